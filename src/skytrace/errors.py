@@ -1,0 +1,68 @@
+"""The exceptions of the project. Each says what was wrong, with the name and the value, and what to do next."""
+
+__all__ = [
+    "CatalogueError",
+    "LeakageError",
+    "OptionError",
+    "PixelError",
+    "RealismGateFailed",
+    "SelectionEnvelopeError",
+    "ShardError",
+    "SkytraceError",
+    "SurveyError",
+    "check_between",
+    "check_choice",
+]
+
+
+class SkytraceError(Exception):
+    """Base of everything that skytrace raises on purpose."""
+
+
+class OptionError(SkytraceError, ValueError):
+    """A parameter is outside its allowed range; the message names the key, the value and the range."""
+
+
+class SurveyError(SkytraceError):
+    """A survey source is missing, incomplete, or answered with something that is not sky."""
+
+
+class CatalogueError(SkytraceError, ValueError):
+    """A table lacks a column, is empty, or repeats an identifier."""
+
+
+class PixelError(SkytraceError, ValueError):
+    """Pixels have the wrong shape, band order, unit or weight."""
+
+
+class LeakageError(SkytraceError):
+    """Something that the detector must not know has reached it."""
+
+
+class RealismGateFailed(SkytraceError):
+    """A realism gate was required to pass and did not."""
+
+
+class SelectionEnvelopeError(SkytraceError, ValueError):
+    """A selection function was asked about a lens outside the envelope in which it was measured."""
+
+
+class ShardError(SkytraceError):
+    """A shard of a long computation could not be written or read back whole."""
+
+
+def check_between(
+    key: str, value: float, low: float, high: float, *, include_low: bool = True, include_high: bool = True
+) -> None:
+    """Raise OptionError unless ``low <= value <= high`` (ends excluded on request; NaN never passes)."""
+    above = value >= low if include_low else value > low
+    below = value <= high if include_high else value < high
+    if not (above and below):
+        left, right = ("[" if include_low else "("), ("]" if include_high else ")")
+        raise OptionError(f"{key} = {value!r} is outside its allowed range {left}{low:g}, {high:g}{right}")
+
+
+def check_choice(key: str, value: object, choices: tuple) -> None:
+    """Raise OptionError unless ``value`` is one of ``choices``."""
+    if value not in choices:
+        raise OptionError(f"{key} = {value!r} is not one of {', '.join(map(str, choices))}")
