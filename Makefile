@@ -1,0 +1,54 @@
+# make run    sets everything up, then measures the selection function on the built-in survey
+# make test   sets everything up, then runs all tests
+# Needs only Python >= 3.11, git and make: uv is installed inside .venv, and the locked packages by uv.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+export DO_NOT_TRACK := 1
+
+.DEFAULT_GOAL := help
+.PHONY: help setup run test lint format viz bench lock clean
+
+help:  ## this list
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## */\t/' | expand -t 10
+
+$(READY): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	  || { echo "skytrace needs Python >= 3.11; $(PYTHON) is $$($(PYTHON) --version). Try: make $(MAKECMDGOALS) PYTHON=python3.12"; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@test -x $(BIN)/uv || $(BIN)/python -m pip install --quiet --disable-pip-version-check uv
+	VIRTUAL_ENV=$(CURDIR)/$(VENV) $(BIN)/uv pip sync --quiet requirements.lock
+	VIRTUAL_ENV=$(CURDIR)/$(VENV) $(BIN)/uv pip install --quiet --no-deps --no-build-isolation --editable .
+	@touch $(READY)
+
+setup: $(READY)  ## make .venv and install the locked packages
+
+run: $(READY)  ## the main job: injection_recovery on the built-in survey; reuses what is there
+	$(BIN)/kedro run --pipelines injection_recovery --only-missing-outputs
+	@$(BIN)/kedro results
+
+test: $(READY)  ## all tests
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+lint: $(READY)  ## ruff and mypy
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(READY)  ## let ruff rewrite what it can
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+viz: $(READY)  ## browse the lineage at http://127.0.0.1:4141
+	$(BIN)/kedro viz run
+
+bench: $(READY)  ## every benchmark against its named peer; writes docs/benchmarks.md
+	$(BIN)/python -m benchmarks
+
+lock: $(READY)  ## resolve requirements.lock anew from pyproject.toml
+	$(BIN)/uv pip compile pyproject.toml --group dev --universal --python-version 3.11 --generate-hashes \
+	  --no-emit-index-url --no-header --upgrade -o requirements.lock
+
+clean:  ## remove .venv and caches; never data
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis build

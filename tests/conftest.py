@@ -1,0 +1,49 @@
+"""Fixtures shared by all tests."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="session")
+def repository() -> Path:
+    """The root of the checkout."""
+    return REPOSITORY
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """The folder of real sky: $SKYTRACE_DATA, else ../shared/data beside the checkout; the test skips where absent."""
+    candidates = [Path(p) for p in (os.environ.get("SKYTRACE_DATA"), REPOSITORY.parent / "shared" / "data") if p]
+    for folder in candidates:
+        if (folder / "imaging").is_dir():
+            return folder.resolve()
+    pytest.skip(f"no real data: none of {', '.join(map(str, candidates))} has a folder 'imaging'")
+
+
+def chromium() -> str:
+    """Path of the system's Chromium; the test skips, saying so, where there is none."""
+    import shutil
+
+    path = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if path is None:
+        pytest.skip("no Chromium on this machine (Debian: apt-get install chromium)")
+    return path
+
+
+@pytest.fixture(scope="session")
+def browser():
+    """A headless Chromium, driven by Playwright."""
+    executable = chromium()
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        instance = playwright.chromium.launch(
+            executable_path=executable,
+            args=["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"],
+        )
+        yield instance
+        instance.close()
