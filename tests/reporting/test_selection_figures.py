@@ -1,0 +1,61 @@
+"""What the figures of the surface show is what the table says."""
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.colors import to_rgba
+from matplotlib.patches import Rectangle
+
+from skytrace.reporting.selection_figures import at_threshold, marginals_figure, realism_figure, selection_heatmaps
+from skytrace.reporting.style import figure_png
+
+from .test_page import surface
+
+
+def cell_colours(axis):
+    return {(round(p.get_x() + 0.5), round(p.get_y() + 0.5)): p for p in axis.patches if isinstance(p, Rectangle)}
+
+
+def test_each_cell_has_the_colour_of_its_completeness_and_the_hatch_of_its_state():
+    table = surface()
+    figure = selection_heatmaps(table, threshold=0.9)
+    panel = cell_colours(figure.axes[2])  # depth 24.5
+    row = table.query("depth == 24.5 and threshold == 0.9 and theta_e == 1.5 and psf_fwhm == 1.2").iloc[0]
+    assert panel[2, 1].get_facecolor() == pytest.approx(to_rgba(mpl.colormaps["cividis"](row["completeness"])))
+    assert panel[2, 1].get_hatch() is None
+    assert panel[0, 1].get_hatch() == "////"  # theta_E 0.5 has n = 40
+    assert cell_colours(figure.axes[0])[1, 0].get_hatch() == "xxxx"  # no hosts at depth 22.5, PSF 0.9
+
+
+def test_an_unknown_threshold_is_refused_with_those_there_are():
+    with pytest.raises(ValueError, match=r"no rows at threshold 0\.7; there are 0\.5, 0\.9"):
+        at_threshold(surface(), 0.7)
+
+
+def test_marginal_points_stand_at_their_values():
+    marginals = pd.DataFrame(
+        {
+            "axis": ["theta_e", "theta_e", "depth"], "value": [0.5, 1.0, 23.0], "completeness": [0.1, 0.4, 0.3],
+            "low68": [0.05, 0.3, 0.2], "high68": [0.2, 0.5, 0.4], "low95": [0.0, 0.2, 0.1], "high95": [0.3, 0.6, 0.5],
+            "n": [10, 20, 30],
+        }
+    )  # fmt: skip
+    figure = marginals_figure(marginals)
+    assert len(figure.axes) == 2
+    assert figure.axes[0].lines[0].get_ydata().tolist() == [0.1, 0.4]
+    assert "30 injections" in figure.axes[1].get_title()
+
+
+def test_realism_panels_count_only_what_is_measurable():
+    anchors = pd.DataFrame({"arc_snr": [3.0, -1.0, 9.0], "arc_g_r": [0.1, np.nan, 0.2], "arc_r_z": [np.nan] * 3})
+    injections = pd.DataFrame(
+        {"arc_snr": [4.0, 5.0], "arc_g_r": [0.2, 0.3], "arc_r_z": [0.1, 0.1], "weight": [1.0, 2.0]}
+    )
+    figure = realism_figure({"verdict": "GO"}, anchors, injections)
+    assert [text.get_text() for text in figure.legends[0].texts] == ["injections (2)", "real anchors (2)"]
+    assert figure.axes[2].texts[0].get_text() == "no measurable arcs"
+
+
+def test_a_figure_is_the_same_bytes_every_time():
+    assert figure_png(selection_heatmaps(surface())) == figure_png(selection_heatmaps(surface()))
