@@ -46,7 +46,7 @@ def table(rows: list[dict], arguments: list[str]) -> str:
     """The page: one row a benchmark, accuracy beside speed."""
     head = (
         "# Benchmarks\n\n"
-        "Ours and a named peer, in one process, on one pinned thread, CPU seconds. Written by `make bench`; do not edit.\n\n"
+        "Ours and a named peer in one process on one pinned thread, CPU seconds. Written by `make bench`.\n\n"
         f"{datetime.date.today().isoformat()}; {machine()}; `python -m benchmarks {' '.join(arguments)}`\n\n"
         "| what | unit | ours | peer | ratio | device | error of ours (median / p90 / max) | of the peer | error of |\n"
         "|---|---|---|---|---|---|---|---|---|\n"
