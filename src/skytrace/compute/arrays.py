@@ -1,0 +1,67 @@
+"""Named arrays in one file whose bytes depend on the arrays alone: an npz with fixed member times and no pickle."""
+
+from __future__ import annotations
+
+import zipfile
+import zlib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from skytrace.compute.files import atomic_path
+from skytrace.errors import ShardError
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Collection
+
+__all__ = ["load_npz", "save_npz", "write_npz"]
+
+_EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest time that a zip member can carry
+
+
+def save_npz(path: str | os.PathLike, *, compress: Collection[str] = (), **arrays: Any) -> Path:
+    """Write ``arrays`` atomically to ``path`` and return it.
+
+    Members keep the order of the arguments. Those named in ``compress`` are deflated: worth it for weight and mask
+    planes, which are mostly constant; pixels do not compress. Arrays of Python strings become fixed-width unicode.
+    Raises ShardError for an array that numpy would have to pickle.
+    """
+    path = Path(path)
+    with atomic_path(path) as partial:
+        write_npz(partial, arrays, compress=compress)
+    return path
+
+
+def write_npz(path: str | os.PathLike, arrays: dict[str, Any], *, compress: Collection[str] = ()) -> None:
+    """Write ``arrays`` straight to ``path``; see save_npz."""
+    unknown = sorted(set(compress) - set(arrays))
+    if unknown:
+        raise ShardError(f"compress names {', '.join(unknown)}, not among the arrays {', '.join(arrays)}")
+    with zipfile.ZipFile(path, "w", allowZip64=True) as archive:
+        for name, values in arrays.items():
+            member = zipfile.ZipInfo(f"{name}.npy", date_time=_EPOCH)
+            member.create_system = 3  # the same bytes on every operating system
+            member.external_attr = 0o644 << 16
+            member.compress_type = zipfile.ZIP_DEFLATED if name in compress else zipfile.ZIP_STORED
+            with archive.open(member, "w", force_zip64=True) as stream:
+                np.lib.format.write_array(stream, _plain_array(name, values), allow_pickle=False)
+
+
+def load_npz(path: str | os.PathLike) -> dict[str, np.ndarray]:
+    """Read every array of ``path``. Raises ShardError if the file is not a whole npz or holds pickled objects."""
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            return {name: archive[name] for name in archive.files}
+    except (zipfile.BadZipFile, zlib.error, EOFError, ValueError, AttributeError) as error:
+        raise ShardError(f"{path} is not a whole npz of plain arrays ({error}); delete it and run again") from error
+
+
+def _plain_array(name: str, values: Any) -> np.ndarray:
+    array = np.asarray(values)
+    if array.dtype.hasobject:
+        if not all(isinstance(value, str) for value in array.flat):
+            raise ShardError(f"array {name!r} holds Python objects; convert it to numbers or strings before saving")
+        array = array.astype(str)
+    return array

@@ -1,0 +1,92 @@
+"""Where shards are computed: in this process, in local processes, on a running Dask scheduler, or under Slurm."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from skytrace.compute.threads import SINGLE_THREAD_ENVIRONMENT
+from skytrace.errors import OptionError, check_between
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["ClusterOptions", "open_client", "slurm_cluster"]
+
+
+@dataclass(frozen=True)
+class ClusterOptions:
+    """Where and how wide to compute. The fields after ``workers`` matter to ``slurm`` alone.
+
+    cluster: ``inline`` (threads of this process), ``local`` (Dask worker processes on this machine),
+    ``tcp://host:port`` (a running Dask scheduler) or ``slurm`` (jobs through dask-jobqueue).
+    workers: how many shards are computed at once; each runs one thread.
+    """
+
+    cluster: str = "inline"
+    workers: int = 2
+    workers_per_job: int = 1
+    memory_per_job: str = "4GB"
+    walltime: str = "02:00:00"
+    queue: str | None = None
+    account: str | None = None
+    interface: str | None = None
+    job_directives: tuple[str, ...] = ()
+    job_prologue: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.cluster not in ("inline", "local", "slurm") and not re.match(r"(tcp|tls)://\S+:\d+$", self.cluster):
+            raise OptionError(f"cluster = {self.cluster!r} is not one of inline, local, slurm, tcp://host:port")
+        check_between("workers", self.workers, 1, 100_000)
+        check_between("workers_per_job", self.workers_per_job, 1, 1024)
+        if not re.fullmatch(r"(\d+-)?\d+:\d{2}:\d{2}", self.walltime):
+            raise OptionError(f"walltime = {self.walltime!r} is not hours:minutes:seconds, such as 02:00:00")
+        object.__setattr__(self, "job_directives", tuple(self.job_directives))
+        object.__setattr__(self, "job_prologue", tuple(self.job_prologue))
+
+
+@contextlib.contextmanager
+def open_client(options: ClusterOptions) -> Iterator[Any]:
+    """Yield a Dask client of the cluster that ``options`` describe, and close what was opened for it."""
+    import dask
+    from distributed import Client, LocalCluster
+
+    if options.cluster == "inline":
+        raise OptionError("cluster = 'inline' needs no Dask client")
+    if options.cluster.startswith(("tcp://", "tls://")):
+        with Client(options.cluster, timeout="30s") as client:
+            yield client
+        return
+    environment = {"distributed.nanny.pre-spawn-environ": SINGLE_THREAD_ENVIRONMENT}
+    with dask.config.set(environment), contextlib.ExitStack() as stack:
+        if options.cluster == "slurm":
+            cluster = stack.enter_context(slurm_cluster(options))
+            cluster.scale(options.workers)
+        else:
+            cluster = stack.enter_context(
+                LocalCluster(n_workers=options.workers, threads_per_worker=1, processes=True, dashboard_address=None)
+            )
+        yield stack.enter_context(Client(cluster))
+
+
+def slurm_cluster(options: ClusterOptions) -> Any:
+    """Return a dask-jobqueue cluster (no job submitted yet) whose workers run one thread each."""
+    from dask_jobqueue import SLURMCluster
+
+    exports = [f"export {name}={value}" for name, value in SINGLE_THREAD_ENVIRONMENT.items()]
+    return SLURMCluster(
+        cores=options.workers_per_job,
+        processes=options.workers_per_job,
+        memory=options.memory_per_job,
+        walltime=options.walltime,
+        queue=options.queue,
+        account=options.account,
+        interface=options.interface,
+        python=sys.executable,
+        job_name="skytrace",
+        job_extra_directives=list(options.job_directives),
+        job_script_prologue=[*options.job_prologue, *exports],
+    )

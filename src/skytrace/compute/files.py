@@ -1,0 +1,87 @@
+"""Files that appear whole or not at all: written under a hidden name beside the target, synced, then renamed."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import socket
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from skytrace.errors import ShardError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["atomic_path", "is_disk_full", "remove_abandoned"]
+
+_PARTIAL = ".partial"
+
+
+@contextlib.contextmanager
+def atomic_path(path: str | os.PathLike) -> Iterator[Path]:
+    """Yield a temporary path in the folder of ``path`` (made if missing); rename it to ``path`` on success.
+
+    The temporary name keeps the suffix of ``path``, because writers choose the format from it. On any error the
+    temporary file is removed and an older ``path`` stays as it was; a full disk raises ShardError naming ``path``.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    owner = f"{socket.gethostname()}-{os.getpid()}-{threading.get_ident()}"
+    partial = path.with_name(f".{path.name}.{owner}{_PARTIAL}{path.suffix}")
+    try:
+        yield partial
+        _sync(partial)
+        partial.replace(path)
+    except BaseException as error:
+        partial.unlink(missing_ok=True)
+        if isinstance(error, Exception) and is_disk_full(error) and not isinstance(error, ShardError):
+            raise ShardError(
+                f"no space left on the disk while writing {path}; nothing of it was kept. "
+                "Free some space and run again."
+            ) from error
+        raise
+
+
+def is_disk_full(error: BaseException) -> bool:
+    """Whether ``error``, or what it came from, says that the disk, quota or file-size limit is exhausted."""
+    seen: BaseException | None = error
+    while seen is not None:
+        if isinstance(seen, OSError) and seen.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            return True
+        # libraries written in Rust and C (safetensors, cfitsio) keep only the words of the errno
+        if "No space left on device" in str(seen) or "Not enough space on disk" in str(seen):
+            return True
+        seen = seen.__cause__ or seen.__context__
+    return False
+
+
+def remove_abandoned(path: str | os.PathLike) -> None:
+    """Remove temporary files of ``path`` left by processes of this machine that were killed while writing it."""
+    path = Path(path)
+    host = socket.gethostname()
+    for partial in path.parent.glob(f".{path.name}.{host}-*{_PARTIAL}*"):
+        owner = partial.name.removeprefix(f".{path.name}.{host}-").split("-", 1)[0]
+        if owner.isdigit() and not _is_alive(int(owner)):
+            partial.unlink(missing_ok=True)
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def _sync(path: Path) -> None:
+    # network file systems report a full disk only here or at close: without it a rename could keep a truncated file
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
