@@ -1,5 +1,33 @@
 """Which galaxies, which part of the sky, and which split."""
 
-from skytrace.sky.split import SplitOptions, assign_split, healpix_cell, withhold_anchors
+from skytrace.sky.confusers import CONFUSER_PRECEDENCE, ConfuserOptions, confuser_categories
+from skytrace.sky.crossmatch import crossmatch, pairs_within
+from skytrace.sky.selection import LEDGER_COLUMNS, TIERS, SelectionOptions, select_galaxies
+from skytrace.sky.split import SPLITS, SplitOptions, assign_split, healpix_cell, split_of_cells, withhold_anchors
+from skytrace.sky.split_verification import BALANCE_COLUMNS, verify_split
+from skytrace.sky.strata import NOBS_Z_BINS, StrataOptions, galaxy_hash, nobs_z_bin, stratify
 
-__all__ = ["SplitOptions", "assign_split", "healpix_cell", "withhold_anchors"]
+__all__ = [
+    "BALANCE_COLUMNS",
+    "CONFUSER_PRECEDENCE",
+    "LEDGER_COLUMNS",
+    "NOBS_Z_BINS",
+    "SPLITS",
+    "TIERS",
+    "ConfuserOptions",
+    "SelectionOptions",
+    "SplitOptions",
+    "StrataOptions",
+    "assign_split",
+    "confuser_categories",
+    "crossmatch",
+    "galaxy_hash",
+    "healpix_cell",
+    "nobs_z_bin",
+    "pairs_within",
+    "select_galaxies",
+    "split_of_cells",
+    "stratify",
+    "verify_split",
+    "withhold_anchors",
+]
