@@ -1,0 +1,48 @@
+"""The detector's networks: torchvision architectures from scratch, three bands in, one logit out."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from skytrace.errors import check_choice
+from skytrace.learning.options import ARCHITECTURES
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = ["build_network", "load_state", "network_state"]
+
+
+def build_network(architecture: str, *, in_channels: int = 3) -> Any:
+    """An untrained ``torch.nn.Module`` mapping (n, in_channels, y, x) to (n, 1) logits.
+
+    architecture: one of ARCHITECTURES, else OptionError. Weights come from torch's global generator.
+    """
+    check_choice("architecture", architecture, ARCHITECTURES)
+    from torch import nn
+    from torchvision import models
+
+    network = getattr(models, architecture)(weights=None, num_classes=1)
+    if in_channels != 3:
+        name, first = next((n, m) for n, m in network.named_modules() if isinstance(m, nn.Conv2d))
+        owner = network.get_submodule(name.rpartition(".")[0])
+        replacement = nn.Conv2d(
+            in_channels, first.out_channels, first.kernel_size, first.stride, first.padding, bias=first.bias is not None
+        )
+        setattr(owner, name.rpartition(".")[2], replacement)
+    return network
+
+
+def network_state(network: Any) -> dict[str, NDArray[Any]]:
+    """Copies of all weights and buffers as contiguous arrays, in the network's own order."""
+    return {name: tensor.detach().cpu().contiguous().numpy().copy() for name, tensor in network.state_dict().items()}
+
+
+def load_state(network: Any, state: dict[str, NDArray[Any]]) -> Any:
+    """Put ``state`` into ``network`` and return it; every name and shape must fit."""
+    import torch
+
+    network.load_state_dict({name: torch.from_numpy(np.array(values)) for name, values in state.items()}, strict=True)
+    return network

@@ -1,0 +1,69 @@
+"""From a manifest of cutouts to what training takes: who is in which split, with which label and weight.
+
+A manifest has one row a cutout; ``stamp_row`` is its place among the stamps, -1 where quality control rejected it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from skytrace.compute import fingerprint
+from skytrace.errors import CatalogueError
+from skytrace.learning.training import LabelledStamps
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from numpy.typing import ArrayLike, NDArray
+
+__all__ = ["MANIFEST_COLUMNS", "labelled_stamps", "rows_of", "sample_weights", "split_certificate"]
+
+#: Columns of a manifest, before those of quality control (design page ``lens_finder``, Outputs).
+MANIFEST_COLUMNS = (
+    "galaxy_id", "stamp_row", "label", "tier", "split", "sample_weight", "pool", "confuser_category", "is_anchor",
+    "nobs_z_bin", "type_bin", "healpix_128", "psfsize_r", "psfdepth_r", "galdepth_r", "ebv",
+)  # fmt: skip
+
+#: Weight of a lens in the loss, by tier; galaxies count 1.
+_TIER_WEIGHTS = {"confirmed": 1.0, "A": 1.0, "B": 0.5, "": 1.0}
+
+
+def sample_weights(tiers: ArrayLike) -> NDArray[np.float64]:
+    """Weight (n,) in the loss: confirmed and A 1, B 0.5, galaxies ("") 1. Raises CatalogueError on another tier."""
+    tiers = np.asarray(tiers, dtype=str)
+    unknown = sorted(set(tiers) - set(_TIER_WEIGHTS))
+    if unknown:
+        raise CatalogueError(f"tier {unknown[0]!r} is not one of confirmed, A, B, or '' for a galaxy")
+    return np.array([_TIER_WEIGHTS[tier] for tier in tiers], dtype=np.float64)
+
+
+def rows_of(manifest: pd.DataFrame, *splits: str) -> pd.DataFrame:
+    """Rows of the manifest in these splits that have a stamp, in order of stamp_row."""
+    chosen = manifest["split"].isin(splits) & (manifest["stamp_row"] >= 0)
+    return manifest[chosen].sort_values("stamp_row", kind="stable")
+
+
+def labelled_stamps(stamps: NDArray[np.float32], manifest: pd.DataFrame, *, split: str) -> LabelledStamps:
+    """The stamps (n, band, y, x) of one split with labels, weights and pools; CatalogueError where there are none."""
+    rows = rows_of(manifest, split)
+    if rows.empty:
+        raise CatalogueError(f"split {split!r} has no stamps: the sample is too small, or quality control rejected all")
+    return LabelledStamps(
+        stamps=stamps[rows["stamp_row"].to_numpy()],
+        labels=rows["label"].to_numpy(dtype=np.int64),
+        weights=rows["sample_weight"].to_numpy(dtype=np.float64),
+        is_confuser=(rows["pool"] == "N2").to_numpy(),
+    )
+
+
+def split_certificate(manifest: pd.DataFrame) -> dict[str, Any]:
+    """Number of stamps and SHA-256 of the sorted galaxy ids of each split (JSON-ready), for the model card."""
+    return {
+        str(split): {
+            "stamps": len(rows),
+            "lenses": int(rows["label"].sum()),
+            "galaxy_ids_sha256": fingerprint(np.sort(rows["galaxy_id"].to_numpy(dtype=str)), length=64),
+        }
+        for split, rows in manifest[manifest["stamp_row"] >= 0].groupby("split")
+    }
