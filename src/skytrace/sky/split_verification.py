@@ -57,12 +57,12 @@ def _cells_in_two(table: pd.DataFrame, nside: int) -> list[str]:
     parted = table[table["split"] != "anchor"]
     cell = healpix_cell(parted["ra"], parted["dec"], nside=nside)
     splits = pd.Series(parted["split"].to_numpy()).groupby(cell).nunique()
-    return _offence("HEALPix cell", splits.index[splits > 1])
+    return _offence("HEALPix cell", splits.index[splits > 1].tolist())
 
 
 def _ids_in_two(table: pd.DataFrame) -> list[str]:
     splits = table.groupby("galaxy_id")["split"].nunique()
-    return _offence("galaxy_id", splits.index[splits > 1])
+    return _offence("galaxy_id", splits.index[splits > 1].tolist())
 
 
 def _positions_in_two(table: pd.DataFrame, separation_arcsec: float) -> list[str]:

@@ -143,7 +143,7 @@ def _cluster_counts(detected: ArrayLike, cluster: ArrayLike) -> tuple[NDArray[np
     if not np.isin(detected, (0.0, 1.0)).all():
         raise OptionError("detected must hold 0 or 1 only")
     codes = np.unique(cluster, return_inverse=True)[1]
-    return np.bincount(codes, weights=detected), np.bincount(codes).astype(np.float64)
+    return np.bincount(codes, weights=detected).astype(np.float64), np.bincount(codes).astype(np.float64)
 
 
 def _summarise(value: float, draws: NDArray[np.float64], levels: Sequence[float]) -> BootstrapInterval:
