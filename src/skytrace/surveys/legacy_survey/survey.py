@@ -116,8 +116,8 @@ class LegacySurvey:
         if report.failures:
             first, reason = next(iter(report.failures.items()))
             raise SurveyError(
-                f"cutout of galaxy {first}: {reason}. {len(report.failures)} of {len(rows)} failed; the others are kept "
-                f"in {self.cutout_folder}, and a rerun asks only for those that are missing."
+                f"cutout of galaxy {first}: {reason}. {len(report.failures)} of {len(rows)} failed; the others are "
+                f"kept in {self.cutout_folder}, and a rerun asks only for those that are missing."
             )
         image, invvar, maskbits = _empty(len(rows), size)
         sky = _sky_invvar(rows)

@@ -57,7 +57,9 @@ def sweep_chunks(path: Path, *, chunk_rows: int) -> Iterator[NDArray]:
             table = next((hdu for hdu in hdus if isinstance(hdu, fits.BinTableHDU)), None)
             if table is None or isinstance(table, fits.CompImageHDU):
                 raise SurveyError(f"sweep {path} holds no binary table")
-            layout, rows, offset = table.columns.dtype, int(table.header["NAXIS2"]), table.fileinfo()["datLoc"]
+            # FITS is big-endian, whatever astropy says of a table that it has not read
+            layout = table.columns.dtype.newbyteorder(">")
+            rows, offset = int(table.header["NAXIS2"]), table.fileinfo()["datLoc"]
             scales = {c.name.lower(): (c.bscale, c.bzero) for c in table.columns}
             unsupported = [c.name for c in table.columns if c.name.lower() in _NEEDED and c.format.strip()[-1] in "XPQ"]
     except OSError as error:
