@@ -1,0 +1,69 @@
+"""What can be chosen about the built-in sky, and nothing else: its size, its seed, its mixture and its depth."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from skytrace.errors import OptionError, check_between
+
+__all__ = ["MockSurveyOptions"]
+
+
+@dataclass(frozen=True)
+class MockSurveyOptions:
+    """Size, seed and mixture of the mock survey.
+
+    n_galaxies: rows of the galaxy table, lenses included. seed: every random number of the sky follows from it.
+    lens_fraction: discovered lenses among the galaxies; 0.18 gives a detector enough to learn from and is *not* the
+    sky's prevalence, which is about 1 in 10^4 luminous red galaxies. galaxies_per_pointing: stamps that share PSF,
+    depth, exposures and dust (one pointing lies inside one HEALPix cell of nside 128). count_slope: d log10 N / dm of
+    mag_z below 20. arc_snr_half, arc_snr_width_dex: integrated arc S/N (g, r and z together) at which half of the
+    lenses have been discovered, and the width of that logistic in log10 S/N. confuser_fraction: spirals, rings,
+    mergers, edge-on disks, blue clumpy galaxies and ellipticals with arc-like companions among the galaxies that are
+    not lenses. artefact_fraction: stamps with a survey edge, and (separately) with masked blemishes in one band.
+    shard_size: galaxies a shard file. threads: threads that render. The last two change no pixel.
+    """
+
+    n_galaxies: int = 6000
+    seed: int = 20260101
+    lens_fraction: float = 0.18
+    confuser_fraction: float = 0.36
+    galaxies_per_pointing: int = 15
+    count_slope: float = 0.40
+    arc_snr_half: float = 14.0
+    arc_snr_width_dex: float = 0.08
+    artefact_fraction: float = 0.02
+    shard_size: int = 250
+    threads: int = 2
+
+    def __post_init__(self) -> None:
+        check_between("n_galaxies", self.n_galaxies, 20, 10_000_000)
+        check_between("seed", self.seed, 0, 2**63 - 1)
+        check_between("lens_fraction", self.lens_fraction, 0.0, 0.9)
+        check_between("confuser_fraction", self.confuser_fraction, 0.0, 1.0)
+        check_between("galaxies_per_pointing", self.galaxies_per_pointing, 1, 80)
+        check_between("count_slope", self.count_slope, 0.05, 1.0)
+        check_between("arc_snr_half", self.arc_snr_half, 0.0, 1e3)
+        check_between("arc_snr_width_dex", self.arc_snr_width_dex, 0.0, 2.0, include_low=False)
+        check_between("artefact_fraction", self.artefact_fraction, 0.0, 0.5)
+        check_between("shard_size", self.shard_size, 1, 10_000)
+        check_between("threads", self.threads, 1, 256)
+
+    @classmethod
+    def from_mapping(cls, values: Mapping[str, Any]) -> MockSurveyOptions:
+        """Options from a plain mapping (a catalog entry); raises OptionError naming a key that does not exist."""
+        known = [field.name for field in dataclasses.fields(cls)]
+        for key in values:
+            if key not in known:
+                near = difflib.get_close_matches(str(key), known, n=1)
+                hint = f"; did you mean {near[0]}?" if near else ""
+                raise OptionError(f"mock survey has no option {key!r}{hint} (options: {', '.join(known)})")
+        return cls(**values)
+
+    def sky(self) -> dict[str, Any]:
+        """The options that change what is on the sky or how it is laid out in files (all but ``threads``)."""
+        return {key: value for key, value in dataclasses.asdict(self).items() if key != "threads"}
