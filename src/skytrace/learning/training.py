@@ -23,7 +23,7 @@ from skytrace.learning.detector import Detector
 from skytrace.learning.metrics import roc_auc
 from skytrace.learning.networks import build_network, load_state
 from skytrace.learning.options import TrainingOptions
-from skytrace.learning.scoring import check_stamps
+from skytrace.learning.scoring import check_stamps, network_logits
 from skytrace.learning.stream import BalancedStream
 from skytrace.learning.threads import deterministic_torch
 
@@ -251,17 +251,10 @@ def fingerprint_seed(*values: int) -> int:
 def _validation_scores(
     options: TrainingOptions, state: dict[str, NDArray[Any]], stamps: NDArray[np.float32]
 ) -> NDArray[np.float64]:
-    """Scores on all training threads, in batches of one size."""
     import torch
 
     network = load_state(build_network(options.architecture, in_channels=stamps.shape[1]), state)
-    network = network.to(memory_format=torch.channels_last).eval()
-    logits = []
-    with torch.inference_mode():
-        for start in range(0, len(stamps), 256):
-            pixels = torch.from_numpy(np.ascontiguousarray(stamps[start : start + 256]))
-            logits.append(network(pixels.contiguous(memory_format=torch.channels_last))[:, 0].double().numpy())
-    return expit(np.concatenate(logits))
+    return expit(network_logits(network.to(memory_format=torch.channels_last).eval(), stamps, batch_size=128))
 
 
 def _sample_summary(sample: LabelledStamps) -> dict[str, Any]:

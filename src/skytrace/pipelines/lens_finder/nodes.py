@@ -1,0 +1,197 @@
+"""Glue of lens_finder: each node unpacks its options, calls the science, and shapes the result for the catalog."""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from skytrace.audit import check_model_inputs
+from skytrace.compute import progress
+from skytrace.errors import CatalogueError, check_between
+from skytrace.imaging import PreprocessOptions, preprocess, preprocessing_checksum
+from skytrace.imaging.quality import QualityOptions, check_flux_unit, cutout_quality, quality_flags
+from skytrace.learning import (
+    Detector,
+    EvaluationOptions,
+    ThresholdOptions,
+    TrainingOptions,
+    evaluate_scores,
+    score_stamps,
+)
+from skytrace.learning.evaluation import count_share
+from skytrace.learning.metrics import choose_threshold
+from skytrace.learning.samples import MANIFEST_COLUMNS, labelled_stamps, rows_of, sample_weights, split_certificate
+from skytrace.learning.training import train_detector as train
+from skytrace.sky import (
+    SelectionOptions,
+    SplitOptions,
+    StrataOptions,
+    assign_split,
+    healpix_cell,
+    stratify,
+    verify_split,
+    withhold_anchors,
+)
+from skytrace.sky import select_galaxies as select
+from skytrace.surveys.interface import ImagingSurvey, check_galaxies
+
+Table = pd.DataFrame
+Report = dict[str, Any]
+Arrays = dict[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class CutoutOptions:
+    """size: side of the cutouts [px]. chunk: cutouts in memory at a time; changes no result."""
+
+    size: int = 101
+    chunk: int = 250
+
+    def __post_init__(self) -> None:
+        check_between("size", self.size, 33, 1025)
+        check_between("chunk", self.chunk, 1, 100_000)
+
+
+def select_galaxies(survey: ImagingSurvey, options: SelectionOptions) -> tuple[Table, Table]:
+    """Galaxies and lenses that pass the filters, and the ledger of those that do not."""
+    galaxies = check_galaxies(survey.galaxies(), source=survey.name)
+    return select(galaxies, survey.lenses(), options=options)
+
+
+def split_sky(galaxies: Table, options: SplitOptions) -> tuple[Table, Report, Table]:
+    """Galaxies with their split by sky, the proof that nothing leaks, and the anchors withheld from training."""
+    galaxies = galaxies.assign(
+        split=assign_split(
+            galaxies["ra"], galaxies["dec"], nside=options.nside, seed=options.seed, fractions=options.fractions
+        ),
+        healpix_128=healpix_cell(galaxies["ra"], galaxies["dec"], nside=128),
+    )
+    galaxies, withheld = withhold_anchors(galaxies)
+    report = verify_split(galaxies, nside=options.nside)
+    return galaxies, {"options": asdict(options), "verified": True, **report}, withheld
+
+
+def stratify_negatives(galaxies: Table, options: StrataOptions) -> tuple[Table, Table]:
+    """The galaxies that get a cutout, and the ledger of every stratum's goal and shortfall."""
+    return stratify(galaxies, options=options)
+
+
+def cut_stamps(
+    survey: ImagingSurvey,
+    sample: Table,
+    preprocessing: PreprocessOptions,
+    quality: QualityOptions,
+    cutouts: CutoutOptions,
+) -> tuple[Arrays, Table, Table]:
+    """Preprocessed stamps of every cutout that passes quality control, the manifest of all, and what was rejected."""
+    ids = sample["galaxy_id"].to_numpy(dtype=str)
+    stamps = np.empty((len(ids), 3, preprocessing.crop, preprocessing.crop), dtype=np.float32)
+    measured, n_kept = [], 0
+    for start in progress(range(0, len(ids), cutouts.chunk), "cutouts"):
+        rows = slice(start, start + cutouts.chunk)
+        batch = survey.cutouts(list(ids[rows]), size=cutouts.size)
+        table = cutout_quality(batch, preprocess_options=preprocessing)
+        table = table.assign(**{name: sample[name].to_numpy()[rows] for name in ("flux_g", "flux_r", "flux_z")})
+        flags = quality_flags(table, options=quality)
+        keep = flags["accepted"].to_numpy(dtype=bool)
+        kept = preprocess(batch.image[keep], batch.invvar[keep], options=preprocessing)
+        stamps[n_kept : n_kept + len(kept)] = kept
+        stamp_row = np.where(keep, n_kept + np.cumsum(keep) - 1, -1)
+        n_kept += len(kept)
+        measured.append(table.assign(stamp_row=stamp_row, reject_reasons=flags["reasons"].astype(str).to_numpy()))
+    quality_table = pd.concat(measured, ignore_index=True)
+    check_flux_unit(quality_table)
+    if n_kept == 0:
+        raise CatalogueError(f"quality control rejected all {len(ids)} cutouts: {flags['reasons'].iloc[0]}, for one")
+    manifest = _manifest(sample, quality_table)
+    outcome = manifest["reject_reasons"].replace("", "accepted").rename("outcome")
+    ledger = manifest.groupby([outcome, "split", "label"]).size().rename("cutouts").reset_index()
+    return {"galaxy_id": ids[manifest["stamp_row"] >= 0], "stamps": stamps[:n_kept]}, manifest, ledger
+
+
+def train_detector(
+    stamps: Arrays,
+    manifest: Table,
+    split_report: Report,
+    preprocessing: PreprocessOptions,
+    training: TrainingOptions,
+    threshold: ThresholdOptions,
+    checkpoint_folder: str,
+) -> tuple[Detector, Table]:
+    """The detector with its card: threshold chosen on validation, data hashes, split certificate; and its history."""
+    check_model_inputs(name for name in stamps if name != "galaxy_id")
+    samples = {name: labelled_stamps(stamps["stamps"], manifest, split=name) for name in ("train", "val")}
+    detector, history = train(samples["train"], samples["val"], options=training, checkpoint_folder=checkpoint_folder)
+    scores = score_stamps(detector, samples["val"].stamps)
+    detector = detector.with_card(
+        threshold=choose_threshold(scores, samples["val"].labels, options=threshold),
+        preprocessing={"options": asdict(preprocessing), "checksum": preprocessing_checksum(preprocessing)},
+        split={"options": split_report["options"], "verified": True, "splits": split_certificate(manifest)},
+        must_not_be_claimed=[
+            "A score is no probability that a galaxy of the sky is a lens: it refers to the training batches' share.",
+            "No purity or number of lenses of a survey follows without its prevalence of lenses.",
+            "Nothing is claimed for seeing, depth, types or magnitudes outside those of the training sample.",
+            "Held-out anchors are not an independent spectroscopic validation.",
+        ],
+    )
+    return detector, pd.DataFrame(history)
+
+
+def score_sample(detector: Detector, stamps: Arrays, manifest: Table, preprocessing: PreprocessOptions) -> Table:
+    """Scores of everything that the detector was not trained on: validation, test and withheld anchors."""
+    detector.check_preprocessing(preprocessing_checksum(preprocessing))
+    rows = rows_of(manifest, "val", "test", "anchor")
+    columns = ["galaxy_id", "split", "label", "tier", "is_anchor", "pool", "confuser_category"]
+    scores = rows[columns].reset_index(drop=True)
+    scores["score"] = score_stamps(detector, stamps["stamps"][rows["stamp_row"].to_numpy()])
+    return scores
+
+
+def evaluate_detector(detector: Detector, scores: Table, manifest: Table, options: EvaluationOptions) -> Report:
+    """The evaluation on the test split, beside validation and the anchors; all numbers with intervals."""
+    threshold = detector.threshold
+    test = evaluate_scores(_test_rows(scores), threshold=threshold, options=options)
+    validation = evaluate_scores(scores[scores["split"] == "val"], threshold=threshold, options=options)["ranking"]
+    anchors = scores.loc[scores["is_anchor"] & (scores["label"] == 1), "score"].to_numpy()
+    return {
+        "split": "test",
+        **test,
+        "threshold_choice": detector.card["threshold"],
+        "validation": validation,
+        "validation_minus_test_auc": validation["auc"]["value"] - test["ranking"]["auc"]["value"],
+        "held_out_anchors": {"recall": count_share(anchors >= threshold), "note": "known lenses kept out of training"},
+        "stamps_by_split": split_certificate(manifest),
+    }
+
+
+def plot_roc(scores: Table, evaluation: Report) -> Any:
+    """ROC of the test split."""
+    from skytrace.reporting.detector_figures import roc_figure
+
+    return roc_figure(_test_rows(scores), evaluation=evaluation)
+
+
+def plot_precision_recall(scores: Table, evaluation: Report) -> Any:
+    """Precision and recall in the test split."""
+    from skytrace.reporting.detector_figures import precision_recall_figure
+
+    return precision_recall_figure(_test_rows(scores), evaluation=evaluation)
+
+
+def plot_reliability(scores: Table, evaluation: Report) -> Any:
+    """Reliability of the test scores, the highest apart."""
+    from skytrace.reporting.detector_figures import reliability_figure
+
+    return reliability_figure(_test_rows(scores), evaluation=evaluation)
+
+
+def _test_rows(scores: Table) -> Table:
+    return scores[scores["split"] == "test"]
+
+
+def _manifest(sample: Table, quality: Table) -> Table:
+    """One row a cutout: who it is, where its stamp is, what training may know, and the quality columns."""
+    sample = sample.assign(sample_weight=sample_weights(sample["tier"]), stamp_row=quality["stamp_row"].to_numpy())
+    repeated = ["galaxy_id", "stamp_row", "flux_g", "flux_r", "flux_z"]
+    return pd.concat([sample[list(MANIFEST_COLUMNS)].reset_index(drop=True), quality.drop(columns=repeated)], axis=1)
