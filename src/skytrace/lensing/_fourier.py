@@ -72,7 +72,7 @@ def _bases(pixels: int, order: int) -> tuple[NDArray[np.float32], NDArray[np.flo
     return analysis, synthesis
 
 
-@njit(cache=True, nogil=True, fastmath=_MATH)
+@njit(cache=True, nogil=True, fastmath=_MATH, error_model="numpy")
 def _filter_moffat(coefficients, alpha, polynomial, step, response, flux, out):
     """out[n, b] = coefficients[n] * OTF(|k|) * response(kx) response(ky) * flux[n, b], circular PSF in the real basis."""
     n, width, _ = coefficients.shape
