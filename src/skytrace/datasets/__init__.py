@@ -1,0 +1,19 @@
+"""Kedro datasets for what astronomers keep: arrays, images, detectors, pages, and the surveys themselves."""
+
+from skytrace.datasets.detector import DetectorDataset
+from skytrace.datasets.figure import FigureDataset
+from skytrace.datasets.fits_image import FITSImageDataset
+from skytrace.datasets.html import HTMLDataset
+from skytrace.datasets.npz import NPZDataset
+from skytrace.datasets.survey import DecamFieldsDataset, LegacySurveyDataset, MockSurveyDataset
+
+__all__ = [
+    "DecamFieldsDataset",
+    "DetectorDataset",
+    "FITSImageDataset",
+    "FigureDataset",
+    "HTMLDataset",
+    "LegacySurveyDataset",
+    "MockSurveyDataset",
+    "NPZDataset",
+]

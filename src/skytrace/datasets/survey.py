@@ -1,0 +1,77 @@
+"""Surveys as catalog entries: an environment changes the type of ``survey``, and no pipeline notices.
+
+Loading hands over the survey, not its pixels; a survey is raw sky, so saving one is an error.
+"""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from kedro.io import AbstractDataset, DatasetError
+
+if TYPE_CHECKING:
+    from skytrace.surveys.interface import ImagingSurvey
+
+__all__ = ["DecamFieldsDataset", "LegacySurveyDataset", "MockSurveyDataset"]
+
+
+class _SurveyDataset(AbstractDataset[Any, "ImagingSurvey"]):
+    def __init__(self, *, options: dict[str, Any] | None = None, metadata: dict[str, Any] | None = None) -> None:
+        self._options = dict(options or {})
+        self.metadata = metadata
+
+    def save(self, data: Any) -> NoReturn:
+        raise DatasetError(f"{type(self).__name__} is raw sky: it is read, never saved")
+
+    def _describe(self) -> dict[str, Any]:
+        return {"options": self._options}
+
+
+class MockSurveyDataset(_SurveyDataset):
+    """The built-in survey, made in the folder ``filepath`` on first use. ``options``: MockSurveyOptions."""
+
+    def __init__(self, *, filepath: str, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self._filepath = Path(filepath)
+
+    def load(self) -> "ImagingSurvey":
+        from skytrace.surveys.mock import MockSurvey, MockSurveyOptions
+
+        survey = MockSurvey(self._filepath, MockSurveyOptions.from_mapping(self._options))
+        survey.make()
+        return survey
+
+    def _describe(self) -> dict[str, Any]:
+        return {"filepath": str(self._filepath), **super()._describe()}
+
+    def _exists(self) -> bool:
+        return (self._filepath / "survey.json").is_file()
+
+
+class DecamFieldsDataset(_SurveyDataset):
+    """Real DECam fields in ``folder`` under $SKYTRACE_DATA. ``options``: DecamFieldsOptions."""
+
+    def __init__(self, *, folder: str, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self._folder = folder
+
+    def load(self) -> "ImagingSurvey":
+        from skytrace.surveys.decam_fields import DecamFieldsSurvey
+
+        return DecamFieldsSurvey(self._folder, self._options or None)
+
+    def _describe(self) -> dict[str, Any]:
+        return {"folder": self._folder, **super()._describe()}
+
+    def _exists(self) -> bool:
+        from skytrace.surveys.data_root import under_data_root
+
+        return under_data_root(self._folder).is_dir()
+
+
+class LegacySurveyDataset(_SurveyDataset):
+    """DR10 through the cutout service or from coadds and sweeps on disk. ``options``: LegacySurveyOptions."""
+
+    def load(self) -> "ImagingSurvey":
+        from skytrace.surveys.legacy_survey import LegacySurvey
+
+        return LegacySurvey(self._options)

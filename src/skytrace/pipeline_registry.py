@@ -1,0 +1,37 @@
+"""The pipelines that run. A pipeline's name stands for its whole lineage; its own nodes carry the name as their tag."""
+
+import importlib
+
+from kedro.framework.project import pipelines as project_pipelines
+from kedro.pipeline import Pipeline
+
+__all__ = ["LINEAGES", "register_pipelines"]
+
+#: Each pipeline with the modules of skytrace.pipelines that its lineage is made of, raw sky first.
+LINEAGES: dict[str, tuple[str, ...]] = {
+    "lens_finder": ("lens_finder",),
+    "injection_recovery": ("lens_finder", "injection_recovery"),
+}
+
+DEFAULT = "injection_recovery"
+
+
+def register_pipelines() -> dict[str, Pipeline]:
+    """Return the pipelines that the command asked for, or all of them; only their modules are imported."""
+    requested = project_pipelines._requested_pipelines
+    # a name that nobody knows loads everything, so that Kedro can suggest the nearest one
+    if not requested or "__default__" in requested or not set(requested) <= set(LINEAGES):
+        requested = list(LINEAGES)
+    registered = {name: _lineage(LINEAGES[name]) for name in requested}
+    if DEFAULT in registered:
+        registered["__default__"] = registered[DEFAULT]
+    return registered
+
+
+def _lineage(names: tuple[str, ...]) -> Pipeline:
+    return sum((_create(name) for name in names), Pipeline([]))
+
+
+def _create(name: str) -> Pipeline:
+    module = importlib.import_module(f"skytrace.pipelines.{name}")
+    return module.create_pipeline()
