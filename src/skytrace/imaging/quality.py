@@ -109,7 +109,7 @@ def quality_flags(table: pd.DataFrame, *, options: QualityOptions | None = None)
 
 
 def check_flux_unit(table: pd.DataFrame, *, magnitude_offset_max: float = 1.5) -> None:
-    """Raise PixelError where the typical aperture magnitude of a band differs from the catalogue's by more than allowed.
+    """Raise PixelError where the typical aperture magnitude of a band is too far from the catalogue's.
 
     table: ``cutout_quality`` with flux_g, flux_r, flux_z [nmgy]. The median over the batch is immune to odd galaxies,
     and catches pixels in counts or microjansky, and catalogues in magnitudes.
