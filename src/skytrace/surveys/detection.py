@@ -3,8 +3,8 @@ the library form of Source Extractor (Bertin & Arnouts 1996).
 
 Detection is on the sum of the bands' signal-to-noise images: the optimal stack for a source as bright, in units of the
 noise, in every band, hence redder than flat for DECam grz, which is what lens galaxies are. Fluxes are Kron fluxes
-(2.5 Kron radii, one ellipse for all bands): they hold 94 % or more of an isolated galaxy's light, and colours are
-unbiased.
+(2.5 Kron radii, one ellipse for all bands): they hold 95-101 % of the light of an isolated star or exponential disk and
+80-87 % of a de Vaucouleurs galaxy's (tested), and colours are good to 0.08 mag. No aperture correction is applied.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
+from scipy.ndimage import binary_dilation
 from scipy.signal import fftconvolve
 from scipy.special import gammaincinv
 
@@ -32,15 +33,18 @@ __all__ = [
 ]
 
 _KRON = 2.5
+_KRON_FLOOR = 3.5
 _BACKGROUND_BOX_PX = 64
+_SOURCE_MARGIN_PX = 6
 
 
 @dataclass(frozen=True)
 class DetectionOptions:
     """threshold: signal-to-noise of a pixel of the detection image, smoothed by the PSF. minimum_pixels: connected
     pixels above it. star_size: a source with r50 below ``star_size`` times the PSF's is a point source.
-    rex_signal_to_noise: galaxies fainter than this in r carry no measurable shape: REX. dev_concentration: r90/r50 at
-    and above which light is called de Vaucouleurs (2.6: Strateva et al. 2001).
+    rex_signal_to_noise: galaxies fainter than this in r carry no measurable shape: REX. dev_concentration: r90/r50
+    within the Kron aperture at and above which light is called de Vaucouleurs; 2.25 tells n = 4 from n = 1 at 1.1"
+    seeing and half-light radii of 0.6" to 1.2" (the seeing-free values of unbounded profiles are 5.5 and 2.3).
     """
 
     threshold: float = 4.0
@@ -49,7 +53,7 @@ class DetectionOptions:
     deblend_contrast: float = 0.005
     star_size: float = 1.15
     rex_signal_to_noise: float = 20.0
-    dev_concentration: float = 2.6
+    dev_concentration: float = 2.25
 
     def __post_init__(self) -> None:
         check_between("threshold", self.threshold, 0.5, 100.0)
@@ -81,8 +85,14 @@ def detect_sources(
     if image.shape != invvar.shape or image.ndim != 3 or len(image) != len(bands):
         raise PixelError(f"image {image.shape} and invvar {invvar.shape} are not both (band={len(bands)}, y, x)")
     fwhm = np.asarray(psf_fwhm_arcsec, dtype=np.float64)
-    sky, valid = _sky_subtracted(image, invvar)
-    found, owner = _extract(sky, invvar, valid, fwhm_px=float(fwhm.mean()) / pixel_scale_arcsec, options=options)
+    valid = (invvar > 0) & np.isfinite(image)
+    if not valid.any(axis=(1, 2)).all():
+        raise PixelError("a band of the field has no pixel with a positive inverse variance")
+    owner = np.zeros(image.shape[1:], dtype=np.int32)
+    # twice: the wings of the sources found first would otherwise count as sky, more in the bands of worse seeing
+    for _ in range(2):
+        sky = _sky_subtracted(image, valid, blank=owner == 0)
+        found, owner = _extract(sky, invvar, valid, fwhm_px=float(fwhm.mean()) / pixel_scale_arcsec, options=options)
     if not len(found):
         return pd.DataFrame()
     reference = bands.index("r")
@@ -94,17 +104,17 @@ def detect_sources(
     ).sort_values("flux_r", ascending=False, kind="stable", ignore_index=True)  # fmt: skip
 
 
-def _sky_subtracted(image: NDArray, invvar: NDArray) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+def _sky_subtracted(image: NDArray, valid: NDArray, *, blank: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """The image less a smooth background, measured where it is valid and (but for a margin) ``blank``."""
     import sep
 
-    valid = (invvar > 0) & np.isfinite(image)
-    if not valid.any(axis=(1, 2)).all():
-        raise PixelError("a band of the field has no pixel with a positive inverse variance")
+    near = binary_dilation(~blank, iterations=_SOURCE_MARGIN_PX)
     sky = np.where(valid, image, 0.0).astype(np.float64)
     for plane, good in zip(sky, valid, strict=True):
+        usable = good & ~near if (good & ~near).any() else good
         box = min(_BACKGROUND_BOX_PX, *plane.shape)
-        plane -= sep.Background(plane, mask=~good, bw=box, bh=box, fw=3, fh=3).back()
-    return np.where(valid, sky, 0.0), valid
+        plane -= sep.Background(plane, mask=~usable, bw=box, bh=box, fw=3, fh=3).back()
+    return np.where(valid, sky, 0.0)
 
 
 def _extract(
@@ -152,8 +162,8 @@ def _kron_photometry(
     # a positive seg_id masks the pixels of all other sources
     own = {"segmap": owner, "seg_id": np.arange(1, len(found) + 1, dtype=np.int32)}
     kron, _ = sep.kron_radius(sky[bands.index("r")], *ellipse, 6.0, mask=~valid.any(axis=0), **own)
-    # Source Extractor's floor: a Kron aperture is never smaller than a circle of 1.75 px (PHOT_AUTOPARAMS 2.5, 3.5)
-    scale = np.maximum(_KRON * np.nan_to_num(kron), 1.75 / np.sqrt(found["a"] * found["b"]))
+    # the floor of Source Extractor's PHOT_AUTOPARAMS 2.5, 3.5: noise can make a faint source's Kron radius vanish
+    scale = np.maximum(_KRON * np.nan_to_num(kron), _KRON_FLOOR)
     columns = {"x": found["x"], "y": found["y"], "kron_scale": scale}
     for band, plane, weight, good in zip(bands, sky, invvar, valid, strict=True):
         variance = np.where(good, 1.0 / np.where(good, weight, 1.0), 0.0)
