@@ -5,7 +5,14 @@ import importlib
 from kedro.framework.project import pipelines as project_pipelines
 from kedro.pipeline import Pipeline
 
-__all__ = ["LINEAGES", "register_pipelines"]
+from skytrace.errors import SkytraceError
+
+__all__ = ["LINEAGES", "PipelineError", "register_pipelines"]
+
+
+class PipelineError(SkytraceError):
+    """The module of a pipeline could not be imported, or does not make a pipeline."""
+
 
 #: Each pipeline with the modules of skytrace.pipelines that its lineage is made of, raw sky first.
 LINEAGES: dict[str, tuple[str, ...]] = {
@@ -33,5 +40,7 @@ def _lineage(names: tuple[str, ...]) -> Pipeline:
 
 
 def _create(name: str) -> Pipeline:
-    module = importlib.import_module(f"skytrace.pipelines.{name}")
-    return module.create_pipeline()
+    try:
+        return importlib.import_module(f"skytrace.pipelines.{name}").create_pipeline()
+    except Exception as error:
+        raise PipelineError(f"the pipeline {name} cannot be loaded: {type(error).__name__}: {error}") from error

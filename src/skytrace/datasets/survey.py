@@ -22,6 +22,10 @@ class _SurveyDataset(AbstractDataset[Any, "ImagingSurvey"]):
     def save(self, data: Any) -> NoReturn:
         raise DatasetError(f"{type(self).__name__} is raw sky: it is read, never saved")
 
+    def source_path(self) -> Path | None:
+        """The folder that the raw sky lies in, for the run manifest; None where it is not one folder."""
+        return None
+
     def _describe(self) -> dict[str, Any]:
         return {"options": self._options}
 
@@ -39,6 +43,9 @@ class MockSurveyDataset(_SurveyDataset):
         survey = MockSurvey(self._filepath, MockSurveyOptions.from_mapping(self._options))
         survey.make()
         return survey
+
+    def source_path(self) -> Path:
+        return self._filepath
 
     def _describe(self) -> dict[str, Any]:
         return {"filepath": str(self._filepath), **super()._describe()}
@@ -59,13 +66,16 @@ class DecamFieldsDataset(_SurveyDataset):
 
         return DecamFieldsSurvey(self._folder, self._options or None)
 
+    def source_path(self) -> Path:
+        from skytrace.surveys.data_root import under_data_root
+
+        return under_data_root(self._folder).resolve()
+
     def _describe(self) -> dict[str, Any]:
         return {"folder": self._folder, **super()._describe()}
 
     def _exists(self) -> bool:
-        from skytrace.surveys.data_root import under_data_root
-
-        return under_data_root(self._folder).is_dir()
+        return self.source_path().is_dir()
 
 
 class LegacySurveyDataset(_SurveyDataset):

@@ -1,0 +1,75 @@
+"""What skytrace adds to the `kedro` command: `kedro results`, and errors that are a message instead of a traceback."""
+
+import functools
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+from kedro.framework.cli.project import run as kedro_run
+from kedro.framework.cli.utils import KedroCliError
+
+from skytrace.errors import SkytraceError
+
+__all__ = ["cli", "results"]
+
+TRACEBACK_VARIABLE = "SKYTRACE_TRACEBACK"
+
+
+class MessageError(KedroCliError):
+    """An error whose message says everything."""
+
+    VERBOSE_ERROR = False
+
+    def show(self, file: Any = None) -> None:
+        click.secho(f"\nerror: {self.message}", fg="red", err=True)
+        click.secho(f"({TRACEBACK_VARIABLE}=1 shows where it happened)", err=True)
+
+
+def _say(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Turn errors that we, or Kedro's look-up of a pipeline's name, raise on purpose into their message."""
+
+    @functools.wraps(function)
+    def wrapped(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return function(*args, **kwargs)
+        except Exception as error:
+            expected = isinstance(error, SkytraceError) or str(error).startswith("Failed to find the pipeline named")
+            if not expected or os.environ.get(TRACEBACK_VARIABLE):
+                raise
+            notes = getattr(error, "__notes__", [])
+            raise MessageError("\n".join([str(error), *notes])) from error
+
+    return wrapped
+
+
+@click.group(name="skytrace")
+def cli() -> None:
+    """Commands of this project."""
+
+
+cli.add_command(
+    click.Command("run", callback=_say(kedro_run.callback), params=kedro_run.params, help=kedro_run.help)  # type: ignore[arg-type]
+)
+
+
+@cli.command()
+@click.option("--env", "-e", default=None, help="Kedro environment: base, smoke, decam_fields, legacy_survey.")
+@_say
+def results(env: str | None) -> None:
+    """Show the verdict and where the results are."""
+    from kedro.framework.session import KedroSession
+    from kedro.framework.startup import bootstrap_project
+    from kedro.utils import find_kedro_project
+
+    from skytrace.provenance.results import find_results
+
+    project = find_kedro_project(Path.cwd())
+    if project is None:
+        raise MessageError("this is not a skytrace checkout: run it where pyproject.toml is")
+    bootstrap_project(project)
+    with KedroSession.create(project_path=project, env=env) as session:
+        catalog = session.load_context().config_loader["catalog"]
+    for line in find_results(catalog, project).lines(project):
+        click.echo(line)

@@ -1,0 +1,160 @@
+"""What happens around the nodes: a line for each, a manifest for the run, and the results at the end."""
+
+from __future__ import annotations
+
+import logging
+import time
+from pathlib import Path
+from typing import Any
+
+from kedro.framework.hooks import hook_impl
+from kedro.io import MemoryDataset
+
+from skytrace.provenance.manifest import RunManifest, count_rows
+from skytrace.provenance.results import find_results
+
+__all__ = ["ProgressHook", "ResultsHook", "RunManifestHook"]
+
+logger = logging.getLogger(__name__)
+
+
+class ProgressHook:
+    """``[3/12] lens_finder.cut_stamps`` as a node starts, its seconds as it ends."""
+
+    def __init__(self) -> None:
+        self._position: dict[str, int] = {}
+        self._began: dict[str, float] = {}
+
+    @hook_impl
+    def before_pipeline_run(self, pipeline: Any) -> None:
+        self._position = {node.name: i for i, node in enumerate(pipeline.nodes, start=1)}
+
+    @hook_impl
+    def before_node_run(self, node: Any) -> None:
+        self._began[node.name] = time.perf_counter()
+        logger.info("%s %s", self._place(node), node.name)
+
+    @hook_impl
+    def after_node_run(self, node: Any) -> None:
+        logger.info("%s %s: %.1f s", self._place(node), node.name, time.perf_counter() - self._began[node.name])
+
+    def _place(self, node: Any) -> str:
+        return f"[{self._position.get(node.name, '?')}/{len(self._position)}]"
+
+
+class RunManifestHook:
+    """Writes data/08_reporting/<sky>/manifests/<run id>.json, also for a run that fails."""
+
+    def __init__(self) -> None:
+        self._project = Path()
+        self._globals: dict[str, Any] = {}
+        self._parameters: Any = {}
+        self._catalog: Any = None
+        self._manifest: RunManifest | None = None
+
+    @hook_impl
+    def after_context_created(self, context: Any) -> None:
+        self._project = Path(context.project_path)
+        self._globals = dict(context.config_loader["globals"])
+
+    @hook_impl
+    def after_catalog_created(self, parameters: dict[str, Any]) -> None:
+        self._parameters = parameters.get("parameters", {})
+
+    @hook_impl
+    def before_pipeline_run(self, run_params: dict[str, Any], catalog: Any) -> None:
+        self._catalog = catalog
+        self._manifest = RunManifest(
+            self._project, run_id=run_params["run_id"], environment=run_params["env"] or "local", command=run_params
+        )
+        self._manifest.add_parameters(self._parameters, globals_=self._globals)
+
+    @hook_impl
+    def before_node_run(self, node: Any) -> None:
+        if self._manifest is not None:
+            self._manifest.node_begins(node.name)
+
+    @hook_impl
+    def after_node_run(self, node: Any) -> None:
+        if self._manifest is not None:
+            self._manifest.node_ends(node.name)
+
+    @hook_impl
+    def on_node_error(self, node: Any) -> None:
+        if self._manifest is not None:
+            self._manifest.node_ends(node.name, status="failed")
+
+    @hook_impl
+    def after_dataset_loaded(self, dataset_name: str, data: Any, node: Any) -> None:
+        self._record(dataset_name, data, node, role="input")
+
+    @hook_impl
+    def after_dataset_saved(self, dataset_name: str, data: Any, node: Any) -> None:
+        self._record(dataset_name, data, node, role="output")
+
+    @hook_impl
+    def after_pipeline_run(self) -> None:
+        self._write("done")
+
+    @hook_impl
+    def on_pipeline_error(self, error: Exception) -> None:
+        self._write("failed", error)
+
+    def _record(self, name: str, data: Any, node: Any, *, role: str) -> None:
+        if self._manifest is None or name == "parameters" or name.startswith("params:"):
+            return
+        dataset = self._catalog.get(name)
+        if dataset is None or isinstance(dataset, MemoryDataset):
+            return
+        self._manifest.add_dataset(
+            name,
+            role=role,
+            kind=f"{type(dataset).__module__}.{type(dataset).__qualname__}",
+            path=_path_of(dataset, role),
+            version=_version_of(dataset, role),
+            rows=count_rows(data),
+            node=node.name,
+        )
+
+    def _write(self, status: str, error: Exception | None = None) -> None:
+        manifest, self._manifest = self._manifest, None
+        if manifest is None:
+            return
+        folder = self._project / "data/08_reporting" / str(self._globals.get("sky", "unknown")) / "manifests"
+        # a run id is a time of day; colons are not allowed in file names everywhere, and Kedro's has none
+        path = manifest.write(folder / f"{manifest.facts['run_id']}.json", status=status, error=error)
+        logger.info("run manifest: %s", path.relative_to(self._project))
+
+
+class ResultsHook:
+    """After a run: the verdict and where the results are."""
+
+    def __init__(self) -> None:
+        self._project = Path()
+        self._catalog: dict[str, Any] = {}
+
+    @hook_impl
+    def after_context_created(self, context: Any) -> None:
+        self._project = Path(context.project_path)
+        self._catalog = context.config_loader["catalog"]
+
+    @hook_impl
+    def after_pipeline_run(self) -> None:
+        results = find_results(self._catalog, self._project)
+        if results.paths:
+            logger.info("results\n%s", "\n".join(f"  {line}" for line in results.lines(self._project)))
+
+
+def _path_of(dataset: Any, role: str) -> Path | None:
+    if hasattr(dataset, "source_path"):  # a survey: a folder of raw sky
+        return dataset.source_path()
+    if hasattr(dataset, "_get_load_path"):
+        return Path(str(dataset._get_load_path() if role == "input" else dataset._get_save_path()))
+    path = getattr(dataset, "_filepath", None)
+    return Path(str(path)) if path is not None else None
+
+
+def _version_of(dataset: Any, role: str) -> str | None:
+    if getattr(dataset, "_version", None) is None:
+        return None
+    return dataset.resolve_load_version() if role == "input" else dataset.resolve_save_version()

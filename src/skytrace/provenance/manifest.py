@@ -1,0 +1,148 @@
+"""The manifest of one run: everything needed to say where its numbers came from, as one JSON file."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from skytrace.compute.files import atomic_path
+from skytrace.provenance.hashing import describe_path, file_sha256
+from skytrace.provenance.machine import device, package_versions
+from skytrace.provenance.memory import PeakMemory
+from skytrace.provenance.repository import repository_state
+
+__all__ = ["RunManifest", "collect_seeds", "count_rows", "plain"]
+
+_FORMAT = "skytrace.run-manifest/1"
+
+
+class RunManifest:
+    """Collects the facts of a run while it goes on; ``write`` adds the hashes and leaves the file."""
+
+    def __init__(self, project: Path, *, run_id: str, environment: str, command: dict[str, Any]) -> None:
+        self.project = project
+        self.facts: dict[str, Any] = {
+            "format": _FORMAT,
+            "run_id": run_id,
+            "status": "running",
+            "started": datetime.now(UTC).isoformat(timespec="seconds"),
+            "environment": environment,
+            "command": plain(command),
+            "git": repository_state(project),
+            "packages": package_versions(),
+        }
+        lock = project / "requirements.lock"
+        self.facts["requirements_lock_sha256"] = file_sha256(lock) if lock.is_file() else None
+        self._began = time.perf_counter()
+        self._nodes: dict[str, dict[str, Any]] = {}
+        self._datasets: dict[str, dict[str, Any]] = {}
+        self._memory = PeakMemory()
+        self._memory.start()
+
+    def add_parameters(self, parameters: Any, *, globals_: Any = None) -> None:
+        """Record resolved parameters, the names that paths are built from, and every seed in either."""
+        self.facts["parameters"] = plain(parameters)
+        self.facts["globals"] = plain(globals_ or {})
+        self.facts["seeds"] = {
+            **collect_seeds(self.facts["globals"], "globals"),
+            **collect_seeds(self.facts["parameters"]),
+        }
+
+    def node_begins(self, name: str) -> None:
+        """A node starts: its clock and its peak memory begin here."""
+        self._memory.reset()
+        self._nodes[name] = {"status": "running", "began": time.perf_counter()}
+
+    def node_ends(self, name: str, *, status: str = "done") -> None:
+        """A node is through, or failed."""
+        node = self._nodes[name]
+        node["status"] = status
+        node["seconds"] = round(time.perf_counter() - node.pop("began"), 3)
+        node["peak_memory_bytes"] = self._memory.read()
+
+    def add_dataset(
+        self, name: str, *, role: str, kind: str, path: Path | None, version: str | None, rows: int | None, node: str
+    ) -> None:
+        """Record that ``node`` read (role ``input``) or wrote (``output``) a dataset; hashed when the run ends."""
+        record = self._datasets.setdefault(name, {"role": role, "type": kind, "nodes": []})
+        record.update(path=path, version=version, rows=rows if rows is not None else record.get("rows"))
+        if role == "output":
+            record["role"] = role
+        record["nodes"].append(node)
+
+    def write(self, path: Path, *, status: str, error: BaseException | None = None) -> Path:
+        """Close the run and write the manifest to ``path``."""
+        self._memory.stop()
+        for node in self._nodes.values():
+            node.pop("began", None)
+        self.facts.update(
+            status=status,
+            error=f"{type(error).__name__}: {error}" if error is not None else None,
+            seconds=round(time.perf_counter() - self._began, 3),
+            device=device(),
+            nodes=self._nodes,
+            datasets={name: self._hashed(record) for name, record in sorted(self._datasets.items())},
+        )
+        with atomic_path(path) as partial:
+            partial.write_text(json.dumps(plain(self.facts), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        return path
+
+    def _hashed(self, record: dict[str, Any]) -> dict[str, Any]:
+        path = record["path"]
+        if path is None:
+            return record
+        described = {**record, "path": _relative(path, self.project), **describe_path(path)}
+        card = path.with_suffix(".card.json")  # a detector's weights mean little without their card
+        if card.is_file():
+            described["card"] = {"path": _relative(card, self.project), **describe_path(card)}
+        return described
+
+
+def plain(value: Any) -> Any:
+    """``value`` in the types of JSON: dataclasses as dicts, arrays as lists, NaN and infinities as None."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {field.name: plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+    if isinstance(value, dict):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [plain(item) for item in value]
+    if isinstance(value, np.ndarray | np.generic):
+        return plain(value.tolist())
+    if isinstance(value, float):
+        return value if np.isfinite(value) else None
+    if value is None or isinstance(value, str | int | bool):
+        return value
+    return str(value)
+
+
+def collect_seeds(parameters: Any, prefix: str = "") -> dict[str, Any]:
+    """Every entry named ``seed`` or ``*_seed``, by its dotted path."""
+    seeds: dict[str, Any] = {}
+    if isinstance(parameters, dict):
+        for key, value in parameters.items():
+            path = f"{prefix}.{key}" if prefix else key
+            if key == "seed" or key.endswith("_seed"):
+                seeds[path] = value
+            else:
+                seeds.update(collect_seeds(value, path))
+    return seeds
+
+
+def count_rows(data: Any) -> int | None:
+    """Rows of a table, or the common first axis of a dict of arrays; None for anything else."""
+    if hasattr(data, "columns"):
+        return len(data)
+    if isinstance(data, dict) and data and all(isinstance(value, np.ndarray) for value in data.values()):
+        lengths = {len(value) for value in data.values() if value.ndim}
+        return lengths.pop() if len(lengths) == 1 else None
+    return None
+
+
+def _relative(path: Path, project: Path) -> str:
+    return path.relative_to(project).as_posix() if path.is_relative_to(project) else path.as_posix()

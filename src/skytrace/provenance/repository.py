@@ -1,0 +1,50 @@
+"""The state of the source tree: which commit, and what has been changed since."""
+
+from __future__ import annotations
+
+import hashlib
+import subprocess
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+__all__ = ["repository_state"]
+
+
+def repository_state(folder: Path) -> dict[str, Any]:
+    """``commit``, ``branch``, ``dirty`` and ``diff_sha256`` of the git repository at ``folder``.
+
+    The hash covers the changes of tracked files and the names and contents of untracked ones that git does not ignore;
+    None in a clean tree. Everything is None without git or outside a repository; ``commit`` alone before the first.
+    """
+    unknown = {"commit": None, "branch": None, "dirty": None, "diff_sha256": None}
+    if _git(folder, "rev-parse", "--is-inside-work-tree") != b"true\n":
+        return unknown
+    commit = _git(folder, "rev-parse", "--verify", "--quiet", "HEAD")
+    branch = _git(folder, "symbolic-ref", "--quiet", "--short", "HEAD")
+    changes = (
+        _git(folder, "diff", "--binary", "HEAD") if commit else _git(folder, "diff", "--binary", "--cached")
+    ) or b""
+    untracked = (_git(folder, "ls-files", "--others", "--exclude-standard", "-z") or b"").split(b"\0")
+    digest = hashlib.sha256(changes)
+    for name in sorted(filter(None, untracked)):
+        digest.update(name + b"\0")
+        path = folder / name.decode("utf-8", "surrogateescape")
+        if path.is_file():
+            digest.update(path.read_bytes())
+    dirty = bool(changes) or any(untracked)
+    return {
+        "commit": commit.decode().strip() if commit else None,
+        "branch": branch.decode().strip() if branch else None,
+        "dirty": dirty,
+        "diff_sha256": digest.hexdigest() if dirty else None,
+    }
+
+
+def _git(folder: Path, *arguments: str) -> bytes | None:
+    try:
+        done = subprocess.run(["git", *arguments], cwd=folder, capture_output=True, timeout=60, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout if done.returncode == 0 else None

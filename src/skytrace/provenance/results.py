@@ -1,0 +1,83 @@
+"""What a finished run left for its astronomer: the verdict, the main numbers, and where the files are."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+__all__ = ["HEADLINES", "Results", "find_results"]
+
+#: Datasets worth naming at the end, in reading order, with the words for each.
+HEADLINES = {
+    "injection_recovery.selection_function_page": "the selection function, to explore in a browser",
+    "injection_recovery.selection_function": "the selection function, for SelectionFunction.load",
+    "injection_recovery.selection_function_table": "the same as Parquet",
+    "injection_recovery.selection_function_csv": "the same as CSV",
+    "injection_recovery.selection_heatmaps": "heat maps",
+    "injection_recovery.realism_report": "the realism gates",
+    "lens_finder.evaluation": "the detector on sky it never saw",
+    "lens_finder.detector": "the detector and its card",
+}
+
+
+@dataclass(frozen=True)
+class Results:
+    """verdict: of the realism gates, None while there is none. auc: (value, low, high) of the detector on its test
+    split, or None. paths: dataset name -> file, of those that are there.
+    """
+
+    verdict: str | None
+    auc: tuple[float, float, float] | None
+    paths: dict[str, Path] = field(default_factory=dict)
+
+    def lines(self, project: Path) -> list[str]:
+        """The results in words, one line each, paths relative to ``project``."""
+        if not self.paths:
+            return ["no results yet: kedro run --pipelines injection_recovery"]
+        lines = [f"verdict: {self.verdict or 'none yet'}"]
+        if self.auc is not None:
+            lines.append("detector: AUC {:.4f} [{:.4f}, {:.4f}] on the test split".format(*self.auc))
+        width = max(len(str(_relative(path, project))) for path in self.paths.values())
+        lines += [f"{_relative(path, project)!s:<{width}}  {HEADLINES[name]}" for name, path in self.paths.items()]
+        return lines
+
+
+def find_results(catalog: dict[str, Any], project: Path) -> Results:
+    """Look on disk for the HEADLINES of ``catalog``, a catalog configuration with resolved paths."""
+    paths = {}
+    for name in HEADLINES:
+        entry = catalog.get(name)
+        path = _newest(project / entry["filepath"], bool(entry.get("versioned"))) if entry else None
+        if path is not None:
+            paths[name] = path
+    report = _read(paths.get("injection_recovery.realism_report"))
+    return Results(report.get("verdict"), _auc(_read(paths.get("lens_finder.evaluation"))), paths)
+
+
+def _newest(path: Path, versioned: bool) -> Path | None:
+    if not versioned:
+        return path if path.is_file() else None
+    release = os.environ.get("KEDRO_RELEASE")
+    found = sorted(path.glob(f"{release or '*'}/{path.name}"))
+    return found[-1] if found else None
+
+
+def _read(path: Path | None) -> dict[str, Any]:
+    if path is None:
+        return {}
+    content = json.loads(path.read_text(encoding="utf-8"))
+    return content if isinstance(content, dict) else {}
+
+
+def _auc(evaluation: dict[str, Any]) -> tuple[float, float, float] | None:
+    for entry in (evaluation.get("auc"), evaluation.get("roc_auc")):
+        if isinstance(entry, dict) and {"value", "low", "high"} <= set(entry):
+            return entry["value"], entry["low"], entry["high"]
+    return None
+
+
+def _relative(path: Path, project: Path) -> Path:
+    return path.relative_to(project) if path.is_relative_to(project) else path
