@@ -34,7 +34,7 @@ def sample_weights(tiers: ArrayLike) -> NDArray[np.float64]:
     tiers = np.asarray(tiers, dtype=str)
     unknown = sorted(set(tiers) - set(_TIER_WEIGHTS))
     if unknown:
-        raise CatalogueError(f"tier {unknown[0]!r} is not one of confirmed, A, B, or '' for a galaxy")
+        raise CatalogueError(f"tier {str(unknown[0])!r} is not one of confirmed, A, B, or '' for a galaxy")
     return np.array([_TIER_WEIGHTS[tier] for tier in tiers], dtype=np.float64)
 
 

@@ -95,10 +95,10 @@ def cut_stamps(
         table = table.assign(**{name: sample[name].to_numpy()[rows] for name in ("flux_g", "flux_r", "flux_z")})
         flags = quality_flags(table, options=quality)
         keep = flags["accepted"].to_numpy(dtype=bool)
-        kept = preprocess(batch.image[keep], batch.invvar[keep], options=preprocessing)
-        stamps[n_kept : n_kept + len(kept)] = kept
         stamp_row = np.where(keep, n_kept + np.cumsum(keep) - 1, -1)
-        n_kept += len(kept)
+        if keep.any():
+            stamps[stamp_row[keep]] = preprocess(batch.image[keep], batch.invvar[keep], options=preprocessing)
+        n_kept += int(keep.sum())
         measured.append(table.assign(stamp_row=stamp_row, reject_reasons=flags["reasons"].astype(str).to_numpy()))
     quality_table = pd.concat(measured, ignore_index=True)
     check_flux_unit(quality_table)

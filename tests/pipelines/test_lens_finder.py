@@ -1,0 +1,204 @@
+"""The whole of lens_finder on a small built-in sky, and the nodes' refusals."""
+
+import json
+
+import numpy as np
+import pytest
+from kedro.io import DataCatalog, MemoryDataset
+from kedro.runner import SequentialRunner
+
+from skytrace.errors import CatalogueError, LeakageError, PixelError
+from skytrace.imaging import PreprocessOptions, preprocess, preprocessing_checksum
+from skytrace.imaging.quality import QualityOptions
+from skytrace.learning import EvaluationOptions, ThresholdOptions, TrainingOptions, score_stamps
+from skytrace.learning.samples import MANIFEST_COLUMNS, sample_weights
+from skytrace.pipelines.lens_finder import create_pipeline, nodes
+from skytrace.sky import SelectionOptions, SplitOptions, StrataOptions
+from skytrace.surveys.interface import CutoutBatch
+
+PARAMETERS = {
+    "selection": SelectionOptions(),
+    "split": SplitOptions(),
+    "strata": StrataOptions(pool_balance="record"),
+    "preprocess": PreprocessOptions(),
+    "quality": QualityOptions(),
+    "cutouts": nodes.CutoutOptions(chunk=64),
+    "training": TrainingOptions(epochs=2, images_per_epoch=128, batch_size=32, average_decay=0.5, threads=1),
+    "threshold": ThresholdOptions(false_positive_rate=0.1),
+    "evaluation": EvaluationOptions(n_resamples=100),
+}
+
+
+@pytest.fixture(scope="module")
+def survey(tmp_path_factory):
+    from skytrace.surveys.mock import MockSurvey, MockSurveyOptions
+
+    return MockSurvey(tmp_path_factory.mktemp("sky"), MockSurveyOptions(n_galaxies=600, threads=1))
+
+
+class Kept(MemoryDataset):
+    """Not forgotten once its last reader has run."""
+
+    def release(self):
+        pass
+
+
+@pytest.fixture(scope="module")
+def run(survey, tmp_path_factory):
+    """Every dataset that the pipeline leaves, by its name without the namespace."""
+    pipeline = create_pipeline()
+    catalog = DataCatalog({name: Kept(copy_mode="assign") for name in pipeline.datasets()})
+    catalog["detector_survey"] = MemoryDataset(survey, copy_mode="assign")
+    for name, options in PARAMETERS.items():
+        catalog[f"params:lens_finder.{name}"] = options
+    catalog["params:lens_finder.checkpoint_folder"] = str(tmp_path_factory.mktemp("checkpoints"))
+    SequentialRunner().run(pipeline, catalog)
+    return {name.removeprefix("lens_finder."): catalog[name].load() for name in pipeline.all_outputs()}
+
+
+def test_manifest_has_a_row_a_cutout_and_points_at_its_stamp(run, survey):
+    manifest, stamps = run["manifest"], run["stamps"]
+    assert tuple(manifest.columns[: len(MANIFEST_COLUMNS)]) == MANIFEST_COLUMNS
+    assert manifest["galaxy_id"].tolist() == run["sample"]["galaxy_id"].tolist()
+    kept = manifest[manifest["stamp_row"] >= 0]
+    assert kept["stamp_row"].tolist() == list(range(len(stamps["stamps"])))
+    assert kept["galaxy_id"].tolist() == stamps["galaxy_id"].tolist()
+    some = kept.iloc[[0, 70, len(kept) - 1]]
+    batch = survey.cutouts(some["galaxy_id"].tolist())
+    np.testing.assert_array_equal(preprocess(batch.image, batch.invvar), stamps["stamps"][some["stamp_row"]])
+
+
+def test_every_rejected_cutout_has_a_reason_and_the_ledger_counts_all(run):
+    manifest, ledger = run["manifest"], run["quality_ledger"]
+    assert ((manifest["stamp_row"] >= 0) == (manifest["reject_reasons"] == "")).all()
+    assert ledger["cutouts"].sum() == len(manifest)
+    accepted = ledger.loc[ledger["outcome"] == "accepted", "cutouts"].sum()
+    assert accepted == len(run["stamps"]["stamps"])
+
+
+def test_filter_ledger_closes(run, survey):
+    ledger = run["filter_ledger"]
+    assert ledger["rows_in"].iloc[0] == len(survey.galaxies())
+    assert (ledger["rows_in"].iloc[1:].to_numpy() == ledger["rows_out"].iloc[:-1].to_numpy()).all()
+    assert ledger["rows_out"].iloc[-1] == len(run["selected_galaxies"])
+
+
+def test_only_sky_that_was_not_trained_on_is_scored(run):
+    scores, manifest = run["scores"], run["manifest"]
+    assert set(scores["split"]) <= {"val", "test", "anchor"}
+    trained = manifest.loc[manifest["split"] == "train", "galaxy_id"]
+    assert not scores["galaxy_id"].isin(trained).any()
+    assert not manifest.loc[manifest["is_anchor"], "split"].isin(["train", "val"]).any()
+
+
+def test_scores_are_those_of_the_saved_detector(run):
+    rows = run["manifest"].set_index("galaxy_id").loc[run["scores"]["galaxy_id"], "stamp_row"].to_numpy()
+    again = score_stamps(run["detector"], run["stamps"]["stamps"][rows[::-1]])[::-1]
+    np.testing.assert_array_equal(run["scores"]["score"], again)
+
+
+def test_card_says_what_the_detector_is_and_where_its_threshold_comes_from(run):
+    card = json.loads(json.dumps(run["detector"].card, allow_nan=False))
+    manifest = run["manifest"]
+    accepted = manifest[(manifest["stamp_row"] >= 0)]
+    for split, record in card["split"]["splits"].items():
+        assert record["stamps"] == (accepted["split"] == split).sum()
+    assert card["training_sample"]["lenses"] == ((accepted["split"] == "train") & (accepted["label"] == 1)).sum()
+    assert card["preprocessing"]["checksum"] == preprocessing_checksum(PreprocessOptions())
+    assert card["options"]["seed"] == PARAMETERS["training"].seed
+    assert card["threshold"]["chosen_on"] == "validation"
+    assert len(card["must_not_be_claimed"]) >= 3
+    validation = run["scores"][run["scores"]["split"] == "val"]
+    false = validation.loc[validation["label"] == 0, "score"] >= run["detector"].threshold
+    assert false.sum() == card["threshold"]["validation_false_positives"] <= 0.1 * len(false)
+
+
+def test_evaluation_is_of_the_test_split_and_is_plain_json(run):
+    evaluation = json.loads(json.dumps(run["evaluation"], allow_nan=False))
+    test = run["scores"][run["scores"]["split"] == "test"]
+    assert evaluation["sample"]["rows"] == len(test)
+    assert evaluation["threshold"] == run["detector"].threshold
+    assert evaluation["held_out_anchors"]["recall"]["n"] == (run["scores"]["is_anchor"]).sum()
+    assert evaluation["recall_at_false_positive_rate"]["0.01"]["resolved"] is False
+
+
+def test_figures_are_figures(run):
+    assert [len(run[name].axes) for name in ("roc", "precision_recall", "reliability")] == [1, 1, 2]
+
+
+def test_every_node_carries_the_pipelines_tag_and_only_the_survey_comes_from_outside():
+    pipeline = create_pipeline()
+    assert all(node.tags == {"lens_finder"} for node in pipeline.nodes)
+    outside = {name for name in pipeline.inputs() if not name.startswith("params:")}
+    assert outside == {"detector_survey"}
+
+
+def test_a_label_among_the_model_inputs_fails_the_run(run):
+    stamps = run["stamps"] | {"label": np.zeros(len(run["stamps"]["stamps"]))}
+    options = (PreprocessOptions(), PARAMETERS["training"], PARAMETERS["threshold"], "unused")
+    with pytest.raises(LeakageError, match="'label' \\(a label\\)"):
+        nodes.train_detector(stamps, run["manifest"], run["split_report"], *options)
+
+
+def test_stamps_prepared_otherwise_than_in_training_are_not_scored(run):
+    with pytest.raises(PixelError, match="preprocessing"):
+        nodes.score_sample(run["detector"], run["stamps"], run["manifest"], PreprocessOptions(clip=5.0))
+
+
+class Damaged:
+    """A survey whose cutouts are spoilt by ``damage(image, invvar)``."""
+
+    name = "damaged"
+
+    def __init__(self, survey, damage):
+        self.survey, self.damage = survey, damage
+
+    def cutouts(self, galaxy_ids, *, size=101):
+        batch = self.survey.cutouts(galaxy_ids, size=size)
+        image, invvar = batch.image.copy(), batch.invvar.copy()
+        self.damage(image, invvar)
+        return CutoutBatch(batch.galaxy_id, image, invvar, batch.maskbits, batch.psf)
+
+
+def cut(survey, sample):
+    return nodes.cut_stamps(survey, sample, PreprocessOptions(), QualityOptions(), nodes.CutoutOptions())
+
+
+def test_a_nan_core_or_a_missing_band_rejects_that_cutout_alone(run, survey):
+    sample = run["sample"].iloc[:8].reset_index(drop=True)
+    before = run["manifest"].iloc[:8]
+
+    def damage(image, invvar):
+        image[2, 1, 50, 50] = np.nan
+        invvar[5, 0] = 0.0
+
+    stamps, manifest, _ = cut(Damaged(survey, damage), sample)
+    assert "nan_core_r" in manifest["reject_reasons"][2]
+    assert "band_missing_g" in manifest["reject_reasons"][5]
+    untouched = [row for row in range(8) if row not in (2, 5)]
+    assert manifest["reject_reasons"][untouched].tolist() == before["reject_reasons"].iloc[untouched].tolist()
+    assert np.isfinite(stamps["stamps"]).all()
+    assert len(stamps["stamps"]) == (manifest["stamp_row"] >= 0).sum()
+
+
+def test_pixels_in_another_unit_are_refused(run, survey):
+    def to_counts(image, invvar):
+        image *= 300.0
+        invvar /= 300.0**2
+
+    with pytest.raises((PixelError, CatalogueError), match=r"nanomaggies|flux_unit"):
+        cut(Damaged(survey, to_counts), run["sample"].iloc[:20].reset_index(drop=True))
+
+
+def test_no_usable_cutout_at_all_is_an_error(run, survey):
+    def blank(image, invvar):
+        invvar[:] = 0.0
+
+    with pytest.raises(CatalogueError, match="rejected all 5 cutouts"):
+        cut(Damaged(survey, blank), run["sample"].iloc[:5].reset_index(drop=True))
+
+
+def test_tier_b_counts_half():
+    assert sample_weights(["confirmed", "A", "B", ""]).tolist() == [1.0, 1.0, 0.5, 1.0]
+    with pytest.raises(CatalogueError, match="tier 'C'"):
+        sample_weights(["C"])
