@@ -215,7 +215,7 @@ def point_sources(
     pixels: int = 101,
     pixel_scale_arcsec: float = PIXEL_SCALE_ARCSEC,
 ) -> NDArray[np.float32]:
-    """Sum of m stars in one stamp, (band, y, x): the Moffat itself at the pixel centres. flux (m, band), fwhm (band,)."""
+    """Sum of m stars in one stamp, (band, y, x): the Moffat itself at pixel centres. flux (m, band), fwhm (band,)."""
     axis = (np.arange(pixels) - pixels // 2) * pixel_scale_arcsec
     x, y = np.atleast_1d(x_arcsec)[:, None, None], np.atleast_1d(y_arcsec)[:, None, None]
     radius2 = (axis[None, None, :] - x) ** 2 + (axis[None, :, None] - y) ** 2

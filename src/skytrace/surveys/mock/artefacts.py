@@ -1,4 +1,4 @@
-"""What a detector and a reduction do to the sky: saturation and bleed trails, blemishes, survey edges, DR10 mask bits."""
+"""What a camera and a reduction do to the sky: saturation, bleed trails, blemishes, survey edges, DR10 mask bits."""
 
 from __future__ import annotations
 

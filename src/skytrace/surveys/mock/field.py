@@ -19,7 +19,7 @@ __all__ = ["Stars", "draw_neighbours", "draw_stars"]
 
 #: Half-width [arcsec] of the square in which neighbours are drawn: half a stamp and a margin for light from outside.
 _HALF_FIELD_ARCSEC = 13.1 + 2.5
-#: Field galaxies per square arcminute with 18.5 < r < 24.8, and d log10 N / dm: about 20 to r = 24.5, as in deep counts.
+#: Field galaxies per square arcminute with 18.5 < r < 24.8, and d log10 N / dm: 20 to r = 24.5, as in deep counts.
 _NEIGHBOUR_DENSITY, _NEIGHBOUR_SLOPE, _NEIGHBOUR_RANGE = 26.0, 0.35, (18.5, 24.8)
 #: Stars per square arcminute with 15.5 < r < 22.5 at high Galactic latitude, and d log10 N / dm.
 _STAR_DENSITY, _STAR_SLOPE, _STAR_RANGE = 2.2, 0.12, (15.5, 22.5)

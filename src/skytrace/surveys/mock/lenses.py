@@ -49,6 +49,14 @@ class LensSystems:
         rows = self.table.iloc[index].reset_index(drop=True)
         return LensSystems(rows, {name: values[index] for name, values in self.clumps.items()})
 
+    def replaced(self, rows: NDArray[np.int64], other: LensSystems) -> LensSystems:
+        """These systems with ``other`` in place of ``rows``."""
+        source = np.arange(len(self.table))
+        source[rows] = len(self.table) + np.arange(len(rows))
+        table = pd.concat([self.table, other.table], ignore_index=True)
+        joined = {name: np.concatenate([self.clumps[name], other.clumps[name]]) for name in self.clumps}
+        return LensSystems(table, joined).take(source)
+
     def models(self) -> tuple[LensModel, SourceModel]:
         """Deflectors and sources in the terms of skytrace.lensing."""
         from skytrace.lensing import Clumps, LensModel, SourceModel
@@ -76,7 +84,7 @@ def _comoving_mpc(redshift: NDArray[np.float64]) -> NDArray[np.float64]:
 def einstein_radius_arcsec(
     sigma_km_s: NDArray[np.float64], z_lens: NDArray[np.float64], z_source: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """theta_E = 4 pi (sigma / c)^2 D_ls / D_s of an isothermal sphere [arcsec], flat cosmology; 0 for z_source <= z_lens."""
+    """theta_E = 4 pi (sigma / c)^2 D_ls / D_s of an isothermal sphere [arcsec]; 0 for z_source <= z_lens."""
     ratio = np.maximum(1.0 - _comoving_mpc(z_lens) / _comoving_mpc(z_source), 0.0)
     return 4.0 * np.pi * (sigma_km_s / 299792.458) ** 2 * ratio * _ARCSEC
 
@@ -158,29 +166,28 @@ def find_lenses(
     The chance of discovery is a logistic in log10 of the S/N of all bands together, times one in theta_E / FWHM(r),
     because an arc inside the seeing disk of a bright galaxy is not seen. A host that is still without a lens after
     several rounds is more and more likely to sit in a group, whose halo widens theta_E; the few that wait to the end
-    keep their last candidate, as lenses found by other means (spectra) are in catalogues too.
+    keep the likeliest candidate they had, as lenses found by other means (spectra) are in catalogues too.
     """
-    n = len(hosts)
     sigma = np.stack([sky_sigma_nmgy(sky[f"psfdepth_{b}"], sky[f"psfsize_{b}"]) for b in BANDS], axis=-1)
-    found = [np.empty(0, dtype=np.int64)]
-    systems: list[LensSystems] = []
-    waiting = np.arange(n)
+    ebv = sky["ebv"].to_numpy()
+    waiting = np.arange(len(hosts))
+    best = _draw_systems(hosts, ebv, 0.0, np.random.default_rng([*seed, _MAX_ROUNDS]))
+    best.table["arc_snr"], best.table["rounds"] = 0.0, 0
+    likeliest = np.full(len(hosts), -1.0)
     for attempt in range(_MAX_ROUNDS):
         rng = np.random.default_rng([*seed, attempt])
         group_share = min(0.12 + 0.05 * max(attempt - 4, 0), 1.0)
-        candidates = _draw_systems(hosts, sky["ebv"].to_numpy(), group_share, rng).take(waiting)
-        luck = rng.random(n)[waiting]
+        candidates = _draw_systems(hosts.iloc[waiting], ebv[waiting], group_share, rng)
         snr, chance = _discovery(candidates, psf.take(waiting), sigma[waiting], options)
-        seen = (luck < chance) | (attempt == _MAX_ROUNDS - 1)
-        chosen = candidates.take(np.flatnonzero(seen))
-        systems.append(LensSystems(chosen.table.assign(arc_snr=snr[seen], rounds=attempt + 1), chosen.clumps))
-        found.append(waiting[seen])
+        candidates.table["arc_snr"], candidates.table["rounds"] = snr, attempt + 1
+        seen = rng.random(len(waiting)) < chance
+        better = seen | (chance > likeliest[waiting])
+        likeliest[waiting] = np.maximum(likeliest[waiting], chance)
+        best = best.replaced(waiting[better], candidates.take(np.flatnonzero(better)))
         waiting = waiting[~seen]
         if len(waiting) == 0:
             break
-    table = pd.concat([part.table for part in systems], ignore_index=True)
-    clumps = {name: np.concatenate([part.clumps[name] for part in systems]) for name in systems[0].clumps}
-    return LensSystems(table, clumps).take(np.argsort(np.concatenate(found), kind="stable"))
+    return best
 
 
 def _discovery(

@@ -195,13 +195,13 @@ def _clumpy(index: NDArray, flux: NDArray, shape: NDArray, rng: np.random.Genera
 
 
 def blue_objects(mag_r: NDArray, rng: np.random.Generator) -> NDArray[np.float64]:
-    """Fluxes (n, band) of distant star-forming galaxies of r magnitude ``mag_r``: g-r = 0.35 +- 0.25, r-z = 0.35 +- 0.25."""
+    """Fluxes (n, band) of distant star-forming galaxies of r magnitude ``mag_r``: g-r and r-z 0.35 +- 0.25."""
     g_r, r_z = rng.normal(0.35, 0.25, mag_r.shape), rng.normal(0.35, 0.25, mag_r.shape)
     return 10.0 ** (0.4 * (22.5 - np.stack([mag_r + g_r, mag_r, mag_r - r_z], axis=-1)))
 
 
 def _companions(index: NDArray, rng: np.random.Generator) -> SersicComponents:
-    """One to three blue companions at 0.9-3.0" from an elliptical; half of them at one radius, most of them tangential."""
+    """One to three blue companions 0.9-3.0" from an elliptical; half at one radius, most of them tangential."""
     m, k = len(index), 3
     count = rng.choice([1, 2, 3], m, p=[0.45, 0.35, 0.2])
     radius = rng.uniform(0.9, 3.0, (m, k))

@@ -1,4 +1,4 @@
-"""One realisation of the mock sky: every table and every component, before any pixel; a function of the options alone."""
+"""One mock sky: every table and every component, before any pixel; a function of the options alone."""
 
 from __future__ import annotations
 

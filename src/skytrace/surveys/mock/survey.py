@@ -1,7 +1,7 @@
 """The built-in survey on disk: written once, whole, under its folder, and read back shard by shard.
 
-Files: galaxies.parquet, lenses.parquet, truth.parquet, shards/shard-00000.npz ... and survey.json, which is written last
-and says from which options and with which version of the recipe the rest was made.
+Files: galaxies.parquet, lenses.parquet, truth.parquet, shards/shard-00000.npz ... and survey.json, written last, which
+says from which options and with which version of the recipe the rest was made.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 __all__ = ["RECIPE", "MockSurvey"]
 
 #: Raised whenever the same options would give another sky.
-RECIPE = 1
+RECIPE = 2
 _CACHED_SHARDS = 4
 _MARKER = "survey.json"
 _TABLES = ("galaxies", "lenses", "truth")
@@ -78,7 +78,7 @@ class MockSurvey:
         return self._table("truth").copy()
 
     def cutouts(self, galaxy_ids: Sequence[str], *, size: int = STAMP_PIXELS) -> CutoutBatch:
-        """Cutouts in the order asked for; ``size`` <= 101 pixels, centred. Raises SurveyError naming an unknown galaxy."""
+        """Cutouts in the order asked for, ``size`` <= 101 pixels. Raises SurveyError naming an unknown galaxy."""
         check_between("size", size, 1, STAMP_PIXELS)
         ids = np.asarray(galaxy_ids, dtype=str).reshape(-1)
         rows = self._rows(ids)
