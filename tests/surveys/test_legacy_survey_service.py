@@ -281,6 +281,23 @@ def test_requests_are_concurrent_and_no_faster_than_the_rate(tmp_path):
         assert max(server.started_at) - min(server.started_at) >= 5 / 10.0 * 0.9
 
 
+def test_downloads_side_by_side_share_the_rate(tmp_path):
+    with serving(good_answer) as server:
+        options = LegacySurveyOptions(base_url=server.url, workers=4, rate_per_s=20.0, timeout_s=5.0)
+
+        def download(part):
+            requests = [Request(f"{part}{k}", f"{part}{k}.fits", {"ra": f"{150 + k / 1000:.7f}"}) for k in range(5)]
+            assert download_all(requests, tmp_path, url_path="/x", check=lambda *_: None, options=options).fetched == 5
+
+        threads = [threading.Thread(target=download, args=(part,)) for part in "ab"]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert max(server.started_at) - min(server.started_at) >= 9 / 20.0 * 0.9
+    assert len(Manifest(tmp_path)) == 10
+
+
 def test_full_disk_is_an_error_that_keeps_the_files_already_there(sky, monkeypatch):
     from skytrace.errors import ShardError
 

@@ -1,4 +1,4 @@
-"""An environment changes the source of raw sky by its conf folder alone, and its YAML options are those of the classes."""
+"""An environment changes the source of raw sky by its conf folder alone; YAML options are those of the classes."""
 
 import pytest
 from kedro.config import OmegaConfigLoader

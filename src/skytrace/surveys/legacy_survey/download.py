@@ -13,6 +13,7 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -134,6 +135,12 @@ class _Pace:
             time.sleep(start - now)
 
 
+@lru_cache(maxsize=16)
+def _shared_pace(base_url: str, rate_per_s: float) -> _Pace:
+    """One pace for a server in this process: shards that download side by side share the rate."""
+    return _Pace(rate_per_s)
+
+
 def download_all(
     requests: Sequence[Request],
     folder: Path,
@@ -156,7 +163,7 @@ def download_all(
     missing = [request for request in requests if not manifest.holds(folder / request.file)]
     if not missing:
         return DownloadReport(0, len(requests), {})
-    pace = _Pace(options.rate_per_s)
+    pace = _shared_pace(options.base_url, options.rate_per_s)
     limits = httpx.Limits(max_connections=options.workers, max_keepalive_connections=options.workers)
     failures: dict[str, str] = {}
 
