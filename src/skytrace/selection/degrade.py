@@ -1,0 +1,164 @@
+"""Hosts of sharp, deep sky made to look like worse sky: never the reverse.
+
+The image is convolved with the kernel whose transfer function is OTF(target) / OTF(own) of two Moffats of one beta, and
+noise is added so that the power spectrum of the sky noise becomes the target's at every scale: if the own noise has the
+spectrum s0^2 P(k) and the target s1^2 P(k), with P the coadd's resampling covariance, the addition has
+P(k) (s1^2 - s0^2 |R(k)|^2), which is positive wherever s1 >= s0 because |R| <= 1.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+import numpy as np
+from scipy import fft
+
+from skytrace.errors import PixelError
+from skytrace.imaging.psf import PIXEL_SCALE_ARCSEC, moffat_fwhm_from_psfsize, sky_sigma_nmgy
+from skytrace.imaging.sky_noise import resampling_kernel
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike, NDArray
+
+__all__ = ["DegradedSky", "degrade_cutouts", "degraded_sky", "noise_spectrum", "transfer_ratio"]
+
+_PAD = 27  # pixels mirrored on every side: beyond 7 arcsec the kernel holds < 1e-3 of its weight
+_POLYNOMIALS = {2.5: (1.0, 1.0), 3.5: (1.0, 1.0, 1.0 / 3.0), 4.5: (1.0, 1.0, 0.4, 1.0 / 15.0)}
+
+
+@dataclass(frozen=True)
+class DegradedSky:
+    """Own and target sky of n hosts, each (n, band): psfsize [arcsec], psfdepth [nanomaggies^-2]."""
+
+    psfsize: NDArray[np.float64]
+    psfdepth: NDArray[np.float64]
+    target_psfsize: NDArray[np.float64]
+    target_psfdepth: NDArray[np.float64]
+
+    @property
+    def sigma(self) -> NDArray[np.float64]:
+        """Own sky noise of a pixel [nanomaggies]."""
+        return sky_sigma_nmgy(self.psfdepth, self.psfsize)
+
+    @property
+    def target_sigma(self) -> NDArray[np.float64]:
+        """Sky noise of a pixel [nanomaggies] after degrading."""
+        return sky_sigma_nmgy(self.target_psfdepth, self.target_psfsize)
+
+
+def degraded_sky(
+    psfsize: ArrayLike, psfdepth: ArrayLike, *, psf_ratio_r: ArrayLike, depth_ratio_r: ArrayLike
+) -> DegradedSky:
+    """The target of every band from that of r: PSF sizes and depths of g and z scale by r's ratios.
+
+    psfsize, psfdepth: (n, band). psf_ratio_r: (n,) target / own psfsize in r, >= 1. depth_ratio_r: (n,) target / own
+    inverse variance in r, <= 1. Raises PixelError where a host would have to be sharpened, deepened or made quieter.
+    """
+    psfsize, psfdepth = np.asarray(psfsize, dtype=np.float64), np.asarray(psfdepth, dtype=np.float64)
+    psf_ratio = np.asarray(psf_ratio_r, dtype=np.float64)[:, None]
+    depth_ratio = np.asarray(depth_ratio_r, dtype=np.float64)[:, None]
+    if (psf_ratio < 1).any() or (depth_ratio > 1).any():
+        raise PixelError(
+            "hosts can be degraded, never sharpened or deepened: the target must be worse in PSF and depth"
+        )
+    sky = DegradedSky(psfsize, psfdepth, psfsize * psf_ratio, psfdepth * depth_ratio)
+    if (sky.target_sigma < sky.sigma * (1.0 - 1e-9)).any():
+        raise PixelError("the target sky is quieter per pixel than a host's own: convolution cannot remove that noise")
+    return sky
+
+
+def transfer_ratio(
+    own_fwhm_arcsec: ArrayLike,
+    target_fwhm_arcsec: ArrayLike,
+    *,
+    size: int,
+    beta: float = 3.5,
+    pixel_scale_arcsec: float = PIXEL_SCALE_ARCSEC,
+) -> NDArray[np.float64]:
+    """OTF(target) / OTF(own) of Moffats on the half-plane of a (size, size) real FFT: (..., size, size // 2 + 1).
+
+    Closed forms for beta 2.5, 3.5, 4.5: poly(z) e^-z with z = alpha k. Never above 1 and falling with k if the target
+    is broader: a valid kernel. Raises PixelError otherwise.
+    """
+    own, target = np.asarray(own_fwhm_arcsec, dtype=np.float64), np.asarray(target_fwhm_arcsec, dtype=np.float64)
+    if beta not in _POLYNOMIALS:
+        raise PixelError(f"psf beta = {beta} has no closed transfer function; use one of {sorted(_POLYNOMIALS)}")
+    if (target < own).any():
+        raise PixelError("a target PSF is narrower than the host's own; hosts are never sharpened")
+    ky, kx = fft.fftfreq(size, pixel_scale_arcsec), fft.rfftfreq(size, pixel_scale_arcsec)
+    k = 2.0 * np.pi * np.hypot(ky[:, None], kx[None, :])
+    per_fwhm = 0.5 / np.sqrt(2.0 ** (1.0 / beta) - 1.0)
+    z0, z1 = (per_fwhm * fwhm[..., None, None] * k for fwhm in (own, target))
+    poly = np.polynomial.Polynomial(_POLYNOMIALS[beta])
+    return poly(z1) / poly(z0) * np.exp(z0 - z1)
+
+
+@lru_cache(maxsize=4)
+def noise_spectrum(size: int) -> NDArray[np.float64]:
+    """P(k), the power spectrum of the coadd's pixel noise on the half-plane (size, size // 2 + 1), of mean 1."""
+    kernel = np.zeros(size)
+    taps = resampling_kernel()
+    kernel[: len(taps)] = taps
+    power = np.abs(fft.fft(kernel)) ** 2
+    return power[:, None] * power[None, : size // 2 + 1]
+
+
+def degrade_cutouts(
+    image: NDArray[np.float32],
+    invvar: NDArray[np.float32],
+    *,
+    sky: DegradedSky,
+    electrons_per_nmgy: ArrayLike,
+    normals: NDArray[np.float32],
+    beta: float = 3.5,
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Image and inverse variance (n, band, y, x) as the target sky would have shown them; flux is conserved.
+
+    electrons_per_nmgy: (n, band) of the own exposures; the target's are fewer in proportion to its sky's inverse
+    variance, and the photon noise of the galaxy itself is topped up to theirs. normals: (n, 2, band, y + 54, x + 54),
+    standard normal: for the sky's and the galaxy's noise. Pixels without data stay without data; their neighbours use
+    the kernel's remaining weight.
+    """
+    n, bands, size, _ = image.shape
+    padded = size + 2 * _PAD
+    if normals.shape != (n, 2, bands, padded, padded):
+        raise PixelError(f"normals have shape {normals.shape}, not {(n, 2, bands, padded, padded)}")
+    own = moffat_fwhm_from_psfsize(sky.psfsize, beta=beta)
+    target = moffat_fwhm_from_psfsize(sky.target_psfsize, beta=beta)
+    ratio = transfer_ratio(own, target, size=padded, beta=beta)
+    s0, s1 = sky.sigma[..., None, None], sky.target_sigma[..., None, None]
+    white = fft.rfft2(normals[:, 0])
+    spectrum = noise_spectrum(padded)
+    extra = fft.irfft2(white * np.sqrt(spectrum * np.maximum(s1**2 - (s0 * ratio) ** 2, 0.0)), s=(padded, padded))
+    valid = (invvar > 0) & np.isfinite(image)
+    smooth = _convolve(np.where(valid, image, 0.0), ratio)
+    if not valid.all():
+        smooth = smooth / np.maximum(_convolve(valid.astype(np.float32), ratio), 0.25)
+    kept_white = _plane_mean(ratio**2, padded)[..., None, None]
+    kept_sky = _plane_mean(spectrum * ratio**2, padded)[..., None, None]
+    electrons = np.asarray(electrons_per_nmgy, dtype=np.float64)[..., None, None]
+    shot = np.maximum(smooth, 0.0) * ((s1 / s0) ** 2 - kept_white) / electrons
+    crop = (slice(None), slice(None), slice(_PAD, -_PAD), slice(_PAD, -_PAD))
+    out = smooth + extra[crop] + np.sqrt(shot) * normals[:, 1][crop]
+    variance = np.where(valid, 1.0 / np.where(valid, invvar, 1.0), np.inf)
+    new_variance = kept_sky * variance + s1**2 - kept_sky * s0**2 + shot
+    weight = np.where(valid, 1.0 / np.maximum(new_variance, 1e-30), 0.0)
+    return np.where(valid, out, image).astype(np.float32), weight.astype(np.float32)
+
+
+def _convolve(image: NDArray, ratio: NDArray[np.float64]) -> NDArray[np.float64]:
+    margin = [(0, 0)] * (image.ndim - 2) + [(_PAD, _PAD)] * 2
+    padded = np.pad(image, margin, mode="symmetric")
+    size = padded.shape[-1]
+    return fft.irfft2(fft.rfft2(padded.astype(np.float64)) * ratio, s=(size, size))[..., _PAD:-_PAD, _PAD:-_PAD]
+
+
+def _plane_mean(half_plane: NDArray[np.float64], size: int) -> NDArray[np.float64]:
+    """Mean over the whole Fourier plane of a quantity given on its half."""
+    weight = np.full(size // 2 + 1, 2.0)
+    weight[0] = 1.0
+    if size % 2 == 0:
+        weight[-1] = 1.0
+    return (half_plane * weight).sum(axis=(-2, -1)) / size**2
