@@ -1,0 +1,111 @@
+"""Does completeness rise or fall along an axis of the grid, beyond its uncertainty, with everything else held fixed?"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+from scipy import special
+
+from skytrace.errors import CatalogueError, check_between, check_choice
+from skytrace.selection.grid import AXES
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from skytrace.selection.grid import SelectionGrid
+
+__all__ = ["TrendTest", "trend_test"]
+
+_WORDS = {"theta_e": "Einstein radius", "psf_fwhm": "PSF size", "depth": "depth"}
+_UNITS = {"theta_e": "arcsec", "psf_fwhm": "arcsec", "depth": "mag"}
+
+
+@dataclass(frozen=True)
+class TrendTest:
+    """slope: change of completeness per unit of the axis, within lines of cells that differ in that axis alone.
+
+    standard_error: hosts resampled whole, to first order. z: their ratio. direction: rises, falls or flat (|z| within
+    the level). low_end, high_end: mean completeness in the first and last bins of lines that reach both (NaN if none).
+    """
+
+    axis: str
+    threshold: float
+    slope: float
+    standard_error: float
+    z: float
+    direction: str
+    low_end: float
+    high_end: float
+    n_lines: int
+    n: int
+    n_hosts: int
+    sentence: str
+
+
+def trend_test(
+    injections: pd.DataFrame, grid: SelectionGrid, *, axis: str, threshold: float, level: float = 0.9545
+) -> TrendTest:
+    """Least-squares slope of completeness along ``axis`` with an intercept of its own for every line of cells.
+
+    injections: columns cell, galaxy_id, score. The slope is a weighted sum of cell shares, so that its variance follows
+    from each host's summed contribution over all cells (linearised, m / (m - 1)); it is never taken smaller than
+    that of independent trials. level: two-sided, for ``direction``. Raises CatalogueError where no line has two filled cells.
+    """
+    check_choice("axis", axis, AXES)
+    check_between("threshold", threshold, 0.0, 1.0, include_low=False, include_high=False)
+    check_between("level", level, 0.0, 1.0, include_low=False, include_high=False)
+    cell = injections["cell"].to_numpy(dtype=np.int64)
+    detected = injections["score"].to_numpy(dtype=np.float64) >= threshold
+    n = np.bincount(cell, minlength=grid.n_cells).astype(np.float64)
+    k = np.bincount(cell, weights=detected, minlength=grid.n_cells)
+    share = np.divide(k, n, out=np.zeros_like(n), where=n > 0)
+    weight, n_lines = _slope_weights(n, grid, axis)
+    if n_lines == 0:
+        raise CatalogueError(f"no line of cells along {axis} has injections in two bins; its trend cannot be measured")
+    slope = float(weight @ share)
+    hosts, names = pd.factorize(injections["galaxy_id"], sort=True)
+    part = (weight / np.maximum(n, 1.0))[cell] * (detected - share[cell])
+    by_host = np.bincount(hosts, weights=part, minlength=len(names))
+    hosts_used = len(np.unique(hosts[weight[cell] != 0]))
+    clustered = hosts_used / max(hosts_used - 1.0, 1.0) * np.sum(by_host**2)
+    jeffreys = (k + 0.5) / (n + 1.0)
+    independent = np.sum(weight**2 * jeffreys * (1.0 - jeffreys) / np.maximum(n, 1.0))
+    error = float(np.sqrt(max(clustered, independent)))
+    z = slope / error
+    limit = float(np.sqrt(2.0) * special.erfinv(level))
+    direction = "flat" if abs(z) <= limit else ("rises" if z > 0 else "falls")
+    low_end, high_end = _ends(share, n, grid, axis)
+    words = "shows no change" if direction == "flat" else direction
+    sentence = (
+        f"Completeness {words} with {_WORDS[axis]}: {slope:+.4f} +- {error:.4f} per {_UNITS[axis]} (z = {z:+.1f}), "
+        f"within {n_lines} lines of cells that differ in nothing else."
+    )
+    used = int(n[weight != 0].sum())
+    return TrendTest(
+        axis, float(threshold), slope, error, z, direction, low_end, high_end, n_lines, used, hosts_used, sentence
+    )
+
+
+def _slope_weights(n: NDArray[np.float64], grid: SelectionGrid, axis: str) -> tuple[NDArray[np.float64], int]:
+    """Weight of each cell's share in the slope (filled cells count alike), and the number of lines that take part."""
+    place = AXES.index(axis)
+    filled = np.moveaxis((n > 0).reshape(grid.shape), place, -1)
+    x = np.broadcast_to(grid.centres[axis], filled.shape)
+    count = filled.sum(axis=-1, keepdims=True)
+    centred = np.where(filled, x - np.where(filled, x, 0.0).sum(axis=-1, keepdims=True) / np.maximum(count, 1), 0.0)
+    square = np.sum(centred**2)
+    weight = centred / square if square > 0 else centred
+    return np.moveaxis(weight, -1, place).ravel(), int((count > 1).sum())
+
+
+def _ends(share: NDArray[np.float64], n: NDArray[np.float64], grid: SelectionGrid, axis: str) -> tuple[float, float]:
+    place = AXES.index(axis)
+    lines = np.moveaxis(share.reshape(grid.shape), place, -1)
+    filled = np.moveaxis((n > 0).reshape(grid.shape), place, -1)
+    both = filled[..., 0] & filled[..., -1]
+    if not both.any():
+        return float("nan"), float("nan")
+    return float(lines[..., 0][both].mean()), float(lines[..., -1][both].mean())
