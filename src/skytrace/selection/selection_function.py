@@ -86,8 +86,8 @@ threshold 0.5; detector resnet18; verdict GO, validated; 8 ok)
         missing = [name for name in _NEEDED if name not in self.table.columns]
         if missing or self.table.empty:
             raise CatalogueError(f"not a selection function: {'lacks ' + ', '.join(missing) if missing else 'no rows'}")
-        centres = [tuple(np.sort(self.table[axis].unique())) for axis in AXES]
-        grid = SelectionGrid(GridOptions(*centres))
+        theta_e, psf_fwhm, depth = (tuple(map(float, np.sort(self.table[axis].unique()))) for axis in AXES)
+        grid = SelectionGrid(GridOptions(theta_e, psf_fwhm, depth))
         index = tuple(grid.bin_of(axis, self.table[axis]) for axis in AXES)
         cell = np.ravel_multi_index(index, grid.shape)
         place = np.searchsorted(self._thresholds(), self.table["threshold"])
@@ -156,8 +156,8 @@ threshold 0.5; detector resnet18; verdict GO, validated; 8 ok)
         """P(detected) measured in the cell of each lens: no interpolation, no smoothing.
 
         theta_e [arcsec, product-average convention], psf_fwhm (psfsize_r) [arcsec], depth (5 sigma, r) [AB mag]: each a
-        number or an array; they broadcast. threshold: one of ``thresholds`` (default: threshold_default of the metadata, else the
-        first). empty: what a cell without any injection does: "error", or "nan" (with its state).
+        number or an array; they broadcast. threshold: one of ``thresholds`` (default: threshold_default of the
+        metadata, else the first). empty: what a cell without any injection does: "error", or "nan" (with its state).
         Raises SelectionEnvelopeError naming the value and the measured range.
         """
         check_choice("empty", empty, ("error", "nan"))

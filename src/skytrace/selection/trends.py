@@ -52,7 +52,8 @@ def trend_test(
 
     injections: columns cell, galaxy_id, score. The slope is a weighted sum of cell shares, so that its variance follows
     from each host's summed contribution over all cells (linearised, m / (m - 1)); it is never taken smaller than
-    that of independent trials. level: two-sided, for ``direction``. Raises CatalogueError where no line has two filled cells.
+    that of independent trials. level: two-sided, for ``direction``. Raises CatalogueError where no line of
+    cells has two that are filled.
     """
     check_choice("axis", axis, AXES)
     check_between("threshold", threshold, 0.0, 1.0, include_low=False, include_high=False)
