@@ -1,8 +1,8 @@
 """A slow, converged image of a lensed source in float64: what engines are measured against.
 
-Written apart from skytrace.lensing on purpose: the atan/atanh form of the deflection, 17 x 17 midpoints a pixel, cells near the
-cusp of the source split again and again, and the Moffat's transfer function from its Bessel form on a torus 40 pixels longer than
-the stamp. Nothing is softened, tabulated or truncated at a kernel radius.
+Written apart from skytrace.lensing on purpose: the atan/atanh form of the deflection, 17 x 17 midpoints a pixel,
+cells near the cusp of the source split again and again, and the Moffat's transfer function from its Bessel form on a
+torus 40 pixels longer than the stamp. Nothing is softened, tabulated or truncated at a kernel radius.
 """
 
 from __future__ import annotations

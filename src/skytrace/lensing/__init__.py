@@ -1,7 +1,7 @@
 """Strong lensing: deflection, sources, rendering, magnification and where multiple images form.
 
-Pure functions on batches; angles in arcsec, fluxes in nanomaggies. Names are loaded on first use, so importing this package
-costs nothing and numba is imported only by what renders.
+Pure functions on batches; angles in arcsec, fluxes in nanomaggies. Names are loaded on first use, so importing this
+package costs nothing and numba is imported only by what renders.
 """
 
 from importlib import import_module

@@ -1,7 +1,8 @@
 """Convolution with the PSF as small real matrix products in a truncated Fourier basis. Private to rendering.
 
-The stamp lives on a torus of ``pixels + 16`` pixels. Its light has cosine and sine coefficients up to the wavenumber at which the
-PSF's transfer function has died; they are multiplied by it and summed at pixel centres. No kernel image, no truncation radius.
+The stamp lives on a torus of ``pixels + 16`` pixels. Its light has cosine and sine coefficients up to the wavenumber
+at which the PSF's transfer function has died; they are multiplied by it and summed at pixel centres. No kernel
+image, no truncation radius.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ _MATH = {"contract", "nsz", "arcp", "nnan", "ninf"}
 
 
 def moffat_otf(k: NDArray[np.float64], fwhm_arcsec: NDArray[np.float64], *, beta: float) -> NDArray[np.float64]:
-    """Transfer function of a Moffat PSF at wavenumber k [rad/arcsec]; closed form. Raises PixelError for other betas."""
+    """Transfer function of a Moffat PSF at wavenumber k [rad/arcsec]. Raises PixelError where it is not closed."""
     if beta not in CLOSED_BETAS:
         known = ", ".join(map(str, CLOSED_BETAS))
         raise PixelError(f"psf beta = {beta} has no closed transfer function here; use one of {known}, or an ImagePsf")
@@ -45,7 +46,7 @@ def moffat_order(fwhm_arcsec: NDArray[np.float64], *, beta: float, pixels: int, 
     step = 2.0 * np.pi / ((pixels + _GAP) * scale)
     most = int((pixels + _GAP) * 0.8) // _STEP * _STEP
     orders = np.arange(_STEP, most + 1, _STEP)
-    otf = moffat_otf(orders * step, fwhm_arcsec.min(axis=1)[:, None], beta=beta)
+    otf = moffat_otf(np.asarray(orders * step, dtype=np.float64), fwhm_arcsec.min(axis=1)[:, None], beta=beta)
     return orders[np.minimum((otf > _OTF_CUT).sum(axis=1), len(orders) - 1)]
 
 
@@ -74,7 +75,7 @@ def _bases(pixels: int, order: int) -> tuple[NDArray[np.float32], NDArray[np.flo
 
 @njit(cache=True, nogil=True, fastmath=_MATH, error_model="numpy")
 def _filter_moffat(coefficients, alpha, polynomial, step, response, flux, out):
-    """out[n, b] = coefficients[n] * OTF(|k|) * response(kx) response(ky) * flux[n, b], circular PSF in the real basis."""
+    """out[n, b] = coefficients[n] * OTF(|k|) * response(kx) response(ky) * flux[n, b]; the PSF is circular."""
     n, width, _ = coefficients.shape
     order = (width - 1) // 2
     bands = alpha.shape[1]

@@ -1,8 +1,10 @@
-"""Compiled float32 kernel: the lensed light of a source of unit flux, integrated onto a fine grid. Private to rendering.
+"""Compiled float32 kernel: the lensed light of a source of unit flux, integrated onto a fine grid. Private to
+rendering.
 
-Every lens is computed on its own, with loops whose lengths depend on that lens alone: a lens gives the same bits alone, in any
-batch and on any thread. Where a cell of the image plane needs it, the light is integrated by Gauss-Legendre rules of
-2 x 2, 3 x 3, 5 x 5, 15 x 15 or (on a steep cusp) 27 x 27 nodes, chosen from the textbook error term of each rule and one absolute tolerance.
+Every lens is computed on its own, with loops whose lengths depend on that lens alone: a lens gives the same bits
+alone, in any batch and on any thread. Where a cell of the image plane needs it, the light is integrated by
+Gauss-Legendre rules of 2 x 2, 3 x 3, 5 x 5, 15 x 15 or (on a steep cusp) 27 x 27 nodes, chosen from the textbook
+error term of each rule and one absolute tolerance.
 Nodes are deposited on the grid with three-point weights that keep the zeroth, first and second moments.
 """
 
@@ -164,7 +166,7 @@ def _classify(x, y, m, size, lens, source, clumps, tolerance, cls, value):
         value[i] = light
         extent = size * flat * max(shear, kappa2 - _F(2) + shear)
         rho = np.sqrt(max(rho2, core2))
-        nearest = max(rho - _F(0.6) * extent, np.sqrt(core2))
+        nearest = max(rho - _F(0.72) * extent, np.sqrt(core2))
         near_power = _exp2(inverse_n * _log2(nearest))
         near_light = _exp2(log_center - slope * near_power)
         y1 = extent * max(b * inverse_n * near_power, _F(1)) / nearest
@@ -185,7 +187,7 @@ def _classify(x, y, m, size, lens, source, clumps, tolerance, cls, value):
             extent = size * inverse_sigma * max(shear, kappa2 - _F(2) + shear)
             d2 = ((bx - px) * (bx - px) + (by - py) * (by - py)) * inverse_sigma * inverse_sigma
             value[i] += amplitude * _exp2(_F(-0.5) * _LOG2E * d2)
-            near = max(np.sqrt(d2) - _F(0.6) * extent, _F(0))
+            near = max(np.sqrt(d2) - _F(0.72) * extent, _F(0))
             e = amplitude * _exp2(_F(-0.5) * _LOG2E * near * near) / tolerance
             y2 = extent * extent * _F(2.5)
             y4 = y2 * y2
@@ -290,7 +292,8 @@ def sample_light(lens, source, clumps, tolerance, pixels, origin, scale, offsets
     """Light of unit-flux sources on grids of half a pixel.
 
     lens (n, 8), source (n, 14), clumps (n, k, 4), tolerance (n,): float32. pixels: the box's width; its pixel (0, 0) is
-    centred on (origin, origin) [arcsec]. out: (n, 2 pixels + 2, 2 pixels + 2) float32, flux per half pixel, one cell of border.
+    centred on (origin, origin) [arcsec]. out: (n, 2 pixels + 2, 2 pixels + 2) float32, flux per half pixel, one cell
+    of border.
     """
     n, width, size = len(lens), 2 * pixels + 2, _F(scale) * _F(0.5)
     total = pixels * pixels

@@ -1,8 +1,8 @@
 """Where a source must lie to be multiply imaged, or magnified enough, and uniform draws of positions inside.
 
-For an SIE the outer boundary is the cut (the image of the lens centre: crossing it adds an image of zero magnification) joined with
-the tangential caustic, whose cusps may reach beyond it (Kormann et al. 1994). Regions are outlined about the mapped lens centre on
-a grid of directions; both curves are star-shaped about it.
+For an SIE the outer boundary is the cut (the image of the lens centre: crossing it adds an image of zero
+magnification) joined with the tangential caustic, whose cusps may reach beyond it (Kormann et al. 1994). Regions are
+outlined about the mapped lens centre on a grid of directions; both curves are star-shaped about it.
 """
 
 from __future__ import annotations
@@ -51,10 +51,12 @@ def sample_source_positions(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """One source position (x, y), each (n,) [arcsec] from the coordinate origin, uniform over the region of ``rule``.
 
-    rule: "multiply_imaged" (two or more images), or "magnification" (total magnification of a point >= the minimum; it costs
-    about a millisecond a lens). uniforms: (n, k >= 2) numbers in [0, 1), the first two columns are used; or rng draws them.
+    rule: "multiply_imaged" (two or more images), or "magnification" (total magnification of a point >= the
+    minimum; it costs about a millisecond a lens). uniforms: (n, k >= 2) numbers in [0, 1), the first two columns are
+    used; or rng draws them.
     theta_e_arcsec = 0 has no such region and gives the mapped centre.
-    Raises OptionError for an unknown rule, for neither or both of uniforms and rng, and for uniforms of the wrong shape.
+    Raises OptionError for an unknown rule, for neither or both of uniforms and rng, and for uniforms of the wrong
+    shape.
     """
     if (uniforms is None) == (rng is None):
         raise OptionError("sample_source_positions needs exactly one of uniforms (n, k >= 2) and rng")
@@ -80,13 +82,13 @@ def mapped_center(lenses: LensModel) -> tuple[NDArray[np.float64], NDArray[np.fl
 
 
 def point_images(lenses: LensModel, x: ArrayLike, y: ArrayLike) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Number of images (n,) and total magnification (n,) of point sources at source-plane (x, y) [arcsec], one per lens."""
+    """Number of images (n,) and total magnification (n,) of one point source per lens, at (x, y) [arcsec]."""
     from skytrace.lensing import _outlines
 
     center_x, center_y = mapped_center(lenses)
     dx, dy = np.broadcast_to(x, len(lenses)) - center_x, np.broadcast_to(y, len(lenses)) - center_y
     counts, totals = np.zeros(len(lenses), dtype=np.int64), np.zeros(len(lenses))
-    _outlines.point_images(dx, dy, *_shape(lenses), counts, totals)
+    _outlines.point_images(dx, dy, *_shape(lenses), counts, totals)  # type: ignore[call-arg]
     return counts, totals
 
 
@@ -103,9 +105,9 @@ def _outline(lenses: LensModel, rule: str, minimum_magnification: float) -> NDAr
     check_between("minimum_magnification", minimum_magnification, 1.2, 100.0)
     radii = np.zeros((len(lenses), _DIRECTIONS[rule]))
     if rule == "multiply_imaged":
-        _outlines.multiply_imaged_radii(*_shape(lenses), radii)
+        _outlines.multiply_imaged_radii(*_shape(lenses), radii)  # type: ignore[call-arg]
     else:
-        _outlines.magnified_radii(*_shape(lenses), minimum_magnification, radii)
+        _outlines.magnified_radii(*_shape(lenses), minimum_magnification, radii)  # type: ignore[call-arg]
     return radii
 
 

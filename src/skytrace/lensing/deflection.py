@@ -29,7 +29,8 @@ class LensModel:
     """n deflectors: SIE at a centre plus external shear about the coordinate origin. Scalars broadcast to (n,).
 
     theta_e_arcsec: product-average Einstein radius [arcsec], >= 0; 0 is no lens. q: axis ratio of the mass,
-    MIN_AXIS_RATIO to 1. phi_rad: major axis, counter-clockwise from +x. center_*_arcsec: lens centre. gamma1, gamma2: shear.
+    MIN_AXIS_RATIO to 1. phi_rad: major axis, counter-clockwise from +x. center_*_arcsec: lens centre. gamma1,
+    gamma2: shear.
     Raises OptionError naming the field that is out of range.
     """
 
@@ -79,8 +80,8 @@ def sie_deflection(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Deflection (alpha_x, alpha_y) [arcsec] at (x, y) [arcsec] from the centre of an SIE; all arguments broadcast.
 
-    Regular form of the usual atan/atanh pair, without a special case at q = 1 or on the axes: with c, s = x'/r, y'/r and
-    w = sqrt(q^2 c^2 + s^2), alpha_x' = theta_E sqrt(q) c A(w) and alpha_y' = theta_E sqrt(q) (s/q) A(w/q), where
+    Regular form of the usual atan/atanh pair, without a special case at q = 1 or on the axes: with c, s = x'/r, y'/r
+    and w = sqrt(q^2 c^2 + s^2), alpha_x' = theta_E sqrt(q) c A(w) and alpha_y' = theta_E sqrt(q) (s/q) A(w/q), where
     A(w) = arccos(w)/sqrt(1-w^2) for w < 1, continued by arccosh(w)/sqrt(w^2-1) for w > 1. Zero at the centre itself.
     """
     x, y, theta_e, q, phi = (np.asarray(value, dtype=np.float64) for value in (x, y, theta_e, q, phi))
@@ -131,7 +132,8 @@ def shear_deflection(
 def ray_shoot(x: ArrayLike, y: ArrayLike, lenses: LensModel) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Source-plane position (beta_x, beta_y) [arcsec] of image-plane positions.
 
-    x, y: (m, ...) or (n, m, ...) [arcsec]; with n lenses the first axis of the result is the lens. beta = theta - alpha(SIE) -
+    x, y: (m, ...) or (n, m, ...) [arcsec]; with n lenses the first axis of the result is the lens.
+    beta = theta - alpha(SIE) -
     alpha(shear).
     """
     x, y = np.asarray(x, dtype=np.float64), np.asarray(y, dtype=np.float64)

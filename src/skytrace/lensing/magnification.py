@@ -26,9 +26,10 @@ _FLUX_OUTSIDE = 1e-4
 
 
 def flux_magnification(lenses: LensModel, sources: SourceModel) -> NDArray[np.float64]:
-    """Total lensed over unlensed flux (n,), clumps included; about 0.2 ms a lens, good to 3e-4.
+    """Total lensed over unlensed flux (n,), clumps included; about 0.3 ms a lens.
 
-    The image plane is integrated with the renderer's adaptive rules, without a PSF, over a box around the lens and the source and
+    Good to 5e-5 (median), 3e-4 (nine in ten) and 3e-3 (steep cusps, n > 2.5, on a caustic). The image plane is
+    integrated with the renderer's adaptive rules, without a PSF, over a box around the lens and the source and
     frames of four times its width, until at most 1e-4 of the source's light is outside (four boxes at most).
     Raises PixelError where lenses and sources differ in number.
     """
@@ -42,7 +43,9 @@ def flux_magnification(lenses: LensModel, sources: SourceModel) -> NDArray[np.fl
     tolerance = (_TOLERANCE * 0.5 / (np.pi * radius**2)).astype(np.float32)
     offset = np.hypot(sources.x_arcsec, sources.y_arcsec) + np.hypot(lenses.center_x_arcsec, lenses.center_y_arcsec)
     shear = 1.0 - np.hypot(lenses.gamma1, lenses.gamma2)
-    inner = (1.3 * lenses.theta_e_arcsec / np.sqrt(lenses.q) + offset + 2.0 * radius) / shear + 0.3
+    inner = (
+        1.3 * lenses.theta_e_arcsec / np.sqrt(lenses.q) + offset + np.maximum(2.0 * radius, _clump_reach(sources))
+    ) / shear + 0.3
     needed = (1.3 * lenses.theta_e_arcsec / np.sqrt(lenses.q) + offset + _light_radius(sources)) / shear
     rules = (_kernels.RULE_OFFSETS, _kernels.RULE_WEIGHTS, _kernels.RULE_STARTS)
     total, part = np.zeros(len(lenses)), np.zeros(len(lenses))
@@ -50,7 +53,7 @@ def flux_magnification(lenses: LensModel, sources: SourceModel) -> NDArray[np.fl
     for level in range(_LEVELS):
         half_width = (inner[rows] * _GROWTH**level).astype(np.float32)
         hole = int(_CELLS / _GROWTH) if level else 0
-        _kernels.lensed_flux(
+        _kernels.lensed_flux(  # type: ignore[call-arg]
             *(column[rows] for column in columns),
             tolerance[rows] / np.float32(_GROWTH ** (2 * level)),
             half_width,
@@ -71,8 +74,12 @@ def _light_radius(sources: SourceModel) -> NDArray[np.float64]:
     n = sources.sersic_index
     scaled = (gammaincinv(2.0 * n, 1.0 - _FLUX_OUTSIDE) / sersic_b(n)) ** n
     radius = scaled * sources.half_light_radius_arcsec / np.sqrt(sources.q)
-    if sources.clumps is not None and sources.clumps.flux_fraction.shape[1]:
-        clumps = sources.clumps
-        reach = np.hypot(clumps.dx_arcsec, clumps.dy_arcsec) + 4.5 * clumps.sigma_arcsec
-        radius = np.maximum(radius, reach.max(axis=1))
-    return radius
+    return np.maximum(radius, _clump_reach(sources))
+
+
+def _clump_reach(sources: SourceModel) -> NDArray[np.float64]:
+    """Distance (n,) [arcsec] from the source's centre that holds every clump; 0 without clumps."""
+    clumps = sources.clumps
+    if clumps is None or clumps.flux_fraction.shape[1] == 0:
+        return np.zeros(len(sources))
+    return (np.hypot(clumps.dx_arcsec, clumps.dy_arcsec) + 4.5 * clumps.sigma_arcsec).max(axis=1)

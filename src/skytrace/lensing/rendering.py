@@ -1,8 +1,9 @@
 """Images of lensed sources: light traced through the lens, seen through the PSF, in nanomaggies per pixel.
 
-Convention: survey PSFs already include the pixel (an effective PSF sampled at pixel centres, as Tractor's and DR10's are), so a pixel
-is the surface brightness convolved with the PSF *at the pixel's centre*, times the pixel's area. Where the PSF is the optics and
-atmosphere alone, say ``psf_includes_pixel=False`` and the pixel's own integral is applied too (1-2 % of the peak).
+Convention: survey PSFs already include the pixel (an effective PSF sampled at pixel centres, as Tractor's and DR10's
+are), so a pixel is the surface brightness convolved with the PSF *at the pixel's centre*, times the pixel's area.
+Where the PSF is the optics and atmosphere alone, say ``psf_includes_pixel=False`` and the pixel's own
+integral is applied too (1-2 % of the peak).
 """
 
 from __future__ import annotations
@@ -24,11 +25,11 @@ if TYPE_CHECKING:
 
 __all__ = ["render_lenses"]
 
-#: Radius [arcsec] inside which the Sersic cusp is replaced by a cubic of equal value, slope, flux and second moment. Larger
-#: cores fail where the core straddles a caustic (0.08" by 5 % of the peak).
-CORE_ARCSEC = 0.02
+#: Radius [arcsec] inside which the Sersic cusp is replaced by a cubic of equal value, slope, flux and second moment.
+#: Larger cores fail where the core straddles a caustic (0.08" by 5 % of the peak, 0.02" still by 1.5 %).
+CORE_ARCSEC = 0.006
 #: Integration error aimed at, in units of the source's mean surface brightness inside Re, diluted by the PSF.
-TOLERANCE = 2e-3
+TOLERANCE = 1e-3
 _CHUNK = 16
 
 
@@ -44,9 +45,11 @@ def render_lenses(
     """Lensed light of the sources (no deflector light): (n, band, y, x) float32 [nanomaggies per pixel].
 
     The coordinate origin is the centre of pixel (pixels // 2, pixels // 2); +x is increasing column, +y increasing row.
-    psf: one per lens and band; a Moffat needs beta 2.5, 3.5 or 4.5. A lens with theta_e_arcsec = 0 renders the unlensed source.
+    psf: one per lens and band; a Moffat needs beta 2.5, 3.5 or 4.5. A lens with theta_e_arcsec = 0 renders the
+    unlensed source.
     A lens gives the same bits alone, in any batch and in any thread.
-    Raises PixelError where lenses, sources and PSF differ in number or the PSF cannot be used, OptionError on the geometry.
+    Raises PixelError where lenses, sources and PSF differ in number or the PSF cannot be used, OptionError on the
+    geometry.
     """
     from skytrace.lensing import _fourier, _kernels
 
@@ -68,7 +71,7 @@ def render_lenses(
         for start in range(0, len(members), _CHUNK):
             rows = members[start : start + _CHUNK]
             part = light[: len(rows)]
-            _kernels.sample_light(
+            _kernels.sample_light(  # type: ignore[call-arg]
                 *(column[rows] for column in columns), tolerance[rows], box, origin, pixel_scale_arcsec, *rules, part
             )
             if isinstance(psf, MoffatPsf):
@@ -90,7 +93,7 @@ def render_lenses(
 def kernel_columns(
     lenses: LensModel, sources: SourceModel
 ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
-    """The compiled kernel's arguments: lens (n, 8), source (n, 14) and clumps (n, k, 4), float32; sources of unit flux."""
+    """The compiled kernel's arguments: lens (n, 8), source (n, 14) and clumps (n, k, 4) float32, for unit flux."""
     lens = np.stack(
         [
             lenses.theta_e_arcsec, lenses.q, np.cos(lenses.phi_rad), np.sin(lenses.phi_rad),
@@ -134,7 +137,7 @@ def sampling_tolerance(sources: SourceModel, *, pixel_scale_arcsec: float) -> ND
 def _core_cubic(
     n: NDArray[np.float64], b: NDArray[np.float64], core: NDArray[np.float64], ln_center: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """Coefficients (4, n) of the cubic in (rho/core)^2 with the profile's value and slope at 1, flux and second moment."""
+    """Coefficients (4, n) of the cubic in (rho/core)^2 with the profile's value, slope, flux and second moment."""
     c = b * core ** (1.0 / n)
     moments = [
         2.0 * n * np.exp(np.log(gammainc(order, c)) + gammaln(order) - order * np.log(c))

@@ -1,8 +1,8 @@
 """What is being lensed: an elliptical Sersic galaxy (family 1), optionally with Gaussian clumps (family 2).
 
-I = Ie exp(-b ((R/Re)^(1/n) - 1)) with R = sqrt(q u^2 + v^2/q), u along the major axis: Re is the product-average half-light
-radius (the convention of lenstronomy, not the major axis). b is the exact root of gamma(2n, b) = Gamma(2n)/2.
-Fluxes are those of the unlensed source, in nanomaggies.
+I = Ie exp(-b ((R/Re)^(1/n) - 1)) with R = sqrt(q u^2 + v^2/q), u along the major axis: Re is the product-average
+half-light radius (the convention of lenstronomy, not the major axis). b is the exact root of gamma(2n, b) =
+Gamma(2n)/2. Fluxes are those of the unlensed source, in nanomaggies.
 """
 
 from __future__ import annotations
@@ -57,9 +57,10 @@ class Clumps:
 class SourceModel:
     """n sources, the same shape in every band.
 
-    flux_nmgy: (n, band) *unlensed* total flux [nanomaggies]. x_arcsec, y_arcsec: position in the source plane relative to the
-    coordinate origin. half_light_radius_arcsec: product-average, > 0. sersic_index: 0.3 to 6. q: axis ratio of the light,
-    MIN_AXIS_RATIO to 1. phi_rad: major axis, counter-clockwise from +x. Scalars broadcast to (n,).
+    flux_nmgy: (n, band) *unlensed* total flux [nanomaggies]. x_arcsec, y_arcsec: position in the source plane
+    relative to the coordinate origin. half_light_radius_arcsec: product-average, > 0. sersic_index: 0.3 to 6. q:
+    axis ratio of the light, MIN_AXIS_RATIO to 1. phi_rad: major axis, counter-clockwise from +x. Scalars broadcast
+    to (n,).
     Raises OptionError naming the field that is out of range.
     """
 
@@ -98,8 +99,8 @@ class SourceModel:
     def take(self, index: ArrayLike) -> SourceModel:
         """The sources ``index``."""
         rows = np.asarray(index)
-        columns = [getattr(self, field.name)[rows] for field in fields(self)[:-1]]
-        return SourceModel(*columns, clumps=None if self.clumps is None else self.clumps.take(rows))
+        columns = {field.name: getattr(self, field.name)[rows] for field in fields(self)[:-1]}
+        return SourceModel(**columns, clumps=None if self.clumps is None else self.clumps.take(rows))
 
 
 def sersic_b(index: ArrayLike) -> NDArray[np.float64]:
@@ -108,14 +109,14 @@ def sersic_b(index: ArrayLike) -> NDArray[np.float64]:
 
 
 def sersic_flux(index: ArrayLike, half_light_radius_arcsec: ArrayLike) -> NDArray[np.float64]:
-    """Total flux of a Sersic profile with Ie = 1 per arcsec^2: 2 pi n Re^2 e^b b^(-2n) Gamma(2n), for any axis ratio."""
+    """Total flux of a Sersic profile with Ie = 1 per arcsec^2: 2 pi n Re^2 e^b b^(-2n) Gamma(2n), whatever q."""
     n = np.asarray(index, dtype=np.float64)
     b = sersic_b(n)
     return 2.0 * np.pi * n * np.asarray(half_light_radius_arcsec) ** 2 * np.exp(b) * b ** (-2.0 * n) * gamma(2.0 * n)
 
 
 def source_surface_brightness(beta_x: ArrayLike, beta_y: ArrayLike, sources: SourceModel) -> NDArray[np.float64]:
-    """Surface brightness [arcsec^-2] of sources of unit total flux at (n, ...) source-plane positions [arcsec]; exact."""
+    """Surface brightness [arcsec^-2] of sources of unit total flux at (n, ...) source-plane positions [arcsec]."""
     beta_x, beta_y = np.asarray(beta_x, dtype=np.float64), np.asarray(beta_y, dtype=np.float64)
 
     def column(values: NDArray[np.float64]) -> NDArray[np.float64]:
