@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
+import re
 import time
 from pathlib import Path
 from typing import Any
 
+import click
 from kedro.framework.hooks import hook_impl
 from kedro.io import MemoryDataset
 
@@ -27,16 +29,26 @@ class ProgressHook:
 
     @hook_impl
     def before_pipeline_run(self, pipeline: Any) -> None:
+        self._began = {}
         self._position = {node.name: i for i, node in enumerate(pipeline.nodes, start=1)}
 
     @hook_impl
+    def before_dataset_loaded(self, node: Any) -> None:
+        self._start(node)  # loading is part of a node's time: raw sky may have to be made or fetched
+
+    @hook_impl
     def before_node_run(self, node: Any) -> None:
+        self._start(node)
+
+    def _start(self, node: Any) -> None:
+        if node.name in self._began:
+            return
         self._began[node.name] = time.perf_counter()
-        logger.info("%s %s", self._place(node), node.name)
+        logger.info("%s %s", self._place(node), _short(node))
 
     @hook_impl
     def after_node_run(self, node: Any) -> None:
-        logger.info("%s %s: %.1f s", self._place(node), node.name, time.perf_counter() - self._began[node.name])
+        logger.info("%s %s: %.1f s", self._place(node), _short(node), time.perf_counter() - self._began[node.name])
 
     def _place(self, node: Any) -> str:
         return f"[{self._position.get(node.name, '?')}/{len(self._position)}]"
@@ -65,24 +77,32 @@ class RunManifestHook:
     def before_pipeline_run(self, run_params: dict[str, Any], catalog: Any) -> None:
         self._catalog = catalog
         self._manifest = RunManifest(
-            self._project, run_id=run_params["run_id"], environment=run_params["env"] or "local", command=run_params
+            self._project,
+            run_id=run_params["run_id"],
+            environment=run_params["env"] or "local",
+            command=_command(run_params),
         )
         self._manifest.add_parameters(self._parameters, globals_=self._globals)
 
     @hook_impl
+    def before_dataset_loaded(self, node: Any) -> None:
+        if self._manifest is not None:
+            self._manifest.node_begins(_short(node))
+
+    @hook_impl
     def before_node_run(self, node: Any) -> None:
         if self._manifest is not None:
-            self._manifest.node_begins(node.name)
+            self._manifest.node_begins(_short(node))
 
     @hook_impl
     def after_node_run(self, node: Any) -> None:
         if self._manifest is not None:
-            self._manifest.node_ends(node.name)
+            self._manifest.node_ends(_short(node))
 
     @hook_impl
     def on_node_error(self, node: Any) -> None:
         if self._manifest is not None:
-            self._manifest.node_ends(node.name, status="failed")
+            self._manifest.node_ends(_short(node), status="failed")
 
     @hook_impl
     def after_dataset_loaded(self, dataset_name: str, data: Any, node: Any) -> None:
@@ -91,6 +111,8 @@ class RunManifestHook:
     @hook_impl
     def after_dataset_saved(self, dataset_name: str, data: Any, node: Any) -> None:
         self._record(dataset_name, data, node, role="output")
+        if self._manifest is not None:
+            self._manifest.node_ends(_short(node))  # so far: saving counts too
 
     @hook_impl
     def after_pipeline_run(self) -> None:
@@ -106,14 +128,15 @@ class RunManifestHook:
         dataset = self._catalog.get(name)
         if dataset is None or isinstance(dataset, MemoryDataset):
             return
+        version = _version_of(dataset, role)
         self._manifest.add_dataset(
             name,
             role=role,
             kind=f"{type(dataset).__module__}.{type(dataset).__qualname__}",
-            path=_path_of(dataset, role),
-            version=_version_of(dataset, role),
+            path=_path_of(dataset, version),
+            version=version,
             rows=count_rows(data),
-            node=node.name,
+            node=_short(node),
         )
 
     def _write(self, status: str, error: Exception | None = None) -> None:
@@ -141,15 +164,26 @@ class ResultsHook:
     @hook_impl
     def after_pipeline_run(self) -> None:
         results = find_results(self._catalog, self._project)
-        if results.paths:
-            logger.info("results\n%s", "\n".join(f"  {line}" for line in results.lines(self._project)))
+        if results.paths:  # printed, not logged: a path must not be folded
+            click.echo("\n".join(["", *results.lines(self._project)]))
 
 
-def _path_of(dataset: Any, role: str) -> Path | None:
+def _command(run_params: dict[str, Any]) -> dict[str, Any]:
+    # Kedro gives the runner as the text of an instance, with its address in memory
+    runner = re.sub(r"^<(.*) object at .*>$", r"\1", str(run_params.get("runner")))
+    return {**run_params, "runner": runner}
+
+
+def _short(node: Any) -> str:
+    # Kedro ends the name of a node that was given none with a hash of its inputs and outputs
+    return re.sub(r"__[0-9a-f]{8}$", "", node.name)
+
+
+def _path_of(dataset: Any, version: str | None) -> Path | None:
     if hasattr(dataset, "source_path"):  # a survey: a folder of raw sky
         return dataset.source_path()
-    if hasattr(dataset, "_get_load_path"):
-        return Path(str(dataset._get_load_path() if role == "input" else dataset._get_save_path()))
+    if version is not None:
+        return Path(str(dataset._get_versioned_path(version)))
     path = getattr(dataset, "_filepath", None)
     return Path(str(path)) if path is not None else None
 

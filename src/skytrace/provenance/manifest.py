@@ -55,15 +55,17 @@ class RunManifest:
         }
 
     def node_begins(self, name: str) -> None:
-        """A node starts: its clock and its peak memory begin here."""
+        """A node starts, by loading or by running: its clock and its peak memory begin here, once."""
+        if name in self._nodes:
+            return
         self._memory.reset()
         self._nodes[name] = {"status": "running", "began": time.perf_counter()}
 
     def node_ends(self, name: str, *, status: str = "done") -> None:
-        """A node is through, or failed."""
+        """A node is through, has failed, or has saved one more output: the last call counts."""
         node = self._nodes[name]
         node["status"] = status
-        node["seconds"] = round(time.perf_counter() - node.pop("began"), 3)
+        node["seconds"] = round(time.perf_counter() - node["began"], 3)
         node["peak_memory_bytes"] = self._memory.read()
 
     def add_dataset(

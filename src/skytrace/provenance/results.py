@@ -14,9 +14,8 @@ __all__ = ["HEADLINES", "Results", "find_results"]
 HEADLINES = {
     "injection_recovery.selection_function_page": "the selection function, to explore in a browser",
     "injection_recovery.selection_function": "the selection function, for SelectionFunction.load",
-    "injection_recovery.selection_function_table": "the same as Parquet",
     "injection_recovery.selection_function_csv": "the same as CSV",
-    "injection_recovery.selection_heatmaps": "heat maps",
+    "injection_recovery.heatmaps": "heat maps",
     "injection_recovery.realism_report": "the realism gates",
     "lens_finder.evaluation": "the detector on sky it never saw",
     "lens_finder.detector": "the detector and its card",
