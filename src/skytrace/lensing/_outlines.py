@@ -2,7 +2,8 @@
 
 About the lens centre the SIE with shear reads M theta' = b + alpha(phi), with M = 1 - shear, b the source's offset
 from the mapped centre and alpha depending on the image's direction only. The Jacobian is M - 2 kappa t t^T (t
-tangential), hence closed radii for every line of constant magnification, and one equation in phi for the images of a point.
+tangential), hence closed radii for every line of constant magnification, and one equation in phi for the images of a
+point.
 """
 
 from __future__ import annotations
