@@ -1,0 +1,108 @@
+"""Files appear whole or not at all, and their bytes depend on their content alone."""
+
+import os
+import subprocess
+import sys
+import threading
+import time
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from skytrace.compute import ClusterOptions, atomic_path, fingerprint, load_npz, progress, save_npz, single_threaded
+from skytrace.errors import ShardError
+
+
+def test_an_error_leaves_the_older_file_as_it_was(tmp_path):
+    target = tmp_path / "deep" / "table.csv"
+    with atomic_path(target) as partial:
+        partial.write_text("old")
+    with pytest.raises(RuntimeError), atomic_path(target) as partial:
+        partial.write_text("ne")
+        assert partial.suffix == ".csv"
+        assert partial.parent == target.parent
+        raise RuntimeError
+    assert target.read_text() == "old"
+    assert [path.name for path in target.parent.iterdir()] == ["table.csv"]
+
+
+def test_npz_bytes_do_not_depend_on_the_clock(tmp_path):
+    arrays = {"image": np.arange(12.0).reshape(3, 4).T, "invvar": np.ones((50, 50), np.float32)}
+    first = save_npz(tmp_path / "a.npz", compress=("invvar",), **arrays).read_bytes()
+    time.sleep(2.1)  # a zip member's time has a resolution of two seconds
+    assert save_npz(tmp_path / "b.npz", compress=("invvar",), **arrays).read_bytes() == first
+    assert len(first) < 2000, "invvar was not deflated"
+
+
+def test_npz_gives_back_what_it_was_given(tmp_path):
+    arrays = {
+        "galaxy_id": pd.Series(["mock-1", "møck-22"]).to_numpy(),
+        "stamps": np.random.default_rng(1).normal(size=(2, 3, 5, 5)).astype(np.float32),
+        "transposed": np.arange(6, dtype=np.int16).reshape(2, 3).T,
+        "scalar": np.float64(2.5),
+    }
+    loaded = load_npz(save_npz(tmp_path / "a.npz", **arrays))
+    assert list(loaded) == list(arrays)
+    assert loaded["galaxy_id"].tolist() == ["mock-1", "møck-22"]
+    for name in ("stamps", "transposed", "scalar"):
+        assert loaded[name].dtype == arrays[name].dtype
+        np.testing.assert_array_equal(loaded[name], arrays[name])
+
+
+def test_npz_never_pickles(tmp_path):
+    with pytest.raises(ShardError, match="array 'psf' holds Python objects"):
+        save_npz(tmp_path / "a.npz", psf=np.array([{"beta": 2.5}], object))
+    np.savez(tmp_path / "evil.npz", a=np.array([{"beta": 2.5}], object))
+    with pytest.raises(ShardError, match="not a whole npz of plain arrays"):
+        load_npz(tmp_path / "evil.npz")
+
+
+def test_a_truncated_npz_is_named(tmp_path):
+    path = save_npz(tmp_path / "a.npz", a=np.ones(1000))
+    path.write_bytes(path.read_bytes()[:500])
+    with pytest.raises(ShardError, match=r"a\.npz is not a whole npz"):
+        load_npz(path)
+
+
+def test_fingerprints_agree_between_processes_and_differ_between_inputs():
+    values = [1, 1.0, "1", None, True, (1, 2), {"a": 1}, np.arange(3), np.arange(3.0), ClusterOptions(),
+              ClusterOptions(workers=3), pd.DataFrame({"id": ["a"]}), pd.DataFrame({"id": ["b"]})]  # fmt: skip
+    assert len({fingerprint(value) for value in values}) == len(values)
+    assert fingerprint({"a": 1, "b": 2}) == fingerprint({"b": 2, "a": 1})
+    program = "from skytrace.compute import fingerprint; print(fingerprint('a', (1, 2.5), {'k': None}))"
+    environment = {**os.environ, "PYTHONHASHSEED": "77"}
+    there = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True)
+    assert there.stdout.strip() == fingerprint("a", (1, 2.5), {"k": None})
+
+
+def test_one_thread_inside_and_the_former_number_after_from_several_threads_at_once():
+    from threadpoolctl import threadpool_info
+
+    def blas_threads() -> list[int]:
+        return [pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"]
+
+    before, inside = blas_threads(), []
+
+    def work(seconds: float) -> None:
+        with single_threaded():
+            time.sleep(seconds)
+            inside.append(blas_threads())
+
+    workers = [threading.Thread(target=work, args=(0.05 * k,)) for k in range(1, 4)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    assert inside == [[1] * len(before)] * 3
+    assert blas_threads() == before
+
+
+def test_progress_counts_and_passes_items_on():
+    bar = progress(["a", "b", "c"], "letters")
+    assert list(bar) == ["a", "b", "c"]
+    assert bar.done == len(bar) == 3
+    with progress(10, "cells") as outer:
+        outer.advance(4)
+        list(progress(iter("xy"), "unknown length"))
+        assert outer.done == 4
