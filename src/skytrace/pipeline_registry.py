@@ -1,6 +1,7 @@
 """The pipelines that run. A pipeline's name stands for its whole lineage; its own nodes carry the name as their tag."""
 
 import importlib
+import warnings
 
 from kedro.framework.project import pipelines as project_pipelines
 from kedro.pipeline import Pipeline
@@ -41,6 +42,9 @@ def _lineage(names: tuple[str, ...]) -> Pipeline:
 
 def _create(name: str) -> Pipeline:
     try:
-        return importlib.import_module(f"skytrace.pipelines.{name}").create_pipeline()
+        with warnings.catch_warnings():
+            # Kedro advises against dots in names; ours are the namespaces that dots are for
+            warnings.filterwarnings("ignore", message="One or more dataset names contain '.'")
+            return importlib.import_module(f"skytrace.pipelines.{name}").create_pipeline()
     except Exception as error:
         raise PipelineError(f"the pipeline {name} cannot be loaded: {type(error).__name__}: {error}") from error

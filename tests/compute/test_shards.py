@@ -48,8 +48,8 @@ def test_a_scheduler_is_reached_by_its_address(tmp_path, reference):
 
     with LocalCluster(
         n_workers=1, threads_per_worker=2, processes=False, dashboard_address=None, protocol="tcp"
-    ) as there:
-        map_shards(draw, shards_in(tmp_path), cluster=at.scheduler_address)
+    ) as running:
+        map_shards(draw, shards_in(tmp_path), cluster=running.scheduler_address)
     assert _bytes(tmp_path) == reference
 
 

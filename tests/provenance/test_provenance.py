@@ -1,0 +1,179 @@
+"""The facts of a run: what changed in the source, what the files were, how much memory a step took."""
+
+import hashlib
+import json
+import subprocess
+import time
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from skytrace.compute import ClusterOptions
+from skytrace.provenance import PeakMemory, RunManifest, describe_path, device, package_versions, repository_state
+from skytrace.provenance.manifest import collect_seeds, count_rows, plain
+from skytrace.provenance.results import find_results
+
+
+def _git(folder, *arguments: str) -> None:
+    identity = ["-c", "user.name=a", "-c", "user.email=a@b", "-c", "commit.gpgsign=false"]
+    subprocess.run(["git", *identity, *arguments], cwd=folder, check=True, capture_output=True)
+
+
+def test_a_folder_without_git_has_no_commit(tmp_path, monkeypatch):
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
+    assert set(repository_state(tmp_path).values()) == {None}
+
+
+def test_a_machine_without_git_has_no_commit(tmp_path, monkeypatch):
+    _git(tmp_path, "init")
+    monkeypatch.setenv("PATH", "")
+    assert set(repository_state(tmp_path).values()) == {None}
+
+
+def test_the_state_of_a_repository_says_what_was_changed(tmp_path):
+    _git(tmp_path, "init", "-b", "main")
+    (tmp_path / "a.py").write_text("1\n")
+    before_any_commit = repository_state(tmp_path)
+    assert before_any_commit["commit"] is None
+    assert before_any_commit["dirty"] is True
+
+    _git(tmp_path, "add", ".")
+    _git(tmp_path, "commit", "-m", "one")
+    clean = repository_state(tmp_path)
+    assert len(clean["commit"]) == 40
+    assert clean == {"commit": clean["commit"], "branch": "main", "dirty": False, "diff_sha256": None}
+
+    hashes = set()
+    for name, text in (("a.py", "2\n"), ("a.py", "3\n"), ("new.py", ""), ("new.py", "x")):
+        (tmp_path / name).write_text(text)
+        state = repository_state(tmp_path)
+        assert state["dirty"] is True
+        assert state["commit"] == clean["commit"]
+        hashes.add(state["diff_sha256"])
+    assert len(hashes) == 4, "two different changes have one hash"
+
+    (tmp_path / ".gitignore").write_text("data/\n")
+    ignoring = repository_state(tmp_path)
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "x").write_text("x")
+    assert repository_state(tmp_path) == ignoring
+
+
+def test_the_hash_of_a_file_is_what_sha256sum_prints(tmp_path):
+    content = np.random.default_rng(1).bytes(9_000_000)  # more than two pieces
+    (tmp_path / "a").write_bytes(content)
+    assert describe_path(tmp_path / "a") == {"bytes": 9_000_000, "sha256": hashlib.sha256(content).hexdigest()}
+    assert describe_path(tmp_path / "none") == {}
+
+
+def test_the_hash_of_a_folder_changes_with_names_and_contents_alone(tmp_path):
+    for folder, order in (("one", "ab"), ("two", "ba")):
+        for name in order:
+            path = tmp_path / folder / "shards" / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(f"content of {name}")
+    (tmp_path / "two" / ".partial").write_text("half")
+    first = describe_path(tmp_path / "one")
+    assert first == describe_path(tmp_path / "two")
+    assert (first["files"], first["bytes"]) == (2, 24)
+    (tmp_path / "two" / "shards" / "a").rename(tmp_path / "two" / "shards" / "c")
+    assert describe_path(tmp_path / "two")["sha256"] != first["sha256"]
+
+
+def test_peak_memory_sees_what_was_let_go_again():
+    memory = PeakMemory(interval_s=0.01)
+    memory.start()
+    memory.reset()
+    before = memory.read()
+    block = np.ones(40_000_000)  # 320 MB
+    time.sleep(0.1)
+    del block
+    peak = memory.read()
+    memory.reset()
+    after = memory.read()
+    memory.stop()
+    assert 300e6 < peak - before < 500e6
+    assert after - before < 100e6
+
+
+def test_seeds_are_found_at_any_depth():
+    parameters = {"lens_finder": {"split": {"seed": 1, "nside": 128}, "mock_seed": 2}, "seed": 3, "seeds": 4}
+    assert collect_seeds(parameters) == {"lens_finder.split.seed": 1, "lens_finder.mock_seed": 2, "seed": 3}
+
+
+def test_options_become_plain_json():
+    value = {
+        "cluster": ClusterOptions(job_directives=("-C cpu",)),
+        "n": np.int64(3),
+        "x": float("nan"),
+        "a": np.ones(2),
+    }
+    loaded = json.loads(json.dumps(plain(value), allow_nan=False))
+    assert loaded["cluster"]["job_directives"] == ["-C cpu"]
+    assert (loaded["n"], loaded["x"], loaded["a"]) == (3, None, [1.0, 1.0])
+
+
+def test_rows_of_tables_and_of_arrays_are_counted():
+    assert count_rows(pd.DataFrame({"a": [1, 2, 3]})) == 3
+    assert count_rows({"id": np.zeros(4), "stamps": np.zeros((4, 3, 8, 8)), "scale": np.array(2.0)}) == 4
+    assert count_rows({"a": np.zeros(4), "b": np.zeros(5)}) is None
+    assert count_rows({"auc": 0.97}) is None
+
+
+def test_the_machine_and_the_versions_are_named():
+    described = device()
+    assert described["cores"] >= 1
+    assert described["memory_bytes"] > 1e8
+    versions = package_versions()
+    assert versions["numpy"] == np.__version__
+    assert {"python", "kedro", "torch", "pandas"} <= set(versions)
+
+
+def test_a_manifest_holds_every_fact_and_survives_a_failure(tmp_path):
+    table = tmp_path / "data" / "table.csv"
+    table.parent.mkdir()
+    table.write_text("a\n1\n2\n")
+    manifest = RunManifest(tmp_path, run_id="r1", environment="smoke", command={"pipeline_names": ["x"]})
+    manifest.add_parameters({"x": {"cluster": ClusterOptions(), "seed": 7}}, globals_={"sky": "mock"})
+    manifest.node_begins("x.one")
+    manifest.add_dataset(
+        "x.table", role="output", kind="pandas.CSVDataset", path=table, version="0001", rows=2, node="x.one"
+    )
+    manifest.node_ends("x.one")
+    manifest.node_begins("x.two")
+    manifest.node_ends("x.two", status="failed")
+    path = manifest.write(tmp_path / "manifests" / "r1.json", status="failed", error=ValueError("a star in the way"))
+    facts = json.loads(path.read_text())
+    assert (facts["status"], facts["error"]) == ("failed", "ValueError: a star in the way")
+    assert facts["seeds"] == {"x.seed": 7}
+    assert facts["parameters"]["x"]["cluster"]["workers"] == 2
+    assert [facts["nodes"][name]["status"] for name in ("x.one", "x.two")] == ["done", "failed"]
+    assert facts["nodes"]["x.one"]["peak_memory_bytes"] > 1e6
+    record = facts["datasets"]["x.table"]
+    assert record["path"] == "data/table.csv"
+    assert record["sha256"] == hashlib.sha256(b"a\n1\n2\n").hexdigest()
+    assert (record["bytes"], record["rows"], record["version"], record["role"]) == (6, 2, "0001", "output")
+
+
+@pytest.mark.parametrize("release", [None, "0001"])
+def test_results_name_the_newest_version_or_the_release(tmp_path, monkeypatch, release):
+    monkeypatch.setenv("KEDRO_RELEASE", release or "")
+    catalog = {
+        "injection_recovery.realism_report": {"filepath": "report.json"},
+        "injection_recovery.selection_function": {"filepath": "surface.parquet", "versioned": True},
+        "lens_finder.detector": {"filepath": "d.safetensors", "versioned": True},
+    }
+    assert find_results(catalog, tmp_path).lines(tmp_path) == [
+        "no results yet: kedro run --pipelines injection_recovery"
+    ]
+    (tmp_path / "report.json").write_text('{"verdict": "NO-GO"}')
+    for version in ("0001", "2026-01-01T00.00.00.000Z"):
+        (tmp_path / "surface.parquet" / version).mkdir(parents=True)
+        (tmp_path / "surface.parquet" / version / "surface.parquet").touch()
+    results = find_results(catalog, tmp_path)
+    lines = results.lines(tmp_path)
+    assert lines[0] == "verdict: NO-GO"
+    newest = release or "2026-01-01T00.00.00.000Z"
+    assert any(line.startswith(f"surface.parquet/{newest}/surface.parquet  the selection function") for line in lines)
+    assert "lens_finder.detector" not in results.paths

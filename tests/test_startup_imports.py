@@ -1,0 +1,31 @@
+"""Kedro's quick commands stay quick: what they import is measured, not how long they take."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+HEAVY = ("torch", "torchvision", "jax", "matplotlib", "sklearn", "numba", "dask", "distributed", "astropy", "sep")
+
+PROGRAM = """
+import atexit, json, sys
+names = {names!r}
+atexit.register(lambda: print("IMPORTED " + json.dumps([name for name in names if name in sys.modules])))
+from kedro.framework.cli.cli import main
+sys.argv = ["kedro", *{command!r}]
+main()
+"""
+
+
+@pytest.mark.parametrize("command", [["registry", "list"], ["results"], ["run", "--help"]], ids=" ".join)
+def test_a_quick_command_imports_nothing_heavy(repository, command):
+    program = PROGRAM.format(names=HEAVY, command=command)
+    environment = {**os.environ, "DO_NOT_TRACK": "1"}
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=repository, env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    line = next(line for line in done.stdout.splitlines() if line.startswith("IMPORTED "))
+    assert json.loads(line.removeprefix("IMPORTED ")) == []
