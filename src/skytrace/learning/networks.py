@@ -28,9 +28,11 @@ def build_network(architecture: str, *, in_channels: int = 3) -> Any:
     if in_channels != 3:
         name, first = next((n, m) for n, m in network.named_modules() if isinstance(m, nn.Conv2d))
         owner = network.get_submodule(name.rpartition(".")[0])
-        replacement = nn.Conv2d(
-            in_channels, first.out_channels, first.kernel_size, first.stride, first.padding, bias=first.bias is not None
-        )
+        shape: dict[str, Any] = {
+            "kernel_size": first.kernel_size, "stride": first.stride, "padding": first.padding,
+            "bias": first.bias is not None,
+        }  # fmt: skip
+        replacement = nn.Conv2d(in_channels, first.out_channels, **shape)
         setattr(owner, name.rpartition(".")[2], replacement)
     return network
 

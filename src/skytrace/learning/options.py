@@ -24,16 +24,16 @@ class TrainingOptions:
     """
 
     architecture: str = "resnet18"
-    epochs: int = 12
+    epochs: int = 24
     patience: int = 10
     images_per_epoch: int = 2048
-    batch_size: int = 64
+    batch_size: int = 32
     positive_share: float = 0.5
     confuser_share: float = 0.15
-    learning_rate: float = 3e-4
+    learning_rate: float = 2e-3
     weight_decay: float = 1e-4
     warmup_share: float = 0.05
-    average_decay: float = 0.98
+    average_decay: float = 0.99
     shift_px: int = 2
     seed: int = 20260101
     threads: int = 2

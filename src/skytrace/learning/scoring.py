@@ -15,7 +15,7 @@ from scipy.special import expit
 
 from skytrace.errors import PixelError, check_between
 from skytrace.learning.networks import build_network, load_state
-from skytrace.learning.threads import deterministic_torch
+from skytrace.learning.threads import torch_threads
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -39,7 +39,7 @@ def score_stamps(
     check_between("batch_size", batch_size, 1, 65_536)
     check_between("threads", threads, 1, 1024)
     stamps = check_stamps(stamps, shape=detector.stamp_shape)
-    with deterministic_torch(threads):
+    with torch_threads(threads):
         return expit(network_logits(_frozen_network(detector), stamps, batch_size=batch_size))
 
 

@@ -8,22 +8,31 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["deterministic_torch"]
+__all__ = ["deterministic_torch", "torch_threads"]
+
+
+@contextlib.contextmanager
+def torch_threads(threads: int) -> Iterator[None]:
+    """Run the body with ``threads`` torch threads and restore the former number, which is the calling thread's own."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 @contextlib.contextmanager
 def deterministic_torch(threads: int) -> Iterator[None]:
-    """Run the body with ``threads`` torch threads and deterministic kernels, then restore both settings.
-
-    The number of threads belongs to the calling thread, so that shards in a thread pool may each ask for one.
-    """
+    """As ``torch_threads``, with deterministic kernels and the random state given back. One thread at a time."""
     import torch
 
-    before = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
-    torch.set_num_threads(threads)
+    before = torch.are_deterministic_algorithms_enabled()
     torch.use_deterministic_algorithms(True)
     try:
-        yield
+        with torch_threads(threads), torch.random.fork_rng(devices=[]):
+            yield
     finally:
-        torch.set_num_threads(before[0])
-        torch.use_deterministic_algorithms(before[1])
+        torch.use_deterministic_algorithms(before)

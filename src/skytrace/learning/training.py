@@ -15,7 +15,7 @@ import numpy as np
 from scipy.special import expit
 
 from skytrace.compute import fingerprint
-from skytrace.compute.progress import progress
+from skytrace.compute.progress import ProgressBar, progress
 from skytrace.errors import CatalogueError, PixelError
 from skytrace.learning.augmentation import augment
 from skytrace.learning.checkpoint import Checkpoint
@@ -82,12 +82,11 @@ def train_detector(
     checkpoint = None
     if checkpoint_folder is not None:
         checkpoint = Checkpoint(Path(checkpoint_folder), fingerprint(options, training, validation))
-    import torch
-
-    with deterministic_torch(options.threads), torch.random.fork_rng(devices=[]):
+    with deterministic_torch(options.threads):
         run = _Run.start(training, options, checkpoint)
         description = f"training {options.architecture}"
-        with progress(options.epochs * options.steps_per_epoch, description) as bar:
+        bar: ProgressBar[int] = progress(options.epochs * options.steps_per_epoch, description)
+        with bar:
             bar.advance(run.epoch * options.steps_per_epoch)
             while not run.finished():
                 loss = run.train_epoch(bar)
