@@ -8,7 +8,7 @@ import pytest
 from skytrace.errors import PixelError
 from skytrace.imaging.preprocessing import PreprocessOptions, annulus_statistics, preprocess
 from skytrace.lensing.population import draw_lenses
-from skytrace.selection.injection import InjectionOptions, arc_signal_to_noise, inject_lenses, prepare_hosts
+from skytrace.selection.injection import InjectionOptions, inject_lenses, prepare_hosts
 
 from .fake_sky import FakeSky
 
@@ -97,15 +97,6 @@ def test_an_injection_is_the_same_alone_and_in_a_batch(hosts):
         hosts, rows[5:6], draw(hosts, rows[5:6], first=5), options=OPTIONS, preprocessing=PREPROCESSING
     )
     assert (alone.stamps[0] == together.stamps[5]).all()
-
-
-def test_arc_signal_to_noise_is_the_design_pages_number():
-    y, x = np.indices((64, 64)) - 32
-    ring = 0.02 * np.exp(-0.5 * ((np.hypot(x, y) * 0.262 - 1.5) / 0.35) ** 2)
-    snr = arc_signal_to_noise(
-        ring[None], theta_e_arcsec=np.array([1.5]), fwhm_arcsec=np.array([1.2]), sigma_nmgy=np.array([0.013])
-    )
-    assert snr[0] == pytest.approx(10.105013335229122, rel=1e-6)
 
 
 def test_a_table_of_other_galaxies_is_refused():

@@ -133,7 +133,8 @@ def draw_lenses(
 ) -> LensDraw:
     """Deflectors and sources of n injections.
 
-    injection_ids: (n,) whole numbers, no repeats. theta_e_arcsec: (n,). hosts: n rows, aligned (shape_e1, shape_e2, ebv).
+    injection_ids: (n,) whole numbers, no repeats. theta_e_arcsec: (n,). hosts: n rows, aligned (shape_e1, shape_e2,
+    ebv).
     Raises CatalogueError on repeated ids and tables of another length.
     """
     from skytrace.lensing.caustics import sample_source_positions
@@ -202,7 +203,7 @@ def _magnitudes(u: NDArray, options: PopulationOptions) -> NDArray[np.float64]:
 
 
 def _clumps(ids: NDArray, share: NDArray, size: NDArray, options: PopulationOptions, *, seed: int) -> Clumps | None:
-    """Clumps inside the source: exponential fluxes that sum to ``share``, offsets Gaussian with half the source's size."""
+    """Clumps inside the source: exponential fluxes that sum to ``share``, offsets Gaussian of half the source's size."""
     if not (share > 0).any():
         return None
     k = options.n_clumps

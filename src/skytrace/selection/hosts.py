@@ -35,8 +35,8 @@ class HostOptions:
     """host_splits: "test" (the detector's own sky: its test split) or "any" (a sky it never saw; checked all the same).
     min_matched_hosts: below this a condition turns to degraded hosts, if they are more. max_hosts_per_cell: hosts of a
     condition, chosen by hash. max_injections_per_host: of one cell; few hosts then leave a cell insufficient rather
-    than repeating themselves. degraded_hosts: whether degrading is allowed. exclusion_radius_arcsec: a host this close to
-    anything in training or validation, or to a lens, is a leak. seed: of the choice by hash.
+    than repeating themselves. degraded_hosts: whether degrading is allowed. exclusion_radius_arcsec: a host this close
+    to anything in training or validation, or to a lens, is a leak. seed: of the choice by hash.
     """
 
     host_splits: str = "test"
@@ -119,8 +119,8 @@ def match_hosts(
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Hosts of every (PSF, depth) condition, and the account of each condition.
 
-    Returns (assignments, conditions). assignments: one row a host and condition: condition, psf_index, depth_index, mode,
-    rank, galaxy_id. conditions: ``grid.conditions()`` plus mode (matched, degraded, no_hosts), n_matched, n_degraded
+    Returns (assignments, conditions). assignments: one row a host and condition: condition, psf_index, depth_index,
+    mode, rank, galaxy_id. conditions: ``grid.conditions()`` plus mode (matched, degraded, no_hosts), n_matched, n_degraded
     (available), n_hosts (used), n_per_cell (injections in each of its cells).
     Rule: matched if there are min_matched_hosts or more, or no fewer than can be degraded; degraded otherwise.
     """

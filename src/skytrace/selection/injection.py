@@ -2,8 +2,8 @@
 
 The host's pixels carry their sky and photon noise already. Light beyond ``confine_radius_px`` is cut off, so that the
 pixels of the background annulus, and with them the host's cached statistics, are provably those of the host alone; the
-fraction cut off is reported. Arc S/N: sum of the injected r-band light over |r - theta_E| <= FWHM (half-maximum width of
-the PSF), over sigma_pix sqrt(n_pix); the host's light does not enter.
+fraction cut off is reported. Arc S/N is the integrated one of ``arcs``, in r, of the injected light alone, with the
+half-maximum width of the PSF.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ from skytrace.errors import PixelError, check_between
 from skytrace.imaging.noise import photon_noise
 from skytrace.imaging.photometry import psfdepth_from_mag
 from skytrace.imaging.preprocessing import PreprocessOptions, annulus_statistics, preprocess
-from skytrace.imaging.psf import PIXEL_SCALE_ARCSEC, MoffatPsf, moffat_fwhm_from_psfsize, sky_sigma_nmgy
+from skytrace.imaging.psf import MoffatPsf, moffat_fwhm_from_psfsize, sky_sigma_nmgy
+from skytrace.selection.arcs import arc_annulus_snr
 from skytrace.selection.degrade import degrade_cutouts, degraded_sky
 from skytrace.sky import galaxy_hash
 from skytrace.statistics.streams import standard_normals
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from skytrace.lensing.population import LensDraw
     from skytrace.surveys.interface import CutoutBatch
 
-__all__ = ["HostStamps", "InjectionOptions", "Injections", "arc_signal_to_noise", "inject_lenses", "prepare_hosts"]
+__all__ = ["HostStamps", "InjectionOptions", "Injections", "inject_lenses", "prepare_hosts"]
 
 _BANDS = ("g", "r", "z")
 _DEGRADE_PAD = 27
@@ -192,9 +193,7 @@ def _measure(
     unlensed = draw.sources.flux_nmgy[:, 1]
     kept = light_r.sum(axis=(1, 2), dtype=np.float64)
     fwhm = moffat_fwhm_from_psfsize(hosts.psfsize_r[rows])
-    snr = arc_signal_to_noise(
-        light_r, theta_e_arcsec=draw.lenses.theta_e_arcsec, fwhm_arcsec=fwhm, sigma_nmgy=hosts.sigma_r[rows]
-    )
+    snr = arc_annulus_snr(light_r[:, None], draw.lenses.theta_e_arcsec, fwhm, hosts.sigma_r[rows]).integrated[:, 0]
     total = magnification * unlensed
     return pd.DataFrame(
         {
@@ -205,22 +204,6 @@ def _measure(
             "arc_snr": snr,
         }
     )
-
-
-def arc_signal_to_noise(
-    light: NDArray[np.floating],
-    *,
-    theta_e_arcsec: NDArray[np.float64],
-    fwhm_arcsec: NDArray[np.float64],
-    sigma_nmgy: NDArray[np.float64],
-) -> NDArray[np.float64]:
-    """Integrated S/N (n,) of light (n, y, x) over the arc annulus max(0, theta_E - FWHM) <= r <= theta_E + FWHM."""
-    n, size, _ = light.shape
-    y, x = np.indices((size, size)) - size // 2
-    radius = (np.hypot(x, y) * PIXEL_SCALE_ARCSEC).ravel()
-    inside = np.abs(radius[None, :] - theta_e_arcsec[:, None]) <= fwhm_arcsec[:, None]
-    signal = np.where(inside, light.reshape(n, -1), 0.0).sum(axis=1, dtype=np.float64)
-    return signal / (sigma_nmgy * np.sqrt(inside.sum(axis=1)))
 
 
 def _bands(table: pd.DataFrame, name: str) -> NDArray[np.float64]:

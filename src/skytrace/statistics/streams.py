@@ -1,7 +1,7 @@
 """Random numbers that belong to an item, not to an order: counter-based, vectorised, the same alone or in any batch.
 
-Each number is a hash of (seed, id of the item, channel): SplitMix64's finaliser (Steele, Lea & Flood 2014) applied three
-times in sequence. Uniforms have 53 bits and lie strictly inside (0, 1).
+Each number is a hash of (seed, id of the item, channel): SplitMix64's finaliser (Steele, Lea & Flood 2014) applied
+three times in sequence. Uniforms have 53 bits and lie strictly inside (0, 1).
 """
 
 from __future__ import annotations

@@ -1,0 +1,201 @@
+"""Glue of injection_recovery: hosts, injections, gates, surface. The science is in skytrace.selection."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from skytrace.compute import ClusterOptions, fingerprint
+from skytrace.errors import CatalogueError
+from skytrace.imaging import PreprocessOptions
+from skytrace.imaging.quality import QualityOptions, cutout_quality, quality_flags
+from skytrace.lensing.population import PopulationOptions
+from skytrace.pipelines.injection_recovery.options import ThresholdedOptions
+from skytrace.pipelines.injection_recovery.shards import Campaign, recompute_stamps, run_campaign
+from skytrace.selection.completeness import completeness_table, marginals
+from skytrace.selection.grid import GridOptions, SelectionGrid
+from skytrace.selection.hosts import HostOptions, eligible_hosts, match_hosts, verify_hosts
+from skytrace.selection.injection import InjectionOptions
+from skytrace.selection.selection_function import SelectionFunction
+from skytrace.sky import SelectionOptions
+from skytrace.sky import select_galaxies as select
+from skytrace.surveys.interface import ImagingSurvey, check_galaxies
+
+Table = pd.DataFrame
+Report = dict[str, Any]
+Arrays = dict[str, np.ndarray]
+_ASSIGNMENT = ("condition", "psf_index", "depth_index", "mode", "rank")
+
+
+def choose_hosts(
+    survey: ImagingSurvey,
+    split_galaxies: Table,
+    selection: SelectionOptions,
+    options: HostOptions,
+    grid_options: GridOptions,
+    preprocessing: PreprocessOptions,
+) -> tuple[Table, Table, Report]:
+    """Hosts of every (PSF, depth) condition, the account of the conditions, and what was checked and rejected."""
+    grid = SelectionGrid(grid_options)
+    galaxies = check_galaxies(survey.galaxies(), source=survey.name)
+    lenses = survey.lenses()
+    sample, ledger = select(galaxies, lenses, options=selection)
+    candidates = eligible_hosts(sample, lenses, split_galaxies, options=options)
+    checked: dict[str, bool] = {}
+    while True:  # until no chosen host fails quality control: the next one by hash takes a rejected one's place
+        good = candidates[candidates["galaxy_id"].map(lambda name: checked.get(name, True))]
+        if good.empty:
+            raise CatalogueError(f"quality control rejected all {len(candidates)} host candidates")
+        assignments, conditions = match_hosts(good, grid, options=options)
+        fresh = sorted(set(assignments["galaxy_id"].astype(str)) - set(checked))
+        if not fresh:
+            break
+        checked.update(_quality(survey, fresh, good, preprocessing))
+    compared = verify_hosts(good, lenses, split_galaxies, radius_arcsec=options.exclusion_radius_arcsec)
+    columns = [name for name in good.columns if name not in _ASSIGNMENT]
+    hosts = assignments.merge(good[columns], on="galaxy_id", how="left", validate="many_to_one")
+    used = hosts["galaxy_id"].value_counts()
+    report = {
+        "survey": survey.name,
+        "host_splits": options.host_splits,
+        "leakage": {"verified": True, **compared},
+        "selection": ledger.to_dict(orient="records"),
+        "candidates": len(candidates),
+        "rejected_by_quality": int(sum(not accepted for accepted in checked.values())),
+        "hosts_used": len(used),
+        "conditions_of_the_most_used_host": int(used.max()) if len(used) else 0,
+        "conditions": conditions["mode"].value_counts().to_dict(),
+        "axes": grid.definitions(),
+    }
+    return hosts, conditions, report
+
+
+def _quality(
+    survey: ImagingSurvey, names: list[str], candidates: Table, preprocessing: PreprocessOptions
+) -> dict[str, bool]:
+    """Galaxy id -> whether its cutout passes the quality control of training."""
+    accepted: dict[str, bool] = {}
+    fluxes = candidates.set_index("galaxy_id")[["flux_g", "flux_r", "flux_z"]]
+    for start in range(0, len(names), 250):
+        part = names[start : start + 250]
+        table = cutout_quality(survey.cutouts(part), preprocess_options=preprocessing)
+        table = table.join(fluxes, on="galaxy_id")
+        flags = quality_flags(table, options=QualityOptions())
+        accepted.update(zip(flags["galaxy_id"].astype(str), flags["accepted"].astype(bool), strict=True))
+    return accepted
+
+
+def inject(
+    survey: ImagingSurvey,
+    detector: Any,
+    hosts: Table,
+    conditions: Table,
+    split_galaxies: Table,
+    grid: GridOptions,
+    host_options: HostOptions,
+    population: PopulationOptions,
+    options: InjectionOptions,
+    preprocessing: PreprocessOptions,
+    cluster: ClusterOptions,
+    shard_folder: str,
+) -> tuple[Table, Arrays]:
+    """Every injection with its parameters and score, and a sample of the composites, computed again from their ids."""
+    # the hosts come from a file that may be older than the detector: what the detector saw is checked again
+    unique = hosts.drop_duplicates("galaxy_id")
+    verify_hosts(unique, survey.lenses(), split_galaxies, radius_arcsec=host_options.exclusion_radius_arcsec)
+    campaign = Campaign(grid, population, options, preprocessing, hosts, conditions)
+    injections = run_campaign(campaign, detector, survey, folder=Path(shard_folder), cluster=cluster)
+    stamps = recompute_stamps(campaign, survey, injections, n=options.n_stamps)
+    return injections, stamps
+
+
+def check_realism(injections: Table) -> Report:
+    """The gates' verdict. Gate 7: scoring an injection without light reproduces the host's score exactly."""
+    hosts = injections.drop_duplicates(["galaxy_id", "psf_index", "depth_index"])
+    hosts = hosts[np.isfinite(hosts["zero_flux_score"])]
+    differing = int((hosts["zero_flux_score"] != hosts["host_score"]).sum())
+    gate = {
+        "name": "7 failure parity",
+        "status": "fail" if differing or hosts.empty else "pass",
+        "sentence": f"{len(hosts) - differing} of {len(hosts)} hosts keep their score to the bit without injected light",
+    }
+    unmeasured = "gates 1 (arc S/N), 2 (background) and 3 (arc colours) are not measured by this version"
+    verdict = "NO-GO" if gate["status"] == "fail" else "INSUFFICIENT"
+    return {"verdict": verdict, "gates": [gate], "limits": [unmeasured]}
+
+
+def measure_surface(
+    injections: Table,
+    conditions: Table,
+    realism: Report,
+    detector: Any,
+    grid_options: GridOptions,
+    population: PopulationOptions,
+    options: ThresholdedOptions,
+) -> tuple[Table, Table, Table]:
+    """The selection function (Parquet, and the same as CSV) and its marginals."""
+    grid = SelectionGrid(grid_options)
+    chosen = options.with_detector(detector.threshold)
+    table = completeness_table(injections, grid, options=chosen)
+    available = conditions[["psf_index", "depth_index", "n_matched", "n_degraded"]]
+    available = available.rename(columns={"n_matched": "n_hosts_matched", "n_degraded": "n_hosts_degradable"})
+    table = table.merge(available, on=["psf_index", "depth_index"], how="left", validate="many_to_one")
+    definitions = {f"{axis}_definition": words for axis, words in grid.definitions().items()}
+    metadata = {
+        **definitions,
+        "detector": detector.architecture,
+        "detector_hash": fingerprint(detector.architecture, detector.state),
+        "verdict": realism["verdict"],
+        "threshold_default": float(detector.threshold),
+        "source_position_rule": population.position_rule,
+        "theta_e_in_cell": grid_options.theta_e_in_cell,
+        "injections": len(injections),
+    }
+    published = SelectionFunction.from_table(table, metadata=metadata).to_table()
+    return published, published, marginals(injections, grid, options=chosen)
+
+
+def plot_heatmaps(selection_function: Table) -> Any:
+    """P(detected) against Einstein radius and PSF size, a panel a depth, at the detector's threshold."""
+    from skytrace.reporting.selection_figures import selection_heatmaps
+
+    return selection_heatmaps(selection_function)
+
+
+def plot_marginals(table: Table) -> Any:
+    """Completeness along each axis, at the detector's threshold."""
+    from skytrace.reporting.selection_figures import marginals_figure
+
+    return marginals_figure(table[table["threshold"] == table["threshold"].iloc[0]])
+
+
+def write_page(
+    selection_function: Table, realism: Report, injections: Table, stamps: Arrays, host_report: Report
+) -> str:
+    """The explorer: one HTML file that works without a network."""
+    from skytrace.reporting.page import selection_function_page
+    from skytrace.reporting.stamps import contact_sheet_png
+
+    scores = injections.set_index("injection_id")["score"].loc[stamps["injection_id"]].to_numpy()
+    order = np.argsort(-scores, kind="stable")
+    n = min(30, len(order))
+    galleries = [
+        (
+            "Best-scored injections",
+            f"{n} of {len(order)} kept composites",
+            contact_sheet_png(stamps["image"][order[:n]]),
+        ),
+        ("Worst-scored injections", f"{n} of {len(order)}", contact_sheet_png(stamps["image"][order[::-1][:n]])),
+    ]
+    first = selection_function.iloc[0]
+    facts = {
+        "Detector": str(first["detector"]),
+        "Hosts": f"{host_report['hosts_used']:,} galaxies of {host_report['survey']}, split {host_report['host_splits']}",
+        "Injections": f"{len(injections):,}",
+        "Einstein radius": host_report["axes"]["theta_e"],
+        "PSF size": host_report["axes"]["psf_fwhm"],
+        "Depth": host_report["axes"]["depth"],
+    }
+    downloads = {"selection_function.csv": selection_function.to_csv(index=False).encode()}
+    return selection_function_page(selection_function, realism, galleries=galleries, facts=facts, downloads=downloads)

@@ -1,0 +1,43 @@
+"""The graph of injection_recovery, from hosts that the detector never saw to its measured selection function."""
+
+from kedro.pipeline import Node, Pipeline
+
+from skytrace.pipelines.injection_recovery import nodes
+
+NAME = "injection_recovery"
+#: Datasets of lens_finder that are read here, by their names inside this pipeline.
+FROM_LENS_FINDER = ("detector", "split_galaxies")
+
+
+def create_pipeline(**_: object) -> Pipeline:
+    """Hosts, injections, gates, surface, page."""
+    steps = [
+        Node(
+            nodes.choose_hosts,
+            ["survey", "split_galaxies", "params:host_selection", "params:hosts", "params:grid", "params:preprocess"],
+            ["hosts", "conditions", "host_report"],
+        ),
+        Node(
+            nodes.inject,
+            ["survey", "detector", "hosts", "conditions", "split_galaxies", "params:grid", "params:hosts",
+             "params:population", "params:injection", "params:preprocess", "params:cluster", "params:shard_folder"],
+            ["injections", "injection_stamps"],
+            name="inject",
+        ),
+        Node(nodes.check_realism, "injections", "realism_report"),
+        Node(
+            nodes.measure_surface,
+            ["injections", "conditions", "realism_report", "detector", "params:grid", "params:population",
+             "params:completeness"],
+            ["selection_function", "selection_function_csv", "marginals"],
+        ),
+        Node(nodes.plot_heatmaps, "selection_function", "heatmaps"),
+        Node(nodes.plot_marginals, "marginals", "marginals_figure"),
+        Node(
+            nodes.write_page,
+            ["selection_function", "realism_report", "injections", "injection_stamps", "host_report"],
+            "selection_function_page",
+        ),
+    ]  # fmt: skip
+    upstream = {name: f"lens_finder.{name}" for name in FROM_LENS_FINDER}
+    return Pipeline(steps, namespace=NAME, inputs={"survey": "survey", **upstream}, tags=[NAME])

@@ -1,0 +1,227 @@
+"""The injection loop, a shard per (PSF, depth) condition: hosts degraded once, all its cells injected and scored.
+
+A shard's file is named by a fingerprint of everything it depends on (detector, host pixels, options), so that a rerun
+goes on where the last one stopped and never takes old results for new ones.
+"""
+
+import json
+from dataclasses import dataclass
+from functools import lru_cache, partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from skytrace.compute import ClusterOptions, atomic_path, fingerprint, load_npz, map_shards, save_npz, single_threaded
+from skytrace.errors import CatalogueError
+from skytrace.imaging.preprocessing import PreprocessOptions, preprocessing_checksum
+from skytrace.imaging.psf import ImagePsf, MoffatPsf
+from skytrace.lensing.population import LensDraw, PopulationOptions, draw_lenses
+from skytrace.selection.grid import GridOptions, SelectionGrid
+from skytrace.selection.injection import HostStamps, InjectionOptions, Injections, inject_lenses, prepare_hosts
+from skytrace.statistics.streams import stream_uniforms
+from skytrace.surveys.interface import CutoutBatch
+
+#: Room for injections within a cell: injection_id = cell * this + number within the cell.
+IDS_PER_CELL = 1_000_000
+_THETA_CHANNEL = 15
+
+
+@dataclass(frozen=True)
+class Campaign:
+    """Everything but the pixels and the weights: what is injected where, and how. Small enough to be pickled."""
+
+    grid: GridOptions
+    population: PopulationOptions
+    injection: InjectionOptions
+    preprocessing: PreprocessOptions
+    hosts: pd.DataFrame
+    conditions: pd.DataFrame
+
+
+@dataclass(frozen=True)
+class Shard:
+    """One condition and the file of its injections."""
+
+    path: Path
+    condition: int
+
+
+def run_campaign(
+    campaign: Campaign, detector: Any, survey: Any, *, folder: Path, cluster: ClusterOptions
+) -> pd.DataFrame:
+    """All injections of the campaign, scored, in order of injection_id."""
+    detector.check_preprocessing(preprocessing_checksum(campaign.preprocessing))
+    staged = stage(campaign, detector, survey, folder=folder)
+    used = campaign.conditions["condition"][campaign.conditions["n_per_cell"] > 0]
+    shards = [Shard(staged / f"condition-{condition:04d}.parquet", int(condition)) for condition in used]
+    if not shards:
+        raise CatalogueError("no (PSF, depth) condition of the grid has a host: widen the grid or give more sky")
+    if cluster.cluster == "inline":
+        import skytrace.learning.scoring  # noqa: F401  torch must be loaded before threads limit it
+
+        load_inputs(staged)
+    paths = map_shards(partial(compute_shard, campaign=campaign), shards, cluster=cluster, description="injections")
+    table = pd.concat([pd.read_parquet(path) for path in paths], ignore_index=True)
+    load_inputs.cache_clear()
+    return table.sort_values("injection_id", ignore_index=True)
+
+
+def stage(campaign: Campaign, detector: Any, survey: Any, *, folder: Path) -> Path:
+    """Write what the shards read (host cutouts, weights) to a folder named by its fingerprint; return that folder."""
+    names = np.unique(campaign.hosts["galaxy_id"].astype(str).to_numpy())
+    batch = survey.cutouts([str(name) for name in names])
+    key = fingerprint(
+        detector.architecture, detector.state, campaign.grid, campaign.population, campaign.injection,
+        campaign.preprocessing, campaign.hosts, campaign.conditions, batch.image, batch.invvar, _psf_arrays(batch),
+    )  # fmt: skip
+    staged = Path(folder) / key
+    if not (staged / "hosts.npz").exists():
+        save_npz(
+            staged / "hosts.npz", galaxy_id=batch.galaxy_id, image=batch.image, invvar=batch.invvar,
+            maskbits=batch.maskbits, **_psf_arrays(batch), compress=("invvar", "maskbits"),
+        )  # fmt: skip
+    if not (staged / "card.json").exists():
+        save_npz(staged / "weights.npz", **detector.state)
+        with atomic_path(staged / "card.json") as partial_path:
+            partial_path.write_text(json.dumps({"architecture": detector.architecture, "card": detector.card}))
+    return staged
+
+
+@lru_cache(maxsize=1)
+def load_inputs(staged: Path) -> tuple[CutoutBatch, Any]:
+    """Cutouts of all hosts and the detector, once a process."""
+    from skytrace.learning.detector import Detector
+
+    arrays = load_npz(staged / "hosts.npz")
+    psf = ImagePsf(arrays["psf_images"]) if "psf_images" in arrays else MoffatPsf(
+        arrays["psf_fwhm"], float(arrays["psf_beta"])
+    )  # fmt: skip
+    batch = CutoutBatch(arrays["galaxy_id"], arrays["image"], arrays["invvar"], arrays["maskbits"], psf)
+    card = json.loads((staged / "card.json").read_text())
+    return batch, Detector(card["architecture"], load_npz(staged / "weights.npz"), card["card"])
+
+
+def compute_shard(shard: Shard, *, campaign: Campaign) -> Path:
+    """Inject and score all cells of one condition."""
+    from skytrace.learning.scoring import score_stamps
+
+    batch, detector = load_inputs(shard.path.parent)
+    score = partial(score_stamps, detector, batch_size=campaign.injection.score_batch, threads=1)
+    with single_threaded():
+        hosts = condition_hosts(campaign, batch, shard.condition)
+        plan = condition_plan(campaign, shard.condition, len(hosts))
+        host_score, zero_score = score_hosts(hosts, plan, campaign, score)
+        parts = []
+        for start in range(0, len(plan), campaign.injection.batch_size):
+            rows = plan.iloc[start : start + campaign.injection.batch_size]
+            injected, draw = inject_rows(hosts, rows, campaign)
+            columns = draw.table.drop(columns="injection_id").reset_index(drop=True)
+            table = pd.concat(
+                [rows.drop(columns="host_row").reset_index(drop=True), columns, injected.measured], axis=1
+            )
+            table["score"] = score(injected.stamps)
+            host_row = rows["host_row"].to_numpy()
+            table["host_score"], table["zero_flux_score"] = host_score[host_row], zero_score[host_row]
+            parts.append(table)
+    with atomic_path(shard.path) as path:
+        pd.concat(parts, ignore_index=True).to_parquet(path, compression="zstd", index=False)
+    return shard.path
+
+
+def condition_hosts(campaign: Campaign, batch: CutoutBatch, condition: int) -> HostStamps:
+    """The hosts of one condition, degraded where the condition says so."""
+    cell = campaign.conditions.set_index("condition").loc[condition]
+    table = campaign.hosts[campaign.hosts["condition"] == condition].sort_values("rank", ignore_index=True)
+    index = np.searchsorted(batch.galaxy_id, table["galaxy_id"].astype(str).to_numpy())
+    chosen = CutoutBatch(
+        batch.galaxy_id[index], batch.image[index], batch.invvar[index], batch.maskbits[index], batch.psf.take(index)
+    )
+    return prepare_hosts(
+        chosen, table, mode=str(cell["mode"]), psf_target=float(cell["psf_fwhm"]), depth_target=float(cell["depth"]),
+        depth_column=campaign.grid.depth_column, options=campaign.injection, preprocessing=campaign.preprocessing,
+    )  # fmt: skip
+
+
+def condition_plan(campaign: Campaign, condition: int, n_hosts: int) -> pd.DataFrame:
+    """One row an injection of the condition: ids, cell, host. Hosts take turns, starting elsewhere in every cell."""
+    grid = SelectionGrid(campaign.grid)
+    cell = campaign.conditions.set_index("condition").loc[condition]
+    cells = grid.cells()
+    cells = cells[(cells["psf_index"] == cell["psf_index"]) & (cells["depth_index"] == cell["depth_index"])]
+    n = int(cell["n_per_cell"])
+    plan = cells.loc[cells.index.repeat(n)].reset_index(drop=True)
+    number = np.tile(np.arange(n), len(cells))
+    plan.insert(0, "injection_id", plan["cell"].to_numpy() * IDS_PER_CELL + number)
+    plan["mode"] = str(cell["mode"])
+    plan["host_row"] = (number + n * plan["theta_index"].to_numpy()) % n_hosts
+    hosts = campaign.hosts[campaign.hosts["condition"] == condition].sort_values("rank", ignore_index=True)
+    plan["galaxy_id"] = hosts["galaxy_id"].astype(str).to_numpy()[plan["host_row"]]
+    plan["host_psfsize_r"] = hosts["psfsize_r"].to_numpy(dtype=float)[plan["host_row"]]
+    plan["host_psfdepth_r"] = hosts["psfdepth_r"].to_numpy(dtype=float)[plan["host_row"]]
+    return plan
+
+
+def inject_rows(
+    hosts: HostStamps, rows: pd.DataFrame, campaign: Campaign, *, flux_scale: float = 1.0
+) -> tuple[Injections, LensDraw]:
+    """The injections of some rows of a condition's plan; each is the same whatever the other rows are."""
+    ids, host_row = rows["injection_id"].to_numpy(), rows["host_row"].to_numpy()
+    theta_e = rows["theta_e"].to_numpy(dtype=float)
+    if campaign.grid.theta_e_in_cell == "uniform":
+        edges = SelectionGrid(campaign.grid).edges["theta_e"]
+        u = stream_uniforms(ids, 1, seed=campaign.injection.seed, first_channel=_THETA_CHANNEL)[:, 0]
+        theta_e = theta_e + (u - 0.5) * (edges[1] - edges[0])
+    draw = draw_lenses(
+        ids, theta_e, hosts.table.iloc[host_row], options=campaign.population, seed=campaign.injection.seed
+    )
+    injected = inject_lenses(
+        hosts, host_row, draw, options=campaign.injection, preprocessing=campaign.preprocessing, flux_scale=flux_scale
+    )
+    return injected, draw
+
+
+def score_hosts(hosts: HostStamps, plan: pd.DataFrame, campaign: Campaign, score: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Score of every host as it is, and after an injection of zero flux (gate 7: they must be equal)."""
+    from skytrace.imaging.preprocessing import preprocess
+
+    plain = score(preprocess(hosts.image, options=campaign.preprocessing, statistics=hosts.statistics))
+    first = plan.drop_duplicates("host_row").sort_values("host_row")
+    empty, _ = inject_rows(hosts, first, campaign, flux_scale=0.0)
+    zero = np.full(len(hosts), np.nan)
+    zero[first["host_row"].to_numpy()] = score(empty.stamps)
+    return plain, zero
+
+
+def recompute_stamps(campaign: Campaign, survey: Any, injections: pd.DataFrame, *, n: int) -> dict[str, np.ndarray]:
+    """Composites of ``n`` injections chosen by hash, computed again: injection_id, image, host, invvar."""
+    u = stream_uniforms(injections["injection_id"].to_numpy(), 1, seed=campaign.injection.seed + 2)[:, 0]
+    chosen = injections.iloc[np.sort(np.argsort(u, kind="stable")[:n])]
+    images, backgrounds, weights, ids = [], [], [], []
+    cells = campaign.conditions.set_index(["psf_index", "depth_index"])["condition"]
+    staged = survey.cutouts([str(name) for name in np.unique(campaign.hosts["galaxy_id"].astype(str))])
+    for key, group in chosen.groupby(["psf_index", "depth_index"]):
+        condition = int(cells.loc[key])
+        hosts = condition_hosts(campaign, staged, condition)
+        plan = condition_plan(campaign, condition, len(hosts))
+        rows = plan[plan["injection_id"].isin(group["injection_id"])]
+        injected, _ = inject_rows(hosts, rows, campaign)
+        host_row = rows["host_row"].to_numpy()
+        images.append(injected.image)
+        backgrounds.append(hosts.image[host_row])
+        weights.append(hosts.invvar[host_row])
+        ids.append(rows["injection_id"].to_numpy())
+    order = np.argsort(np.concatenate(ids))
+    return {
+        "injection_id": np.concatenate(ids)[order],
+        "image": np.concatenate(images)[order],
+        "host": np.concatenate(backgrounds)[order],
+        "invvar": np.concatenate(weights)[order],
+    }
+
+
+def _psf_arrays(batch: CutoutBatch) -> dict[str, np.ndarray]:
+    if isinstance(batch.psf, ImagePsf):
+        return {"psf_images": batch.psf.images}
+    return {"psf_fwhm": batch.psf.fwhm_arcsec, "psf_beta": np.array(batch.psf.beta)}
