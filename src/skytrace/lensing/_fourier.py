@@ -51,8 +51,8 @@ def moffat_order(fwhm_arcsec: NDArray[np.float64], *, beta: float, pixels: int, 
 
 
 @lru_cache(maxsize=64)
-def _bases(pixels: int, order: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Analysis basis (2 order + 1, half-pixel grid) and synthesis basis (pixels, 2 order + 1), float32.
+def _bases(pixels: int, order: int) -> tuple[NDArray[np.float32], ...]:
+    """Analysis basis (2 order + 1, half-pixel grid), synthesis basis (pixels, 2 order + 1), each with its transpose.
 
     Rows are 1, cos 1..order, sin 1..order of 2 pi m x / period; synthesis carries the 2 of cosine series and 1/period.
     """
@@ -68,9 +68,47 @@ def _bases(pixels: int, order: int) -> tuple[NDArray[np.float32], NDArray[np.flo
     weight = np.r_[1.0, np.full(2 * order, 2.0)] / period
     analysis = np.ascontiguousarray(rows(fine), dtype=np.float32)
     synthesis = np.ascontiguousarray((rows(coarse) * weight[:, None]).T, dtype=np.float32)
-    analysis.setflags(write=False)
-    synthesis.setflags(write=False)
-    return analysis, synthesis
+    return analysis, np.ascontiguousarray(analysis.T), synthesis, np.ascontiguousarray(synthesis.T)
+
+
+@njit(cache=True, nogil=True, fastmath=_MATH, error_model="numpy")
+def _multiply(left, right, out):
+    """out = left @ right, float32. The sum runs in one order whatever the batch, the thread or the BLAS installed.
+
+    The library's product is not used: its bits change with its number of threads, and its locks stall Python threads.
+    """
+    rows, inner = left.shape
+    columns = right.shape[1]
+    whole = inner - inner % 4
+    for i in range(rows):
+        row = out[i]
+        row[:] = np.float32(0)
+        for k in range(0, whole, 4):
+            a0, a1, a2, a3 = left[i, k], left[i, k + 1], left[i, k + 2], left[i, k + 3]
+            b0, b1, b2, b3 = right[k], right[k + 1], right[k + 2], right[k + 3]
+            for j in range(columns):
+                row[j] += a0 * b0[j] + a1 * b1[j] + a2 * b2[j] + a3 * b3[j]
+        for k in range(whole, inner):
+            a0, b0 = left[i, k], right[k]
+            for j in range(columns):
+                row[j] += a0 * b0[j]
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _sandwich(left, middle, right, out):
+    """out[i] = left @ middle[i] @ right for a stack; everything float32 and contiguous."""
+    half = np.empty((left.shape[0], middle.shape[2]), np.float32)
+    for i in range(len(middle)):
+        _multiply(left, middle[i], half)
+        _multiply(half, right, out[i])
+
+
+def _between(left: NDArray[np.float32], middle: NDArray[np.float32], right: NDArray[np.float32]) -> NDArray[np.float32]:
+    """left @ middle @ right over the leading axes of ``middle``."""
+    stack = np.ascontiguousarray(middle.reshape(-1, *middle.shape[-2:]))
+    out = np.empty((len(stack), left.shape[0], right.shape[1]), dtype=np.float32)
+    _sandwich(left, stack, right, out)
+    return out.reshape(*middle.shape[:-2], left.shape[0], right.shape[1])
 
 
 @njit(cache=True, nogil=True, fastmath=_MATH, error_model="numpy")
@@ -114,15 +152,15 @@ def convolve_moffat(
 
     pixel_response: integrate over the pixel as well (where the PSF does not include it).
     """
-    analysis, synthesis = _bases(pixels, order)
+    analysis, analysis_t, synthesis, synthesis_t = _bases(pixels, order)
     harmonics = np.arange(order + 1)
     response = np.sinc(harmonics / (pixels + _GAP)) if pixel_response else np.ones(order + 1)
-    coefficients = np.matmul(np.matmul(analysis, light), analysis.T)
+    coefficients = _between(analysis, light, analysis_t)
     alpha = fwhm_arcsec / (2.0 * np.sqrt(2.0 ** (1.0 / beta) - 1.0))
     spectrum = np.empty((*flux.shape, *coefficients.shape[1:]), dtype=np.float32)
     step = 2.0 * np.pi / ((pixels + _GAP) * scale)
     _filter_moffat(coefficients, alpha, CLOSED_BETAS[beta], step, response.astype(np.float32), flux, spectrum)
-    return np.matmul(np.matmul(synthesis, spectrum), synthesis.T)
+    return _between(synthesis, spectrum, synthesis_t)
 
 
 def convolve_image(
@@ -135,15 +173,15 @@ def convolve_image(
 ) -> NDArray[np.float32]:
     """The same through PSF images (n, band, k, k): their Fourier transform up to the pixel grid's own Nyquist limit."""
     order = (pixels + _GAP - 1) // 2
-    analysis, synthesis = _bases(pixels, order)
-    coefficients = np.matmul(np.matmul(analysis, light), analysis.T)[:, None]
+    analysis, analysis_t, synthesis, synthesis_t = _bases(pixels, order)
+    coefficients = _between(analysis, light, analysis_t)[:, None]
     reach = images.shape[-1] // 2
     phase = 2.0 * np.pi * np.outer(np.arange(order + 1), np.arange(-reach, reach + 1)) / (pixels + _GAP)
     cos, sin = np.cos(phase).astype(np.float32), np.sin(phase).astype(np.float32)
     scaled = images.astype(np.float32) * flux[:, :, None, None].astype(np.float32)
-    by_cos, by_sin = np.matmul(scaled, cos.T), np.matmul(scaled, sin.T)
-    cc, cs = np.matmul(cos, by_cos), np.matmul(cos, by_sin)
-    sc, ss = np.matmul(sin, by_cos), np.matmul(sin, by_sin)
+    cos_t, sin_t = np.ascontiguousarray(cos.T), np.ascontiguousarray(sin.T)
+    cc, cs = _between(cos, scaled, cos_t), _between(cos, scaled, sin_t)
+    sc, ss = _between(sin, scaled, cos_t), _between(sin, scaled, sin_t)
     if pixel_response:
         response = np.sinc(np.arange(order + 1) / (pixels + _GAP)).astype(np.float32)
         cc, cs, sc, ss = (part * response * response[:, None] for part in (cc, cs, sc, ss))
@@ -159,4 +197,4 @@ def convolve_image(
     spectrum[..., even, odd] = (a * cs + b * cc - c * ss - d * sc)[..., :, 1:]
     spectrum[..., odd, even] = (a * sc - b * ss + c * cc - d * cs)[..., 1:, :]
     spectrum[..., odd, odd] = (a * ss + b * sc + c * cs + d * cc)[..., 1:, 1:]
-    return np.matmul(np.matmul(synthesis, spectrum), synthesis.T)
+    return _between(synthesis, spectrum, synthesis_t)

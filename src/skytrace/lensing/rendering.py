@@ -51,7 +51,6 @@ def render_lenses(
     Raises PixelError where lenses, sources and PSF differ in number or the PSF cannot be used, OptionError on the
     geometry.
     """
-    from skytrace.compute.threads import single_threaded
     from skytrace.lensing import _fourier, _kernels
 
     _check(lenses, sources, psf, pixels, pixel_scale_arcsec)
@@ -67,35 +66,33 @@ def render_lenses(
     else:
         orders = np.zeros(n, dtype=np.int64)
     light = np.empty((_CHUNK, 2 * box + 2, 2 * box + 2), dtype=np.float32)
-    # One BLAS thread: with more, the products are too small to share and their bits depend on the number.
-    with single_threaded():
-        for order in np.unique(orders):
-            members = np.flatnonzero(orders == order)
-            for start in range(0, len(members), _CHUNK):
-                rows = members[start : start + _CHUNK]
-                part = light[: len(rows)]
-                _kernels.sample_light(  # type: ignore[call-arg]
-                    *(column[rows] for column in columns),
-                    tolerance[rows],
-                    box,
-                    origin,
-                    pixel_scale_arcsec,
-                    *rules,
+    for order in np.unique(orders):
+        members = np.flatnonzero(orders == order)
+        for start in range(0, len(members), _CHUNK):
+            rows = members[start : start + _CHUNK]
+            part = light[: len(rows)]
+            _kernels.sample_light(  # type: ignore[call-arg]
+                *(column[rows] for column in columns),
+                tolerance[rows],
+                box,
+                origin,
+                pixel_scale_arcsec,
+                *rules,
+                part,
+            )
+            if isinstance(psf, MoffatPsf):
+                out[rows] = _fourier.convolve_moffat(
+                    part, psf.fwhm_arcsec[rows], sources.flux_nmgy[rows], beta=psf.beta, order=int(order),
+                    pixels=pixels, scale=pixel_scale_arcsec, pixel_response=not psf_includes_pixel,
+                )  # fmt: skip
+            else:
+                out[rows] = _fourier.convolve_image(
                     part,
+                    psf.images[rows],
+                    sources.flux_nmgy[rows],
+                    pixels=pixels,
+                    pixel_response=not psf_includes_pixel,
                 )
-                if isinstance(psf, MoffatPsf):
-                    out[rows] = _fourier.convolve_moffat(
-                        part, psf.fwhm_arcsec[rows], sources.flux_nmgy[rows], beta=psf.beta, order=int(order),
-                        pixels=pixels, scale=pixel_scale_arcsec, pixel_response=not psf_includes_pixel,
-                    )  # fmt: skip
-                else:
-                    out[rows] = _fourier.convolve_image(
-                        part,
-                        psf.images[rows],
-                        sources.flux_nmgy[rows],
-                        pixels=pixels,
-                        pixel_response=not psf_includes_pixel,
-                    )
     return out
 
 
