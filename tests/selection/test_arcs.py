@@ -77,8 +77,8 @@ def test_host_subtraction_returns_the_arcs_flux_and_colour_not_the_hosts():
     injected = (0.05 * arc() * arc_annulus(SIZE, 1.5, 1.2)).sum()
     assert abs(table["arc_flux_r"][0] / injected - 1.0) < 0.25  # the median of a ring takes part of a wide arc
     host_g_r, arc_g_r = -2.5 * np.log10(0.3), -2.5 * np.log10(0.8)
-    assert abs(table["arc_g_r"][0] - arc_g_r) < 0.1 < abs(table["arc_g_r"][0] - host_g_r)
-    assert abs(table["arc_r_z"][0] - 2.5 * np.log10(1.3)) < 0.1
+    assert abs(table["arc_g_r"][0] - arc_g_r) < 0.15 < abs(table["arc_g_r"][0] - host_g_r)
+    assert abs(table["arc_r_z"][0] - 2.5 * np.log10(1.3)) < 0.15
 
 
 def test_a_lens_of_unknown_radius_or_without_data_is_nan_not_zero():

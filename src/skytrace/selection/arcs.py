@@ -1,7 +1,8 @@
 """How bright, and of what colour, is the light in the annulus where lensed arcs lie?
 
 Annulus: max(0, theta_E - FWHM) <= r <= theta_E + FWHM about the stamp's centre, whole pixels. Three named S/N of it:
-integrated S / (sigma_pix sqrt(n_pix)), peak, and matched (sqrt(sum I^2) / sigma_pix, the matched filter of known light). Real lenses and injected composites go through ``measure_arcs`` alike: host model subtracted, then measured.
+integrated S / (sigma_pix sqrt(n_pix)), peak, and matched (sqrt(sum I^2) / sigma_pix, the filter of known light).
+Real lenses and injected composites go through ``measure_arcs`` alike: host model subtracted, then measured.
 """
 
 from __future__ import annotations

@@ -1,0 +1,60 @@
+"""The bounds of the realism gates: written down before anything is compared, and hashed into the report."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from skytrace.errors import OptionError, check_between
+
+__all__ = ["GateOptions"]
+
+
+@dataclass(frozen=True)
+class GateOptions:
+    """Bounds. snr_ratio_low, snr_ratio_high: of median, 10th and 90th percentile of the arc S/N, injections / anchors.
+    colour_difference_mag: of the medians of g-r and r-z. background_p_min: of KS at background_sample_px pixels.
+    min_anchors, min_injections: fewer leave a gate insufficient.
+
+    Comparison sample. observable_snr: the cut on the *measured* r-band arc S/N, on both sides. Each anchor is compared
+    with its ``neighbours`` nearest observable injections in (theta_E, PSF, depth), counted in steps (``*_step``) and no
+    farther than max_distance_steps in any of them.
+    n_null: draws for the gates' own pass rate when nothing differs. mask_sigma: of a source in the background;
+    arc_margin_fwhm: the background starts at theta_E plus so many FWHM. seed: of resampling.
+    """
+
+    snr_ratio_low: float = 0.5
+    snr_ratio_high: float = 2.0
+    colour_difference_mag: float = 0.2
+    background_p_min: float = 0.05
+    background_sample_px: int = 2000
+    background_resamples: int = 200
+    min_anchors: int = 30
+    min_injections: int = 100
+    observable_snr: float = 5.0
+    neighbours: int = 32
+    max_distance_steps: float = 1.0
+    theta_e_step_arcsec: float = 0.25
+    psf_fwhm_step_arcsec: float = 0.15
+    depth_step_mag: float = 0.5
+    n_null: int = 400
+    mask_sigma: float = 3.0
+    arc_margin_fwhm: float = 3.0
+    seed: int = 20260501
+
+    def __post_init__(self) -> None:
+        check_between("snr_ratio_low", self.snr_ratio_low, 0.0, 1.0, include_low=False)
+        check_between("snr_ratio_high", self.snr_ratio_high, 1.0, 100.0)
+        check_between("colour_difference_mag", self.colour_difference_mag, 0.0, 5.0, include_low=False)
+        check_between("background_p_min", self.background_p_min, 0.0, 1.0, include_high=False)
+        check_between("observable_snr", self.observable_snr, 0.0, 1000.0)
+        check_between("max_distance_steps", self.max_distance_steps, 0.0, 100.0, include_low=False)
+        for key in ("theta_e_step_arcsec", "psf_fwhm_step_arcsec", "depth_step_mag", "mask_sigma"):
+            check_between(key, getattr(self, key), 0.0, 100.0, include_low=False)
+        check_between("arc_margin_fwhm", self.arc_margin_fwhm, 0.0, 20.0)
+        whole = {"background_sample_px": 10, "background_resamples": 1, "min_anchors": 2, "min_injections": 2}
+        whole |= {"neighbours": 1, "n_null": 1, "seed": 0}
+        for key, low in whole.items():
+            value = getattr(self, key)
+            if value != int(value):
+                raise OptionError(f"{key} = {value!r} must be a whole number")
+            check_between(key, value, low, 2**63 - 1)
