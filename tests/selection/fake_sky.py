@@ -1,4 +1,4 @@
-"""A small survey and a detector with random weights: enough to run the injection loop without a mock sky or training."""
+"""A small survey and a detector with random weights: what the injection loop needs, without a mock sky or training."""
 
 import numpy as np
 import pandas as pd
