@@ -11,12 +11,15 @@ if TYPE_CHECKING:
 
 __all__ = ["repository_state"]
 
+#: What a run writes itself is no change of the source.
+_SOURCE = ("--", ".", ":(exclude)data", ":(exclude)dvc.lock")
+
 
 def repository_state(folder: Path) -> dict[str, Any]:
     """``commit``, ``branch``, ``dirty`` and ``diff_sha256`` of the git repository at ``folder``.
 
-    The hash covers the changes of tracked files and the names and contents of untracked ones that git does not ignore;
-    None in a clean tree. Everything is None without git or outside a repository; ``commit`` alone before the first.
+    The hash covers the changes of tracked files and the names and contents of untracked ones that git does not ignore,
+    ``data`` and ``dvc.lock`` left out; None in a clean tree. Everything is None without git or outside a repository; ``commit`` alone before the first.
     """
     unknown = {"commit": None, "branch": None, "dirty": None, "diff_sha256": None}
     if _git(folder, "rev-parse", "--is-inside-work-tree") != b"true\n":
@@ -26,7 +29,7 @@ def repository_state(folder: Path) -> dict[str, Any]:
     changes = (
         _git(folder, "diff", "--binary", "HEAD") if commit else _git(folder, "diff", "--binary", "--cached")
     ) or b""
-    untracked = (_git(folder, "ls-files", "--others", "--exclude-standard", "-z") or b"").split(b"\0")
+    untracked = (_git(folder, "ls-files", "--others", "--exclude-standard", "-z", *_SOURCE) or b"").split(b"\0")
     digest = hashlib.sha256(changes)
     for name in sorted(filter(None, untracked)):
         digest.update(name + b"\0")
