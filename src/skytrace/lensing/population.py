@@ -203,7 +203,7 @@ def _magnitudes(u: NDArray, options: PopulationOptions) -> NDArray[np.float64]:
 
 
 def _clumps(ids: NDArray, share: NDArray, size: NDArray, options: PopulationOptions, *, seed: int) -> Clumps | None:
-    """Clumps inside the source: exponential fluxes that sum to ``share``, offsets Gaussian of half the source's size."""
+    """Clumps inside the source: exponential fluxes that sum to ``share``, offsets Gaussian in the source's size."""
     if not (share > 0).any():
         return None
     k = options.n_clumps

@@ -120,8 +120,8 @@ def match_hosts(
     """Hosts of every (PSF, depth) condition, and the account of each condition.
 
     Returns (assignments, conditions). assignments: one row a host and condition: condition, psf_index, depth_index,
-    mode, rank, galaxy_id. conditions: ``grid.conditions()`` plus mode (matched, degraded, no_hosts), n_matched, n_degraded
-    (available), n_hosts (used), n_per_cell (injections in each of its cells).
+    mode, rank, galaxy_id. conditions: ``grid.conditions()`` plus mode (matched, degraded, no_hosts), n_matched,
+    n_degraded (available), n_hosts (used), n_per_cell (injections in each of its cells).
     Rule: matched if there are min_matched_hosts or more, or no fewer than can be degraded; degraded otherwise.
     """
     options = options or HostOptions()

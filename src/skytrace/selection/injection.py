@@ -16,7 +16,7 @@ import pandas as pd
 
 from skytrace.errors import PixelError, check_between
 from skytrace.imaging.noise import photon_noise
-from skytrace.imaging.photometry import psfdepth_from_mag
+from skytrace.imaging.photometry import mag_depth, psfdepth_from_mag
 from skytrace.imaging.preprocessing import PreprocessOptions, annulus_statistics, preprocess
 from skytrace.imaging.psf import MoffatPsf, moffat_fwhm_from_psfsize, sky_sigma_nmgy
 from skytrace.selection.arcs import arc_annulus_snr
@@ -42,7 +42,8 @@ class InjectionOptions:
     """seed: of every injection's stream. batch_size: injections rendered and scored together; part of the result's
     last bits, so it belongs to the fingerprint. confine_radius_px: injected light is cut off beyond.
     photon_noise: of the added light. psf_beta: Moffat index of degraded hosts. electrons_per_nmgy_*: of one exposure;
-    the coadd's are nobs times that (DECam, see surveys.mock.conditions). n_stamps: composites kept for the gates.
+    the coadd's are nobs times that (DECam, see surveys.mock.conditions). n_stamps: composites kept as
+    pictures. composites_per_anchor: injections near each real lens that the realism gates measure.
     """
 
     seed: int = 20260401
@@ -55,6 +56,7 @@ class InjectionOptions:
     electrons_per_nmgy_r: float = 3600.0
     electrons_per_nmgy_z: float = 4200.0
     n_stamps: int = 600
+    composites_per_anchor: int = 48
 
     def __post_init__(self) -> None:
         check_between("seed", self.seed, 0, 2**63 - 1)
@@ -63,6 +65,7 @@ class InjectionOptions:
         check_between("confine_radius_px", self.confine_radius_px, 8.0, 200.0)
         check_between("psf_beta", self.psf_beta, 1.0, 10.0, include_low=False)
         check_between("n_stamps", self.n_stamps, 1, 100_000)
+        check_between("composites_per_anchor", self.composites_per_anchor, 1, 10_000)
         for band in _BANDS:
             check_between(f"electrons_per_nmgy_{band}", getattr(self, f"electrons_per_nmgy_{band}"), 1.0, 1e9)
 
@@ -72,7 +75,8 @@ class HostStamps:
     """n hosts ready to be injected into; the first axis of everything is the host.
 
     table: catalogue rows. image, invvar: (n, band, crop, crop). psf: n PSFs. statistics: (median, scale) of the *whole*
-    cutouts, each (n, band). sigma_r: (n,) sky noise of an r pixel. electrons_per_nmgy: (n, band).
+    cutouts, each (n, band). psfsize_r, depth_r_mag: (n,) as they are
+    now. sigma_nmgy: (n, band) sky noise of a pixel. electrons_per_nmgy: (n, band).
     """
 
     table: pd.DataFrame
@@ -81,7 +85,8 @@ class HostStamps:
     psf: MoffatPsf | ImagePsf
     statistics: tuple[NDArray[np.float64], NDArray[np.float64]]
     psfsize_r: NDArray[np.float64]
-    sigma_r: NDArray[np.float64]
+    depth_r_mag: NDArray[np.float64]
+    sigma_nmgy: NDArray[np.float64]
     electrons_per_nmgy: NDArray[np.float64]
 
     def __len__(self) -> int:
@@ -140,11 +145,18 @@ def prepare_hosts(
     statistics = annulus_statistics(image, invvar, options=preprocessing)
     low = image.shape[-1] // 2 - preprocessing.crop // 2
     window = (slice(None), slice(None), slice(low, low + preprocessing.crop), slice(low, low + preprocessing.crop))
-    sigma_r = sky_sigma_nmgy(psfdepth, psfsize)[:, 1]
+    depth = table[depth_column].to_numpy(dtype=float) if mode == "matched" else psfdepth_from_mag(depth_target)
     return HostStamps(
-        table.reset_index(drop=True), image[window].copy(), invvar[window].copy(), psf, statistics, psfsize[:, 1],
-        sigma_r, electrons,
-    )  # fmt: skip
+        table=table.reset_index(drop=True),
+        image=image[window].copy(),
+        invvar=invvar[window].copy(),
+        psf=psf,
+        statistics=statistics,
+        psfsize_r=psfsize[:, 1],
+        depth_r_mag=np.broadcast_to(mag_depth(depth), (len(table),)),
+        sigma_nmgy=sky_sigma_nmgy(psfdepth, psfsize),
+        electrons_per_nmgy=electrons,
+    )
 
 
 def inject_lenses(
@@ -193,7 +205,9 @@ def _measure(
     unlensed = draw.sources.flux_nmgy[:, 1]
     kept = light_r.sum(axis=(1, 2), dtype=np.float64)
     fwhm = moffat_fwhm_from_psfsize(hosts.psfsize_r[rows])
-    snr = arc_annulus_snr(light_r[:, None], draw.lenses.theta_e_arcsec, fwhm, hosts.sigma_r[rows]).integrated[:, 0]
+    snr = arc_annulus_snr(light_r[:, None], draw.lenses.theta_e_arcsec, fwhm, hosts.sigma_nmgy[rows, 1]).integrated[
+        :, 0
+    ]
     total = magnification * unlensed
     return pd.DataFrame(
         {

@@ -2,7 +2,7 @@
 
 from kedro.pipeline import Node, Pipeline
 
-from skytrace.pipelines.injection_recovery import nodes
+from skytrace.pipelines.injection_recovery import gates, nodes
 
 NAME = "injection_recovery"
 #: Datasets of lens_finder that are read here, by their names inside this pipeline.
@@ -16,20 +16,39 @@ def create_pipeline(**_: object) -> Pipeline:
             nodes.choose_hosts,
             ["survey", "split_galaxies", "params:host_selection", "params:hosts", "params:grid", "params:preprocess"],
             ["hosts", "conditions", "host_report"],
+            name="choose_hosts",
         ),
         Node(
             nodes.inject,
             ["survey", "detector", "hosts", "conditions", "split_galaxies", "params:grid", "params:hosts",
              "params:population", "params:injection", "params:preprocess", "params:cluster", "params:shard_folder"],
-            ["injections", "injection_stamps"],
+            "injections",
             name="inject",
         ),
-        Node(nodes.check_realism, "injections", "realism_report"),
+        Node(
+            gates.measure_anchors,
+            ["survey", "split_galaxies", "params:grid", "params:preprocess", "params:arcs"],
+            "anchors",
+        ),
+        Node(
+            gates.measure_composites,
+            ["survey", "hosts", "conditions", "injections", "anchors", "params:grid", "params:population",
+             "params:injection", "params:preprocess", "params:gates", "params:arcs"],
+            ["composites", "injection_stamps"],
+            name="measure_composites",
+        ),
+        Node(
+            gates.check_realism,
+            ["anchors", "composites", "injections", "injection_stamps", "hosts", "detector", "params:gates"],
+            ["realism_report", "realism_figure"],
+            name="check_realism",
+        ),
         Node(
             nodes.measure_surface,
             ["injections", "conditions", "realism_report", "detector", "params:grid", "params:population",
              "params:completeness"],
             ["selection_function", "selection_function_csv", "marginals"],
+            name="measure_surface",
         ),
         Node(nodes.plot_heatmaps, "selection_function", "heatmaps"),
         Node(nodes.plot_marginals, "marginals", "marginals_figure"),

@@ -5,6 +5,7 @@ goes on where the last one stopped and never takes old results for new ones.
 """
 
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from pathlib import Path
@@ -194,31 +195,28 @@ def score_hosts(hosts: HostStamps, plan: pd.DataFrame, campaign: Campaign, score
     return plain, zero
 
 
-def recompute_stamps(campaign: Campaign, survey: Any, injections: pd.DataFrame, *, n: int) -> dict[str, np.ndarray]:
-    """Composites of ``n`` injections chosen by hash, computed again: injection_id, image, host, invvar."""
-    u = stream_uniforms(injections["injection_id"].to_numpy(), 1, seed=campaign.injection.seed + 2)[:, 0]
-    chosen = injections.iloc[np.sort(np.argsort(u, kind="stable")[:n])]
-    images, backgrounds, weights, ids = [], [], [], []
+def recompute(
+    campaign: Campaign, survey: Any, injections: pd.DataFrame
+) -> Iterator[tuple[pd.DataFrame, HostStamps, Injections]]:
+    """The composites of some rows of the injections table, computed again from their ids, a condition at a time.
+
+    Yields (rows of the condition's plan, hosts, injections); ``rows["host_row"]`` is each injection's place in hosts.
+    """
     cells = campaign.conditions.set_index(["psf_index", "depth_index"])["condition"]
-    staged = survey.cutouts([str(name) for name in np.unique(campaign.hosts["galaxy_id"].astype(str))])
-    for key, group in chosen.groupby(["psf_index", "depth_index"]):
+    names = np.unique(campaign.hosts["galaxy_id"].astype(str))
+    batch = survey.cutouts([str(name) for name in names])
+    for key, group in injections.groupby(["psf_index", "depth_index"]):
         condition = int(cells.loc[key])
-        hosts = condition_hosts(campaign, staged, condition)
+        hosts = condition_hosts(campaign, batch, condition)
         plan = condition_plan(campaign, condition, len(hosts))
-        rows = plan[plan["injection_id"].isin(group["injection_id"])]
-        injected, _ = inject_rows(hosts, rows, campaign)
-        host_row = rows["host_row"].to_numpy()
-        images.append(injected.image)
-        backgrounds.append(hosts.image[host_row])
-        weights.append(hosts.invvar[host_row])
-        ids.append(rows["injection_id"].to_numpy())
-    order = np.argsort(np.concatenate(ids))
-    return {
-        "injection_id": np.concatenate(ids)[order],
-        "image": np.concatenate(images)[order],
-        "host": np.concatenate(backgrounds)[order],
-        "invvar": np.concatenate(weights)[order],
-    }
+        rows = plan[plan["injection_id"].isin(group["injection_id"])].reset_index(drop=True)
+        yield rows, hosts, inject_rows(hosts, rows, campaign)[0]
+
+
+def drawn_by_lot(injections: pd.DataFrame, n: int, *, seed: int) -> pd.DataFrame:
+    """``n`` rows chosen by a hash of their ids, in order of injection_id."""
+    u = stream_uniforms(injections["injection_id"].to_numpy(), 1, seed=seed)[:, 0]
+    return injections.iloc[np.sort(np.argsort(u, kind="stable")[:n])]
 
 
 def _psf_arrays(batch: CutoutBatch) -> dict[str, np.ndarray]:
