@@ -126,7 +126,7 @@ threshold 0.5; detector resnet18; verdict GO, validated; 8 ok)
         if path.suffix == ".parquet":
             return cls.from_table(pd.read_parquet(path))
         if path.suffix == ".csv":
-            return cls.from_table(pd.read_csv(path, float_precision="round_trip", keep_default_na=True))
+            return cls.from_table(pd.read_csv(path))
         raise CatalogueError(f"{path.name}: a selection function is read from .parquet or .csv")
 
     @property

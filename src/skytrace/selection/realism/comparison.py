@@ -1,8 +1,8 @@
 """Which injections may be compared with which real lenses.
 
 Real lenses were *discovered*: bright arcs, in the sky that was searched. Injections fill a grid evenly, most of them
-too faint to see. So both sides pass the same cut on the measured arc S/N, and injections are weighted to the anchors' joint
-distribution of theta_E, PSF and depth: each anchor gives weight 1, shared by its nearest observable injections.
+too faint to see. So both sides pass the same cut on the measured arc S/N, and injections are weighted to the anchors'
+joint distribution of theta_E, PSF and depth: each anchor gives weight 1, shared by its nearest observable injections.
 """
 
 from __future__ import annotations

@@ -29,7 +29,7 @@ __all__ = ["realism_report", "require_go", "verdict"]
 #: What these gates can and cannot show, word for word in every report.
 _LIMITS = (
     "Anchors are discovered lenses. Both sides are cut at the same measured arc S/N and the injections are weighted to "
-    "the anchors' joint theta_E, PSF and depth, so the gates say whether observable injections resemble discovered lenses.",
+    "the anchors' joint theta_E, PSF and depth: the gates ask whether observable injections resemble discovered ones.",
     "They cannot say whether the faint injections below the cut are realistic, because no such real lenses are known.",
     "The rule that discovered the anchors also prefers bright, blue, complete arcs: a gate may fall for that reason "
     "alone, and a pass within a factor of two in S/N or 0.2 mag in colour does not exclude what a detector sees.",

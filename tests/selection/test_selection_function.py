@@ -1,0 +1,177 @@
+"""The published product survives its files and answers inside its envelope only."""
+
+import hashlib
+import itertools
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from skytrace.errors import CatalogueError, OptionError, SelectionEnvelopeError
+from skytrace.selection.completeness import CompletenessOptions, completeness_table
+from skytrace.selection.grid import GridOptions, SelectionGrid
+from skytrace.selection.selection_function import SelectionFunction
+
+GRID = SelectionGrid(GridOptions())
+METADATA = {"detector": "resnet18", "verdict": "NO-GO", "threshold_default": 0.5, "detector_hash": "ab12"}
+METADATA |= {f"{axis}_definition": words for axis, words in GRID.definitions().items()}
+
+
+@pytest.fixture(scope="module")
+def selection() -> SelectionFunction:
+    """All 385 cells, two thresholds; the worst condition is empty, the one before has 20 injections a cell."""
+    cells = GRID.cells()
+    count = np.where(cells["cell"] % 35 == 34, 0, np.where(cells["cell"] % 35 == 33, 20, 200))
+    cell = np.repeat(cells["cell"].to_numpy(), count)
+    number = np.arange(len(cell))
+    sample = pd.DataFrame(
+        {
+            "cell": cell, "galaxy_id": [f"h{i % 50}" for i in number],
+            "mode": np.where(cell % 35 == 33, "degraded", "matched"), "score": (number * 0.754877666) % 1.0,
+        }
+    )  # fmt: skip
+    table = completeness_table(sample, GRID, options=CompletenessOptions((0.5, 0.9)))
+    return SelectionFunction.from_table(table, metadata=METADATA)
+
+
+def test_the_answer_is_the_row_of_the_cell(selection):
+    answer = selection.probability(theta_e=1.2, psf_fwhm=1.1, depth=23.5)
+    table = selection.table
+    row = table[
+        (table["theta_e"] == 1.25)
+        & (table["psf_fwhm"] == 1.05)
+        & (table["depth"] == 23.5)
+        & (table["threshold"] == 0.5)
+    ].iloc[0]
+    assert (answer.value, answer.low, answer.high) == (row["completeness"], row["low68"], row["high68"])
+    assert (answer.low_hosts, answer.high_hosts) == (row["low68_hosts"], row["high68_hosts"])
+    assert (answer.n, answer.n_hosts, answer.state, answer.mode, answer.sufficient) == (200, 50, "ok", "matched", True)
+    assert isinstance(answer.value, float) and isinstance(answer.n, int) and answer.validated is False
+
+
+def test_every_centre_finds_its_own_cell(selection):
+    cells = GRID.cells()
+    answer = selection.probability(
+        theta_e=cells["theta_e"], psf_fwhm=cells["psf_fwhm"], depth=cells["depth"], empty="nan"
+    )
+    np.testing.assert_array_equal(answer.value, selection.table["completeness"][: len(cells)])
+    assert answer.sufficient.sum() == 33 * 11 and (answer.state == "no_hosts").sum() == 11
+    assert (answer.mode[answer.state == "insufficient"] == "degraded").all()
+
+
+def test_arrays_broadcast_and_keep_their_shape(selection):
+    answer = selection.probability(theta_e=np.array([[0.6], [2.0]]), psf_fwhm=[1.0, 1.3, 1.6], depth=23.0)
+    assert answer.value.shape == answer.state.shape == (2, 3)
+    one = selection.probability(theta_e=2.0, psf_fwhm=1.3, depth=23.0)
+    assert answer.value[1, 1] == one.value
+
+
+def test_other_thresholds_are_other_surfaces(selection):
+    loose, strict = (selection.probability(theta_e=1.0, psf_fwhm=1.2, depth=23, threshold=t) for t in (0.5, 0.9))
+    assert loose.value > strict.value and strict.threshold == 0.9
+    with pytest.raises(SelectionEnvelopeError, match=r"threshold = 0.7 was not measured; there are 0.5, 0.9"):
+        selection.probability(theta_e=1.0, psf_fwhm=1.2, depth=23, threshold=0.7)
+
+
+@pytest.mark.parametrize(
+    "asked, words",
+    [
+        ({"theta_e": 0.37}, r"theta_e = 0.37 arcsec is outside the measured range \[0.375, 3.125\)"),
+        ({"theta_e": 3.125}, "theta_e = 3.125"),
+        ({"psf_fwhm": 2.0}, r"psf_fwhm = 2 arcsec is outside the measured range \[0.825, 1.875\)"),
+        ({"depth": 25.0}, r"depth = 25 AB mag is outside the measured range \[22.25, 24.75\)"),
+        ({"depth": np.nan}, "depth = nan"),
+        ({"theta_e": [1.0, 5.0, 6.0]}, r"theta_e = 5 arcsec \(and 1 more\)"),
+    ],
+)
+def test_outside_the_envelope_is_an_error_that_names_value_and_range(selection, asked, words):
+    with pytest.raises(SelectionEnvelopeError, match=words):
+        selection.probability(**{"theta_e": 1.0, "psf_fwhm": 1.2, "depth": 23.5, **asked})
+
+
+def test_every_axis_outside_is_named_at_once(selection):
+    with pytest.raises(SelectionEnvelopeError, match=r"theta_e = 9.*; psf_fwhm = 9.*; depth = 9"):
+        selection.probability(theta_e=9, psf_fwhm=9, depth=9)
+
+
+def test_an_empty_cell_is_an_error_or_nan_as_asked(selection):
+    where = {"theta_e": 1.0, "psf_fwhm": 1.8, "depth": 24.5}
+    with pytest.raises(SelectionEnvelopeError, match=r"psf_fwhm = 1.8, depth = 24.5 has no injections"):
+        selection.probability(**where)
+    answer = selection.probability(**where, empty="nan")
+    assert np.isnan(answer.value) and np.isnan(answer.high) and not answer.sufficient
+    assert (answer.n, answer.state, answer.mode) == (0, "no_hosts", "none")
+    with pytest.raises(OptionError, match="empty"):
+        selection.probability(**where, empty="zero")
+
+
+@pytest.mark.parametrize("suffix", ["parquet", "csv"])
+def test_files_give_back_every_number_and_the_metadata_that_matter(selection, tmp_path, suffix):
+    path = tmp_path / f"selection_function.{suffix}"
+    getattr(selection, f"to_{suffix}")(path)
+    loaded = SelectionFunction.load(path)
+    pd.testing.assert_frame_equal(loaded.table, selection.table, check_dtype=suffix == "parquet")
+    for key in ("detector", "verdict", "validated", "threshold_default", "psf_fwhm_definition", "theta_e_definition"):
+        assert loaded.metadata[key] == selection.metadata[key]
+    if suffix == "parquet":
+        assert loaded.metadata == selection.metadata
+    assert repr(loaded) == repr(selection)
+    assert loaded.probability(theta_e=2.5, psf_fwhm=0.9, depth=24).value == pytest.approx(
+        selection.probability(theta_e=2.5, psf_fwhm=0.9, depth=24).value, abs=0
+    )
+
+
+@pytest.mark.parametrize("suffix", ["parquet", "csv"])
+def test_files_are_byte_stable(selection, tmp_path, suffix):
+    digests = set()
+    for name in ("a", "b"):
+        path = tmp_path / f"{name}.{suffix}"
+        again = SelectionFunction.from_table(selection.to_table())
+        getattr(again, f"to_{suffix}")(path)
+        digests.add(hashlib.sha256(path.read_bytes()).hexdigest())
+    assert len(digests) == 1
+
+
+def test_metadata_survive_the_catalogs_parquet_and_csv(selection, tmp_path):
+    datasets = pytest.importorskip("kedro_datasets.pandas")
+    parquet = datasets.ParquetDataset(
+        filepath=str(tmp_path / "a.parquet"), save_args={"compression": "zstd", "index": False}
+    )
+    parquet.save(selection.to_table())
+    assert SelectionFunction.from_table(parquet.load()).metadata == selection.metadata
+    table = datasets.CSVDataset(filepath=str(tmp_path / "a.csv"), save_args={"index": False})
+    table.save(selection.to_table())
+    assert SelectionFunction.load(tmp_path / "a.csv").metadata["verdict"] == "NO-GO"
+
+
+def test_a_folder_of_versions_gives_the_newest(selection, tmp_path):
+    folder = tmp_path / "selection_function.parquet"
+    for version, verdict in (("0001", "NO-GO"), ("2026-11-21T04.00.00.000Z", "GO")):
+        again = SelectionFunction.from_table(selection.to_table(), metadata={"verdict": verdict})
+        again.to_parquet(folder / version / folder.name)
+    assert SelectionFunction.load(folder).metadata["verdict"] == "GO"
+
+
+def test_only_the_verdict_go_validates(selection):
+    for verdict, validated in (("GO", True), ("NO-GO", False), ("INSUFFICIENT", False)):
+        again = SelectionFunction.from_table(selection.table, metadata={"verdict": verdict, "validated": True})
+        assert again.validated is validated
+    assert not SelectionFunction.from_table(selection.table).validated
+    assert "NOT validated" in repr(selection) and "352 ok" not in repr(selection) and "363 ok" in repr(selection)
+
+
+def test_a_table_that_is_no_selection_function_is_refused(selection, tmp_path):
+    with pytest.raises(CatalogueError, match="lacks n_hosts"):
+        SelectionFunction.from_table(selection.table.drop(columns="n_hosts"))
+    with pytest.raises(CatalogueError, match="twice"):
+        SelectionFunction.from_table(pd.concat([selection.table, selection.table]))
+    with pytest.raises(CatalogueError, match=r"\.parquet or \.csv"):
+        SelectionFunction.load(tmp_path / "a.txt")
+
+
+def test_cells_left_out_of_a_file_count_as_empty(selection):
+    keep = ~((selection.table["theta_e"] == 1.0) & (selection.table["depth"] == 23.0))
+    part = SelectionFunction.from_table(selection.table[keep])
+    for theta, depth in itertools.product((1.0, 1.25), (23.0, 23.5)):
+        answer = part.probability(theta_e=theta, psf_fwhm=1.2, depth=depth, empty="nan")
+        assert (answer.n == 0) == ((theta, depth) == (1.0, 23.0))
