@@ -162,18 +162,21 @@ def test_results_name_the_newest_version_or_the_release(tmp_path, monkeypatch, r
     catalog = {
         "injection_recovery.realism_report": {"filepath": "report.json"},
         "injection_recovery.selection_function": {"filepath": "surface.parquet", "versioned": True},
+        "lens_finder.evaluation": {"filepath": "evaluation.json"},
         "lens_finder.detector": {"filepath": "d.safetensors", "versioned": True},
     }
     assert find_results(catalog, tmp_path).lines(tmp_path) == [
         "no results yet: kedro run --pipelines injection_recovery"
     ]
     (tmp_path / "report.json").write_text('{"verdict": "NO-GO"}')
+    auc = '{"ranking": {"auc": {"value": 0.97, "low_68": 0.965, "low_95": 0.96, "high_95": 0.98}}}'
+    (tmp_path / "evaluation.json").write_text(auc)
     for version in ("0001", "2026-01-01T00.00.00.000Z"):
         (tmp_path / "surface.parquet" / version).mkdir(parents=True)
         (tmp_path / "surface.parquet" / version / "surface.parquet").touch()
     results = find_results(catalog, tmp_path)
     lines = results.lines(tmp_path)
-    assert lines[0] == "verdict: NO-GO"
+    assert lines[:2] == ["verdict: NO-GO", "detector: AUC 0.9700 [0.9600, 0.9800 at 95 %] on the test split"]
     newest = release or "2026-01-01T00.00.00.000Z"
     assert any(line.startswith(f"surface.parquet/{newest}/surface.parquet  the selection function") for line in lines)
     assert "lens_finder.detector" not in results.paths

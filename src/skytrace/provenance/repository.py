@@ -19,7 +19,8 @@ def repository_state(folder: Path) -> dict[str, Any]:
     """``commit``, ``branch``, ``dirty`` and ``diff_sha256`` of the git repository at ``folder``.
 
     The hash covers the changes of tracked files and the names and contents of untracked ones that git does not ignore,
-    ``data`` and ``dvc.lock`` left out; None in a clean tree. Everything is None without git or outside a repository; ``commit`` alone before the first.
+    ``data`` and ``dvc.lock`` left out; None in a clean tree. Everything is None without git or outside a repository,
+    ``commit`` alone before the first one.
     """
     unknown = {"commit": None, "branch": None, "dirty": None, "diff_sha256": None}
     if _git(folder, "rev-parse", "--is-inside-work-tree") != b"true\n":

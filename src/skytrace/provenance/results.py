@@ -24,8 +24,8 @@ HEADLINES = {
 
 @dataclass(frozen=True)
 class Results:
-    """verdict: of the realism gates, None while there is none. auc: (value, low, high) of the detector on its test
-    split, or None. paths: dataset name -> file, of those that are there.
+    """verdict: of the realism gates, None while there is none. auc: (value, low, high at 95 %) of the detector on
+    its test split, or None. paths: dataset name -> file, of those that are there.
     """
 
     verdict: str | None
@@ -38,7 +38,7 @@ class Results:
             return ["no results yet: kedro run --pipelines injection_recovery"]
         lines = [f"verdict: {self.verdict or 'none yet'}"]
         if self.auc is not None:
-            lines.append("detector: AUC {:.4f} [{:.4f}, {:.4f}] on the test split".format(*self.auc))
+            lines.append("detector: AUC {:.4f} [{:.4f}, {:.4f} at 95 %] on the test split".format(*self.auc))
         width = max(len(str(_relative(path, project))) for path in self.paths.values())
         lines += [f"{_relative(path, project)!s:<{width}}  {HEADLINES[name]}" for name, path in self.paths.items()]
         return lines
@@ -72,10 +72,9 @@ def _read(path: Path | None) -> dict[str, Any]:
 
 
 def _auc(evaluation: dict[str, Any]) -> tuple[float, float, float] | None:
-    for entry in (evaluation.get("auc"), evaluation.get("roc_auc")):
-        if isinstance(entry, dict) and {"value", "low", "high"} <= set(entry):
-            return entry["value"], entry["low"], entry["high"]
-    return None
+    entry = evaluation.get("ranking", {}).get("auc", {})
+    values = [entry.get(key) for key in ("value", "low_95", "high_95")]
+    return None if None in values else (values[0], values[1], values[2])
 
 
 def _relative(path: Path, project: Path) -> Path:

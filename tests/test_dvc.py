@@ -1,0 +1,157 @@
+"""DVC and Kedro agree: the same outputs, nothing done twice, the same hashes when done again, and in another clone."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from kedro.framework.project import pipelines as project_pipelines
+from kedro.framework.startup import bootstrap_project
+
+from skytrace.pipeline_registry import LINEAGES
+
+
+def _outputs_of_stage(stage: dict) -> set[str]:
+    entries = [*stage["outs"], *stage["metrics"], *stage["plots"]]
+    return {next(iter(entry)) if isinstance(entry, dict) else entry for entry in entries}
+
+
+@pytest.mark.parametrize("name", list(LINEAGES))
+def test_a_stage_owns_exactly_what_its_nodes_write(repository, monkeypatch, name):
+    monkeypatch.chdir(repository)
+    bootstrap_project(repository)
+    catalog: dict = {}
+    for path in (repository / "conf" / "base").glob("catalog*.yml"):
+        catalog |= yaml.safe_load(path.read_text(encoding="utf-8"))
+    owned = set()
+    for node in project_pipelines[name].only_nodes_with_tags(name).nodes:
+        for output in node.outputs:
+            entry = catalog[output]
+            folder = Path(entry["filepath"].replace("${globals:", "${"))
+            path = folder / "${release}" / folder.name if entry.get("versioned") else folder
+            owned.add(path.as_posix())
+            if path.suffix == ".safetensors":
+                owned.add(path.with_suffix(".card.json").as_posix())
+    if name == "lens_finder":
+        owned.add(catalog["detector_survey"]["filepath"].replace("${globals:", "${"))
+    stages = yaml.safe_load((repository / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
+    assert _outputs_of_stage(stages[name]) == owned
+
+
+def test_a_stage_depends_on_every_layer_that_its_pipeline_may_import(repository):
+    stages = yaml.safe_load((repository / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
+    for name, stage in stages.items():
+        text = "".join(path.read_text() for path in (repository / "src/skytrace/pipelines" / name).rglob("*.py"))
+        for layer in (
+            "imaging",
+            "lensing",
+            "sky",
+            "learning",
+            "audit",
+            "selection",
+            "statistics",
+            "reporting",
+            "compute",
+        ):
+            if f"skytrace.{layer}" in text:
+                assert f"src/skytrace/{layer}" in stage["deps"], f"{name} imports {layer}; dvc.yaml does not say so"
+
+
+class Clone:
+    """A clone of the working tree with DVC and Kedro on its path."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        binaries = str(Path(sys.executable).parent)
+        self.environment = {
+            **os.environ,
+            "PATH": f"{binaries}{os.pathsep}{os.environ['PATH']}",
+            "PYTHONPATH": str(folder / "src"),
+            "DO_NOT_TRACK": "1",
+            "OMP_NUM_THREADS": "1",
+            "GIT_AUTHOR_NAME": "a", "GIT_AUTHOR_EMAIL": "a@b", "GIT_COMMITTER_NAME": "a", "GIT_COMMITTER_EMAIL": "a@b",
+        }  # fmt: skip
+
+    def __call__(self, *command: str) -> str:
+        done = subprocess.run(
+            command, cwd=self.folder, env=self.environment, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, f"{' '.join(command)}\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
+        return done.stdout + done.stderr
+
+    @property
+    def lock(self) -> dict:
+        """dvc.lock without the sizes of folders, which hold no more than the hashes do."""
+        return yaml.safe_load((self.folder / "dvc.lock").read_text())
+
+
+@pytest.fixture(scope="module")
+def first_clone(tmp_path_factory, repository) -> Clone:
+    folder = tmp_path_factory.mktemp("dvc") / "first"
+    # the working tree, committed or not, is what is tested; results and environments stay behind
+    listing = subprocess.run(
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"],
+        cwd=repository, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    for name in filter(None, listing.stdout.split("\0")):
+        source, target = repository / name, folder / name
+        if source.is_file() and not name.startswith("data/") and name != "dvc.lock":
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(source, target)
+    names = folder / "conf" / "base" / "globals.yml"
+    text = names.read_text()
+    for key, old in (("env", "base"), ("sky", "mock"), ("detector_sky", "mock")):
+        assert f"\n{key}: {old}" in text
+        text = text.replace(f"\n{key}: {old}", f"\n{key}: smoke")
+    names.write_text(text)
+    ignore = folder / ".gitignore"
+    ignore.write_text(ignore.read_text().replace("data/*/smoke/\n", ""))
+
+    clone = Clone(folder)
+    clone("git", "init", "-q", "-b", "main")
+    clone("dvc", "config", "cache.dir", str(folder.parent / "first_cache"))
+    clone("dvc", "remote", "add", "-d", "storage", str(folder.parent / "storage"))
+    clone("git", "add", ".")
+    clone("git", "commit", "-qm", "source")
+    return clone
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_results_are_made_once_repeat_their_hashes_and_reach_a_second_clone(first_clone):
+    first = first_clone
+    first("dvc", "repro")
+    lock = first.lock
+    assert set(lock["stages"]) == set(LINEAGES)
+    assert "Data and pipelines are up to date" in first("dvc", "repro")
+
+    # a run by hand leaves the release alone
+    first("kedro", "run", "--env", "smoke", "--pipelines", "injection_recovery", "--nodes", _plot_node(first))
+    assert "Data and pipelines are up to date" in first("dvc", "status")
+
+    for scratch in ("04_feature", "06_models/smoke/checkpoints"):  # nothing may be reused but the source
+        shutil.rmtree(first.folder / "data" / scratch, ignore_errors=True)
+    first("dvc", "repro", "--force")
+    assert first.lock == lock
+
+    first("dvc", "push")
+    first("git", "add", ".")
+    first("git", "commit", "-qm", "results")
+    assert "manifests" not in first("git", "ls-files", "data")
+
+    second = Clone(first.folder.parent / "second")
+    first("git", "clone", "-q", str(first.folder), str(second.folder))
+    second("dvc", "config", "--local", "cache.dir", str(first.folder.parent / "second_cache"))
+    second("dvc", "pull")
+    assert "Data and pipelines are up to date" in second("dvc", "status")
+    assert "Data and pipelines are up to date" in second("dvc", "repro")
+    assert second("git", "status", "--short") == ""
+    assert second("kedro", "results", "--env", "smoke").startswith("verdict: ")
+
+
+def _plot_node(clone: Clone) -> str:
+    nodes = yaml.safe_load(clone("kedro", "registry", "describe", "injection_recovery"))["Nodes"]
+    return next(node.split(" ")[0] for node in nodes if "plot_heatmaps" in node)
