@@ -192,8 +192,8 @@ def render_profiles(
 def _gaussian_spectrum(
     gaussians: GaussianComponents,
     index: NDArray[np.int64],
-    kx: NDArray[np.float64],
-    ky: NDArray[np.float64],
+    kx: NDArray[np.floating],
+    ky: NDArray[np.floating],
     origin: float,
     bands: int,
 ) -> NDArray[np.complex128]:

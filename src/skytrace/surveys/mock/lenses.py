@@ -32,6 +32,7 @@ __all__ = ["LENS_PIXELS", "LensSystems", "arc_snr", "einstein_radius_arcsec", "f
 LENS_PIXELS = 64
 _N_CLUMPS = 6
 _MAX_ROUNDS = 30
+_LARGEST_ARCSEC = 3.2
 _OMEGA_M = 0.3
 _HUBBLE_DISTANCE_MPC = 4282.7  # c / (70 km/s/Mpc)
 _ARCSEC = 206264.806
@@ -100,7 +101,7 @@ def _draw_deflectors(
     z_source = np.maximum(z_lens + 0.25, rng.gamma(6.0, 0.32, n))
     theta_e = einstein_radius_arcsec(sigma, z_lens, z_source)
     group = rng.random(n) < group_share  # a group's halo adds to the galaxy's
-    theta_e = np.clip(theta_e * np.where(group, rng.uniform(1.3, 2.1, n), 1.0), 0.35, 3.2)
+    theta_e = np.clip(theta_e * np.where(group, rng.uniform(1.3, 2.1, n), 1.0), 0.35, _LARGEST_ARCSEC)
     q = np.clip(1.0 - (1.0 - hosts["q"].to_numpy()) * rng.uniform(0.6, 1.3, n), 0.45, 0.98)
     gamma, angle = np.abs(rng.normal(0.0, 0.055, n)).clip(0, 0.2), rng.uniform(0.0, np.pi, n)
     return {
@@ -119,8 +120,8 @@ def _draw_systems(
 
     n = len(hosts)
     t = _draw_deflectors(hosts, group_share, rng)
-    # counts steepen from 0.55 to 0.20 per magnitude at r = 24.3
-    bright = rng.random(n) < 0.40
+    # counts flatten from 0.55 to 0.20 per magnitude at r = 24.3
+    bright = rng.random(n) < 0.70
     u = rng.random(n)
     mag_r = np.where(bright, 24.3 + np.log10(0.03 + 0.97 * u) / 0.55, 24.3 + np.log10(1 + u * (10**0.44 - 1)) / 0.20)
     z = t["z_source"]
@@ -164,9 +165,11 @@ def find_lenses(
     """A discovered system for every host: candidates are drawn round by round until one has been found.
 
     The chance of discovery is a logistic in log10 of the S/N of all bands together, times one in theta_E / FWHM(r),
-    because an arc inside the seeing disk of a bright galaxy is not seen. A host that is still without a lens after
-    several rounds is more and more likely to sit in a group, whose halo widens theta_E; the few that wait to the end
-    keep the likeliest candidate they had, as lenses found by other means (spectra) are in catalogues too.
+    because an arc inside the seeing disk of a bright galaxy is not seen, times one in the source's offset over theta_E,
+    because an image without an arc or a counter-image beside it looks like any neighbour. theta_E > 3.2" is left to
+    cluster searches. A host still without a lens after several rounds is more and more likely to sit in a group, whose
+    halo widens theta_E; the few that wait to the end keep the likeliest candidate they had, as lenses found by other
+    means (spectra) are in catalogues too.
     """
     sigma = np.stack([sky_sigma_nmgy(sky[f"psfdepth_{b}"], sky[f"psfsize_{b}"]) for b in BANDS], axis=-1)
     ebv = sky["ebv"].to_numpy()
@@ -197,7 +200,9 @@ def _discovery(
     theta_e = candidates.table["theta_e_arcsec"].to_numpy()
     snr = np.sqrt((arc_snr(candidates.render(psf), theta_e, psf, sigma_pix) ** 2).sum(axis=1))
     bright = expit((np.log10(snr + 1e-9) - np.log10(options.arc_snr_half + 1e-9)) / options.arc_snr_width_dex)
-    return snr, bright * expit((theta_e / psf.fwhm_arcsec[:, 1] - 0.8) / 0.12)
+    resolved = expit((theta_e / psf.fwhm_arcsec[:, 1] - 0.9) / 0.12)
+    offset = np.hypot(candidates.table["source_x_arcsec"], candidates.table["source_y_arcsec"]).to_numpy() / theta_e
+    return snr, bright * resolved * expit((0.75 - offset) / 0.08) * (theta_e < _LARGEST_ARCSEC)
 
 
 def lens_table(galaxies: pd.DataFrame, systems: LensSystems, *, rng: np.random.Generator) -> pd.DataFrame:

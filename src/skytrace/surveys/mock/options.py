@@ -34,8 +34,8 @@ class MockSurveyOptions:
     confuser_fraction: float = 0.36
     galaxies_per_pointing: int = 15
     count_slope: float = 0.40
-    arc_snr_half: float = 14.0
-    arc_snr_width_dex: float = 0.08
+    arc_snr_half: float = 36.0
+    arc_snr_width_dex: float = 0.10
     artefact_fraction: float = 0.02
     shard_size: int = 250
     threads: int = 2

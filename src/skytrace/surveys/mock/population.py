@@ -27,7 +27,7 @@ __all__ = ["CATEGORIES", "EARLY_TYPES", "band_fluxes", "draw_categories", "draw_
 
 #: Shares among the confusers. "companion" is an ordinary elliptical with blue companions at arc-like distances.
 _CONFUSER_SHARES = {
-    "spiral": 0.32, "ring": 0.13, "merger": 0.13, "edge_on": 0.13, "blue_clumpy": 0.10, "companion": 0.19,
+    "spiral": 0.36, "ring": 0.13, "merger": 0.13, "edge_on": 0.13, "blue_clumpy": 0.10, "companion": 0.15,
 }  # fmt: skip
 CATEGORIES = ("lens", "early", "disk", *_CONFUSER_SHARES)
 #: Categories whose main body is a red early-type galaxy.

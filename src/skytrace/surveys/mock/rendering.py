@@ -47,7 +47,7 @@ def noiseless_stamps(sky: MockSky, start: int, stop: int) -> NDArray[np.float32]
         arcs = sky.systems.take(sky.lens_row[lensed]).render(sky.psf.take(lensed))
         low = STAMP_PIXELS // 2 - LENS_PIXELS // 2
         image[lensed - start, :, low : low + LENS_PIXELS, low : low + LENS_PIXELS] += arcs
-    for i in rows:
+    for i in range(start, stop):
         stars = _stars_of(sky.stars, i)
         if len(stars):
             image[i - start] += point_sources(
