@@ -1,4 +1,4 @@
-"""Injection on real DECam pixels: the light that goes in comes out, and hosts of another sky are checked all the same."""
+"""Injection on real DECam pixels: the light that goes in comes out, on hosts that no detector was trained on."""
 
 import numpy as np
 import pytest
