@@ -1,0 +1,134 @@
+"""What a run leaves behind: one manifest with every file's hash, also when it fails, and its results in words."""
+
+import hashlib
+import json
+import logging
+import time
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+from kedro.framework.hooks.manager import _create_hook_manager, _register_hooks
+from kedro.pipeline import Node, Pipeline
+from kedro.runner import SequentialRunner
+
+from skytrace.catalog import ReleaseCatalog
+from skytrace.compute import ClusterOptions
+from skytrace.hooks import ProgressHook, ResultsHook, RunManifestHook
+
+RUN_ID = "2026-01-01T00.00.00.000Z"
+
+
+def make_arrays(options: ClusterOptions) -> dict:
+    block = np.ones(30_000_000)  # 240 MB for a moment
+    time.sleep(0.3)
+    del block
+    return {"a": np.arange(options.workers)}
+
+
+def tabulate(arrays: dict) -> pd.DataFrame:
+    return pd.DataFrame({"a": arrays["a"]})
+
+
+def report(table: pd.DataFrame) -> dict:
+    if len(table) == 13:
+        raise ValueError("thirteen rows")
+    return {"verdict": "GO"}
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch):
+    """Run a small pipeline under the project's hooks, as KedroSession.run does; return the manifest."""
+    monkeypatch.delenv("KEDRO_RELEASE", raising=False)
+    reporting = tmp_path / "data" / "08_reporting" / "toy"
+    configuration = {
+        "arrays": {"type": "skytrace.datasets.NPZDataset", "filepath": f"{tmp_path}/arrays.npz", "versioned": True},
+        "table": {"type": "pandas.CSVDataset", "filepath": f"{tmp_path}/table.csv", "save_args": {"index": False}},
+        "injection_recovery.realism_report": {"type": "json.JSONDataset", "filepath": f"{reporting}/report.json"},
+    }
+    pipeline = Pipeline(
+        [
+            Node(make_arrays, "params:options", "arrays", name="make_arrays"),
+            Node(tabulate, "arrays", "table"),
+            Node(report, "table", "report", name="report"),
+        ]
+    )
+    pipeline = Pipeline(pipeline, outputs={"report": "injection_recovery.realism_report"})
+
+    def do(workers: int) -> dict:
+        manager = _create_hook_manager()
+        _register_hooks(manager, (ResultsHook(), RunManifestHook(), ProgressHook()))
+        catalog = ReleaseCatalog.from_config(configuration, save_version=RUN_ID)
+        options = ClusterOptions(workers=workers)
+        catalog["params:options"] = options
+        loader = {"globals": {"sky": "toy", "seed": 5}, "catalog": configuration}
+        hook = manager.hook
+        hook.after_context_created(context=SimpleNamespace(project_path=tmp_path, config_loader=loader))
+        hook.after_catalog_created(
+            catalog=catalog, conf_catalog={}, conf_creds={}, parameters={"parameters": {"options": options}},
+            save_version=RUN_ID, load_versions={},
+        )  # fmt: skip
+        command = {"run_id": RUN_ID, "env": "base", "runner": "<kedro.runner.SequentialRunner object at 0x7f00>"}
+        hook.before_pipeline_run(run_params=command, pipeline=pipeline, catalog=catalog)
+        try:
+            result = SequentialRunner().run(pipeline, catalog, hook_manager=manager, run_id=RUN_ID)
+            hook.after_pipeline_run(run_params=command, run_result=result, pipeline=pipeline, catalog=catalog)
+        except ValueError as error:
+            hook.on_pipeline_error(error=error, run_params=command, pipeline=pipeline, catalog=catalog)
+        return json.loads((reporting / "manifests" / f"{RUN_ID}.json").read_text())
+
+    return do
+
+
+def test_the_manifest_of_a_run_names_every_file_with_its_hash(run, tmp_path):
+    manifest = run(4)
+    assert manifest["status"] == "done"
+    datasets = manifest["datasets"]
+    assert set(datasets) == {"arrays", "table", "injection_recovery.realism_report"}
+    arrays = datasets["arrays"]
+    assert arrays["path"] == f"arrays.npz/{RUN_ID}/arrays.npz"
+    assert arrays["version"] == RUN_ID
+    assert arrays["rows"] == 4
+    assert arrays["role"] == "output"
+    assert arrays["nodes"] == ["make_arrays", "tabulate"]
+    for record in datasets.values():
+        content = (tmp_path / record["path"]).read_bytes()
+        assert (record["bytes"], record["sha256"]) == (len(content), hashlib.sha256(content).hexdigest())
+    assert datasets["table"]["version"] is None
+
+
+def test_the_manifest_measures_time_and_memory_of_each_node(run):
+    nodes = run(4)["nodes"]
+    assert list(nodes) == ["make_arrays", "tabulate", "report"], "a name carries Kedro's hash, or a node is missing"
+    assert nodes["make_arrays"]["seconds"] >= 0.3
+    assert nodes["report"]["seconds"] < 0.3
+    assert nodes["make_arrays"]["peak_memory_bytes"] - nodes["report"]["peak_memory_bytes"] > 200e6
+
+
+def test_the_manifest_holds_parameters_seeds_and_the_command(run):
+    manifest = run(4)
+    assert manifest["parameters"]["options"]["workers"] == 4
+    assert manifest["seeds"] == {"globals.seed": 5}
+    assert manifest["command"]["runner"] == "kedro.runner.SequentialRunner"
+    assert manifest["packages"]["numpy"] == np.__version__
+
+
+def test_a_failed_run_leaves_a_manifest_that_says_where(run):
+    manifest = run(13)
+    assert manifest["status"] == "failed"
+    assert manifest["error"] == "ValueError: thirteen rows"
+    assert [node["status"] for node in manifest["nodes"].values()] == ["done", "done", "failed"]
+    assert manifest["datasets"]["table"]["rows"] == 13
+
+
+def test_progress_counts_nodes_and_the_end_gives_verdict_and_paths(run, caplog, capsys):
+    with caplog.at_level(logging.INFO, logger="skytrace.hooks"):
+        run(4)
+    lines = [record.getMessage() for record in caplog.records]
+    assert lines[0] == "[1/3] make_arrays"
+    assert lines[2] == "[2/3] tabulate"
+    assert any(line.startswith("[3/3] report: ") for line in lines)
+    printed = capsys.readouterr().out.splitlines()
+    assert "verdict: GO" in printed
+    assert any(line.startswith("data/08_reporting/toy/report.json  ") for line in printed)
