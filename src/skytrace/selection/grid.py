@@ -100,7 +100,7 @@ class SelectionGrid:
     def cells(self) -> pd.DataFrame:
         """One row a cell in id order: cell, theta_index, psf_index, depth_index and the centres under AXES."""
         index = np.indices(self.shape).reshape(3, -1)
-        columns = {"cell": np.arange(self.n_cells)}
+        columns: dict[str, NDArray] = {"cell": np.arange(self.n_cells)}
         columns.update(zip(("theta_index", "psf_index", "depth_index"), index, strict=True))
         for axis, rows in zip(AXES, index, strict=True):
             columns[axis] = self.centres[axis][rows]

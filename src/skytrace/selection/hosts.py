@@ -19,8 +19,6 @@ from skytrace.imaging.psf import neff_pixels
 from skytrace.sky import crossmatch, galaxy_hash
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from numpy.typing import NDArray
 
     from skytrace.selection.grid import SelectionGrid
@@ -132,9 +130,10 @@ def match_hosts(
     names = hosts["galaxy_id"].astype(str).to_numpy()
     order = np.argsort(galaxy_hash(names, seed=options.seed), kind="stable")
     parts, account = [], []
-    for cell in conditions.itertuples():
+    centres = conditions[["psf_fwhm", "depth"]].to_numpy(dtype=float)
+    for cell, (psf_centre, depth_centre) in zip(conditions.itertuples(), centres, strict=True):
         matched = (psf_bin == cell.psf_index) & (depth_bin == cell.depth_index)
-        worse = _can_degrade(psf, depth, psf_target=cell.psf_fwhm, depth_mag=cell.depth)
+        worse = _can_degrade(psf, depth, psf_target=float(psf_centre), depth_mag=float(depth_centre))
         n_matched, n_degraded = int(matched.sum()), int(worse.sum()) if options.degraded_hosts else 0
         mode = "matched" if n_matched >= min(options.min_matched_hosts, max(n_degraded, 1)) else "degraded"
         if n_matched + n_degraded == 0:
@@ -160,7 +159,7 @@ def _can_degrade(
         return (psf < psf_target) & (mag_depth(depth) > depth_mag) & quieter
 
 
-def _rows(cell: object, mode: str, names: Sequence[str]) -> pd.DataFrame:
+def _rows(cell: object, mode: str, names: NDArray[np.object_]) -> pd.DataFrame:
     return pd.DataFrame(
         {
             "condition": np.full(len(names), cell.condition),  # type: ignore[attr-defined]
