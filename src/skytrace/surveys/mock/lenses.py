@@ -181,9 +181,10 @@ def find_lenses(
         rng = np.random.default_rng([*seed, attempt])
         group_share = min(0.12 + 0.05 * max(attempt - 4, 0), 1.0)
         candidates = _draw_systems(hosts.iloc[waiting], ebv[waiting], group_share, rng)
-        snr, chance = _discovery(candidates, psf.take(waiting), sigma[waiting], options)
+        luck = rng.random(len(waiting))
+        snr, chance = _discovery(candidates, psf.take(waiting), sigma[waiting], luck, options)
         candidates.table["arc_snr"], candidates.table["rounds"] = snr, attempt + 1
-        seen = rng.random(len(waiting)) < chance
+        seen = luck < chance
         better = seen | (chance > likeliest[waiting])
         likeliest[waiting] = np.maximum(likeliest[waiting], chance)
         best = best.replaced(waiting[better], candidates.take(np.flatnonzero(better)))
@@ -194,15 +195,28 @@ def find_lenses(
 
 
 def _discovery(
-    candidates: LensSystems, psf: MoffatPsf, sigma_pix: NDArray[np.float64], options: MockSurveyOptions
+    candidates: LensSystems,
+    psf: MoffatPsf,
+    sigma_pix: NDArray[np.float64],
+    luck: NDArray[np.float64],
+    options: MockSurveyOptions,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Arc S/N of all bands together and the chance of discovery, each (n,)."""
-    theta_e = candidates.table["theta_e_arcsec"].to_numpy()
-    snr = np.sqrt((arc_snr(candidates.render(psf), theta_e, psf, sigma_pix) ** 2).sum(axis=1))
-    bright = expit((np.log10(snr + 1e-9) - np.log10(options.arc_snr_half + 1e-9)) / options.arc_snr_width_dex)
-    resolved = expit((theta_e / psf.fwhm_arcsec[:, 1] - 0.9) / 0.12)
-    offset = np.hypot(candidates.table["source_x_arcsec"], candidates.table["source_y_arcsec"]).to_numpy() / theta_e
-    return snr, bright * resolved * expit((0.75 - offset) / 0.08) * (theta_e < _LARGEST_ARCSEC)
+    """Arc S/N of all bands together and the chance of discovery, each (n,).
+
+    Candidates that their geometry alone keeps from being found with this ``luck`` are not rendered: S/N and chance 0.
+    """
+    table = candidates.table
+    theta_e = table["theta_e_arcsec"].to_numpy()
+    offset = np.hypot(table["source_x_arcsec"].to_numpy(), table["source_y_arcsec"].to_numpy()) / theta_e
+    chance = expit((theta_e / psf.fwhm_arcsec[:, 1] - 0.9) / 0.12) * expit((0.75 - offset) / 0.08)
+    chance = np.where(theta_e < _LARGEST_ARCSEC, chance, 0.0)
+    able = np.flatnonzero(luck < chance)
+    seen_through = psf.take(able)
+    arcs = candidates.take(able).render(seen_through)
+    snr = np.zeros(len(theta_e))
+    snr[able] = np.sqrt((arc_snr(arcs, theta_e[able], seen_through, sigma_pix[able]) ** 2).sum(axis=1))
+    brightness = np.log10(snr + 1e-9) - np.log10(options.arc_snr_half + 1e-9)
+    return snr, np.where(luck < chance, chance, 0.0) * expit(brightness / options.arc_snr_width_dex)
 
 
 def lens_table(galaxies: pd.DataFrame, systems: LensSystems, *, rng: np.random.Generator) -> pd.DataFrame:
