@@ -35,14 +35,19 @@ def test_statistics_are_the_median_and_mad_of_unmasked_annulus_pixels(cutouts, a
         assert scale[i, band] == pytest.approx(expected[1], rel=1e-5)  # float32 deviations
 
 
-def test_stamps_are_the_clipped_centre_in_units_of_the_background(cutouts):
+def test_linear_stamps_are_the_clipped_centre_in_units_of_the_background(cutouts):
     cutouts[0, 1, 50, 50] = 50.0
-    stamps = preprocess(cutouts)
+    stamps = preprocess(cutouts, options=PreprocessOptions(stretch="linear"))
     median, scale = annulus_statistics(cutouts, None)
     expected = (cutouts[:, :, 18:82, 18:82] - median[..., None, None]) / scale[..., None, None]
     np.testing.assert_allclose(stamps, np.clip(expected, -10, 10), atol=2e-5)
     assert stamps.shape == (5, 3, 64, 64) and stamps.dtype == np.float32
     assert stamps[0, 1, 32, 32] == 10.0
+
+
+def test_the_stretch_is_the_arcsinh_of_the_linear_stamps_before_clipping(cutouts):
+    linear = preprocess(cutouts, options=PreprocessOptions(stretch="linear", clip=1e6))
+    np.testing.assert_allclose(preprocess(cutouts), np.clip(np.arcsinh(linear), -10, 10), rtol=1e-6, atol=1e-7)
 
 
 def test_stamps_do_not_depend_on_the_unit_or_the_sky_level(cutouts):
@@ -113,12 +118,12 @@ def test_negative_inverse_variance_and_integer_pixels_are_refused(cutouts):
         preprocess(cutouts, statistics=(np.zeros(3), np.ones(3)))
 
 
-@pytest.mark.parametrize("bad", [{"annulus_px": (50, 36)}, {"annulus_px": (4, 50)}, {"clip": 0}, {"crop": 64.5}])
+@pytest.mark.parametrize("bad", [{"annulus_px": (50, 36)}, {"annulus_px": (4, 50)}, {"clip": 0}, {"crop": 64.5}, {"stretch": "log"}])
 def test_options_outside_their_range_are_refused(bad):
     with pytest.raises(OptionError, match=next(iter(bad))):
         PreprocessOptions(**bad)
 
 
 def test_the_checksum_is_locked_and_tells_options_apart():
-    assert preprocessing_checksum() == "51713ec2bb9584888ba6e3a2312badf6b2f952dda4e123fa0f4c3bd637a126e5"
+    assert preprocessing_checksum() == "ddd4467b199b97729a06b5b86686bd25fe3eb7591269a9d5c33323f32ce73b99"
     assert preprocessing_checksum(PreprocessOptions(annulus_px=(20, 32))) != preprocessing_checksum()
