@@ -118,7 +118,10 @@ def test_negative_inverse_variance_and_integer_pixels_are_refused(cutouts):
         preprocess(cutouts, statistics=(np.zeros(3), np.ones(3)))
 
 
-@pytest.mark.parametrize("bad", [{"annulus_px": (50, 36)}, {"annulus_px": (4, 50)}, {"clip": 0}, {"crop": 64.5}, {"stretch": "log"}])
+BAD_OPTIONS = [{"annulus_px": (50, 36)}, {"annulus_px": (4, 50)}, {"clip": 0}, {"crop": 64.5}, {"stretch": "log"}]
+
+
+@pytest.mark.parametrize("bad", BAD_OPTIONS)
 def test_options_outside_their_range_are_refused(bad):
     with pytest.raises(OptionError, match=next(iter(bad))):
         PreprocessOptions(**bad)

@@ -71,8 +71,9 @@ def test_photon_noise_is_that_of_the_added_light_alone(hosts):
     lenses = draw(hosts, rows)
     same = type(lenses)(lenses.lenses.take(rows), lenses.sources.take(rows), lenses.table)
     noisy = inject_lenses(hosts, rows, same, options=OPTIONS, preprocessing=PREPROCESSING)
-    quiet = inject_lenses(hosts, rows[:1], type(lenses)(lenses.lenses.take([0]), lenses.sources.take([0]), lenses.table[:1]),
-                          options=replace(OPTIONS, photon_noise=False), preprocessing=PREPROCESSING)  # fmt: skip
+    first = type(lenses)(lenses.lenses.take([0]), lenses.sources.take([0]), lenses.table[:1])
+    quiet_options = replace(OPTIONS, photon_noise=False)
+    quiet = inject_lenses(hosts, rows[:1], first, options=quiet_options, preprocessing=PREPROCESSING)
     bright = quiet.added[0, 1] > 0.2 * quiet.added[0, 1].max()
     variance = noisy.added[:, 1].var(axis=0)[bright]
     expected = quiet.added[0, 1][bright] / (4 * OPTIONS.electrons_per_nmgy_r)

@@ -175,6 +175,24 @@ def test_weights_carry_the_anchors_conditions_over_to_the_injections():
     assert (sample.injections["arc_snr"] >= OPTIONS.observable_snr).all()
 
 
+def test_the_cut_is_never_below_the_faint_end_of_what_was_discovered():
+    anchors = arcs(400, seed=1, discovered=True)
+    deep = comparison_sample(anchors, INJECTIONS, options=OPTIONS)
+    shallow = comparison_sample(anchors[anchors["arc_snr"] > 20], INJECTIONS, options=OPTIONS)
+    assert 5.0 <= deep.counts["arc_snr_cut"] < 20.0 < shallow.counts["arc_snr_cut"]
+    assert shallow.injections["arc_snr"].min() >= shallow.counts["arc_snr_cut"]
+    # discovery that went less deep is not held against the injections
+    assert gate_arc_snr(shallow, options=OPTIONS).status == "pass"
+
+
+def test_an_annulus_lit_by_a_neighbour_is_no_visible_arc():
+    injections = INJECTIONS.copy()
+    injections.loc[:4999, "arc_snr"] += 500.0
+    sample = comparison_sample(arcs(100, seed=1, discovered=True), injections, options=OPTIONS)
+    assert sample.counts["injections_outshone_in_their_annulus"] >= 4900
+    assert (sample.injections["injected_snr"] >= 0.5 * sample.injections["arc_snr"]).all()
+
+
 def test_composites_to_measure_are_chosen_near_the_anchors_and_blind_to_brightness():
     anchors = arcs(50, seed=1, discovered=True)
     chosen = nearest_injections(anchors, INJECTIONS, n_per_anchor=20, options=OPTIONS)

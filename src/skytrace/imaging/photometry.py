@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 __all__ = ["EXTINCTION_PER_EBV", "flux_nmgy", "mag_ab", "mag_depth", "psfdepth_from_mag"]
 
-#: A_band / E(B-V) [mag] of the DECam filters for SFD98 maps (Legacy Surveys DR10 "Galactic extinction": 3.214, 2.165, 1.211).
+#: A_band / E(B-V) [mag] of the DECam filters for SFD98 maps (Legacy Surveys DR10, "Galactic extinction").
 EXTINCTION_PER_EBV = {"g": 3.214, "r": 2.165, "z": 1.211}
 
 

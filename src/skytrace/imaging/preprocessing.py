@@ -1,10 +1,11 @@
 """The one road from survey pixels to what a detector sees; training, evaluation and injection scoring all take it.
 
 Per band: median and 1.4826 MAD of the unmasked pixels of an outer annulus, subtract, divide, stretch, clip, crop the
-centre. The stretch is arcsinh (Lupton, Gunn & Szalay 1999): linear clipping at 10 sigma, as of old, saturates half of the
-pixels in which arcs of theta_E < 1" lie, and a detector trained without them is measurably worse. A pixel carries no data where it is not finite or its inverse variance is 0.
-The galaxy is centred on pixel (size // 2, size // 2) before and after the crop. ``preprocessing_checksum`` locks the
-result; arcsinh is taken in float64 and rounded to float32, so that mathematical libraries do not differ in it.
+centre (design page ``lens_finder``, stage 7). The stretch is arcsinh (Lupton, Gunn & Szalay 1999): linear clipping at
+10 sigma saturates half of the pixels in which arcs of theta_E < 1" lie, and a detector trained so is measurably worse.
+A pixel carries no data where it is not finite or its inverse variance is 0. The galaxy is centred on pixel
+(size // 2, size // 2) before and after the crop. ``preprocessing_checksum`` locks the result; arcsinh is taken in
+float64 and rounded to float32, so that mathematical libraries do not differ in it.
 """
 
 from __future__ import annotations

@@ -28,7 +28,7 @@ _GAUSSIAN_FWHM = 2.0 * np.sqrt(2.0 * np.log(2.0))
 class MoffatPsf:
     """A Moffat PSF for every stamp and band.
 
-    fwhm_arcsec: (n, band) half-maximum width [arcsec]. beta: one index for all, > 1 (2.5, 3.5 and 4.5 have closed OTFs).
+    fwhm_arcsec: (n, band) half-maximum width [arcsec]. beta: one for all, > 1 (2.5, 3.5 and 4.5 have closed OTFs).
     """
 
     fwhm_arcsec: NDArray[np.float64]
@@ -52,7 +52,7 @@ class MoffatPsf:
 
 @dataclass(frozen=True)
 class ImagePsf:
-    """A PSF image for every stamp and band: images (n, band, k, k), odd k, each summing to 1, at the stamps' pixel scale."""
+    """A PSF image for every stamp and band: images (n, band, k, k), odd k, sum 1, at the stamps' pixel scale."""
 
     images: NDArray[np.float32]
 
@@ -88,5 +88,5 @@ def neff_pixels(psfsize_arcsec: ArrayLike, *, pixel_scale_arcsec: float = PIXEL_
 
 
 def sky_sigma_nmgy(psfdepth: ArrayLike, psfsize_arcsec: ArrayLike) -> NDArray[np.float64]:
-    """Sky noise of one pixel [nanomaggies], 1 / sqrt(psfdepth Neff); psfdepth is an inverse variance [nanomaggies^-2]."""
+    """Sky noise of one pixel [nanomaggies], 1 / sqrt(psfdepth Neff); psfdepth: inverse variance [nanomaggies^-2]."""
     return 1.0 / np.sqrt(np.asarray(psfdepth, dtype=np.float64) * neff_pixels(psfsize_arcsec))

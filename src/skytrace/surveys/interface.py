@@ -47,8 +47,8 @@ LENS_COLUMNS = ("lens_id", "galaxy_id", "ra", "dec", "tier", "theta_e_arcsec", "
 class CutoutBatch:
     """Cutouts of n galaxies, bands in the order of ``bands`` (g, r, z), checked by provenance, never by brightness.
 
-    galaxy_id: (n,) str. image: (n, band, y, x) float32 [nanomaggies]. invvar: the same shape [nanomaggies^-2], 0 where a
-    pixel carries no data (masked, off the edge, band missing). maskbits: (n, y, x) int32, DR10 bits.
+    galaxy_id: (n,) str. image: (n, band, y, x) float32 [nanomaggies]. invvar: the same shape [nanomaggies^-2], 0 where
+    a pixel carries no data (masked, off the edge, band missing). maskbits: (n, y, x) int32, DR10 bits.
     psf: n PSFs per band. The galaxy is centred on pixel (size // 2, size // 2).
     """
 

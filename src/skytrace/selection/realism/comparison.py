@@ -1,8 +1,9 @@
 """Which injections may be compared with which real lenses.
 
 Real lenses were *discovered*: bright arcs, in the sky that was searched. Injections fill a grid evenly, most of them
-too faint to see. So both sides pass the same cut on the measured arc S/N, and injections are weighted to the anchors'
-joint distribution of theta_E, PSF and depth: each anchor gives weight 1, shared by its nearest observable injections.
+too faint to see. So both sides pass the same cut on the measured arc S/N - never below the anchors' own faint end, for
+what was not looked for cannot be missing - and injections are weighted to the anchors' joint distribution of theta_E,
+PSF and depth: each anchor gives weight 1, shared by its nearest observable injections.
 """
 
 from __future__ import annotations
@@ -41,7 +42,9 @@ def comparison_sample(anchors: pd.DataFrame, injections: pd.DataFrame, *, option
     """The two samples of gates 1 and 3.
 
     anchors, injections: columns theta_e [arcsec], psf_fwhm (psfsize_r) [arcsec], depth [AB mag] and those of
-    ``arcs.measure_arcs``, on both sides from the same call. Anchors without theta_E or a measurable annulus are left
+    ``arcs.measure_arcs``, on both sides from the same call; injections may carry injected_snr, the S/N of their own
+    light, and then need min_arc_share of the measured S/N from it: in most annuli a neighbour outshines an arc that is not
+    seen, and that is no lens anyone would find. Anchors without theta_E or a measurable annulus are left
     out and counted; so are those below the observability cut, and those with no observable injection near.
     Raises CatalogueError on missing columns.
     """
@@ -51,12 +54,17 @@ def comparison_sample(anchors: pd.DataFrame, injections: pd.DataFrame, *, option
             raise CatalogueError(f"{name} lack the columns {', '.join(missing)}")
     known = _finite(anchors, AXES)
     measured = known & _finite(anchors, _NEEDED)
-    seen = measured & (anchors["arc_snr"].to_numpy(dtype=float) >= options.observable_snr)
+    snr = {"real": anchors["arc_snr"].to_numpy(dtype=float), "fake": injections["arc_snr"].to_numpy(dtype=float)}
+    cut = _snr_cut(snr["real"][measured], options)
+    seen = measured & (snr["real"] >= cut)
     fair = _finite(injections, _NEEDED)
-    visible = fair & (injections["arc_snr"].to_numpy(dtype=float) >= options.observable_snr)
+    bright = fair & (snr["fake"] >= cut)
+    own = injections["injected_snr"].to_numpy(dtype=float) if "injected_snr" in injections else snr["fake"]
+    visible = bright & (own >= options.min_arc_share * snr["fake"])
     real, fake = anchors[seen], injections[visible]
     weight, reached = _weights(_steps(real, options), _steps(fake, options), options)
     counts = {
+        "arc_snr_cut": cut,
         "anchors": len(anchors),
         "anchors_without_theta_e": int((~known).sum()),
         "anchors_not_measurable": int((known & ~measured).sum()),
@@ -65,7 +73,8 @@ def comparison_sample(anchors: pd.DataFrame, injections: pd.DataFrame, *, option
         "anchors_compared": int(reached.sum()),
         "injections": len(injections),
         "injections_not_measurable": int((~fair).sum()),
-        "injections_below_snr_cut": int((fair & ~visible).sum()),
+        "injections_below_snr_cut": int((fair & ~bright).sum()),
+        "injections_outshone_in_their_annulus": int((bright & ~visible).sum()),
         "injections_compared": int((weight > 0).sum()),
         "injections_effective": float(weight.sum() ** 2 / np.sum(weight**2)) if weight.any() else 0.0,
     }
@@ -107,6 +116,14 @@ def weighted_quantile(values: ArrayLike, quantiles: ArrayLike, weights: ArrayLik
     quantiles = np.atleast_1d(np.asarray(quantiles, dtype=np.float64))
     flat = zip(place.reshape(-1, place.shape[-1]), values.reshape(-1, values.shape[-1]), strict=True)
     return np.array([np.interp(quantiles, x, y) for x, y in flat]).reshape(*values.shape[:-1], len(quantiles))
+
+
+def _snr_cut(measured: NDArray[np.float64], options: GateOptions) -> float:
+    """observable_snr, or the anchors' own faint end where discovery went less deep."""
+    observable = measured[measured >= options.observable_snr]
+    if not len(observable):
+        return float(options.observable_snr)
+    return float(max(options.observable_snr, weighted_quantile(observable, options.faint_end_quantile)[0]))
 
 
 def _weights(

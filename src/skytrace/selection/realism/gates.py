@@ -74,8 +74,8 @@ def gate_arc_snr(sample: ComparisonSample, *, options: GateOptions) -> GateResul
         return _insufficient("1 arc S/N", statistics, bound, sizes, options)
     words = ", ".join(f"{name} {value:.2f}" for name, value in _named(ratio).items())
     sentence = (
-        f"Arc S/N of injections over anchors (measured alike, S/N >= {options.observable_snr:g}, weighted to the "
-        f"anchors' theta_E, PSF and depth): {words}; bound {options.snr_ratio_low:g}-{options.snr_ratio_high:g}."
+        f"Arc S/N of injections over anchors (measured alike, S/N >= {sample.counts['arc_snr_cut']:.1f}, weighted to "
+        f"the anchors' theta_E, PSF and depth): {words}; bound {options.snr_ratio_low:g}-{options.snr_ratio_high:g}."
     )
     return GateResult("1 arc S/N", _status(bool(within(ratio))), statistics, bound, *sizes, sentence)
 
