@@ -3,7 +3,8 @@
 Real lenses were *discovered*: bright arcs, in the sky that was searched. Injections fill a grid evenly, most of them
 too faint to see. So both sides pass the same cut on the measured arc S/N - never below the anchors' own faint end, for
 what was not looked for cannot be missing - and injections are weighted to the anchors' joint distribution of theta_E,
-PSF and depth: each anchor gives weight 1, shared by its nearest observable injections.
+PSF, depth and, where known, host magnitude and colour: each anchor gives weight 1, shared by its nearest observable
+injections. Hosts matter: a spiral's arms survive the host model and outshine any arc, and real lenses are no spirals.
 """
 
 from __future__ import annotations
@@ -22,7 +23,10 @@ if TYPE_CHECKING:
 
     from skytrace.selection.realism.options import GateOptions
 
-__all__ = ["ComparisonSample", "comparison_sample", "nearest_injections", "weighted_quantile"]
+#: Optional columns: AB magnitude r and colour g-r of the host galaxy in the catalogue (a lens's with its arcs).
+HOST_AXES = ("host_r_mag", "host_g_r")
+
+__all__ = ["HOST_AXES", "ComparisonSample", "comparison_sample", "nearest_injections", "weighted_quantile"]
 
 _NEEDED = (*AXES, "arc_snr", "arc_flux_g", "arc_flux_r", "arc_flux_z")
 
@@ -35,36 +39,38 @@ class ComparisonSample:
 
     anchors: pd.DataFrame
     injections: pd.DataFrame
-    counts: dict[str, int | float]
+    counts: dict[str, int | float | bool]
 
 
 def comparison_sample(anchors: pd.DataFrame, injections: pd.DataFrame, *, options: GateOptions) -> ComparisonSample:
     """The two samples of gates 1 and 3.
 
     anchors, injections: columns theta_e [arcsec], psf_fwhm (psfsize_r) [arcsec], depth [AB mag] and those of
-    ``arcs.measure_arcs``, on both sides from the same call; injections may carry injected_snr, the S/N of their own
-    light, and then need min_arc_share of the measured S/N from it: in most annuli a neighbour outshines an arc that is not
-    seen, and that is no lens anyone would find. Anchors without theta_E or a measurable annulus are left
-    out and counted; so are those below the observability cut, and those with no observable injection near.
+    ``arcs.measure_arcs``, on both sides from the same call. HOST_AXES are used where both tables have them. Injections
+    may carry injected_snr, the S/N of their own light, which must then be observable too: an annulus lit by a neighbour
+    holds no lens that anyone would find. Anchors without theta_E or a measurable annulus are left out and counted; so
+    are those below the observability cut, and those with no observable injection near.
     Raises CatalogueError on missing columns.
     """
     for name, table in (("anchors", anchors), ("injections", injections)):
         missing = [column for column in _NEEDED if column not in table.columns]
         if missing:
             raise CatalogueError(f"{name} lack the columns {', '.join(missing)}")
-    known = _finite(anchors, AXES)
-    measured = known & _finite(anchors, _NEEDED)
+    axes = _shared_axes(anchors, injections)
+    known = np.isfinite(anchors["theta_e"].to_numpy(dtype=np.float64))
+    measured = known & _finite(anchors, (*_NEEDED, *axes))
     snr = {"real": anchors["arc_snr"].to_numpy(dtype=float), "fake": injections["arc_snr"].to_numpy(dtype=float)}
     cut = _snr_cut(snr["real"][measured], options)
     seen = measured & (snr["real"] >= cut)
-    fair = _finite(injections, _NEEDED)
+    fair = _finite(injections, (*_NEEDED, *axes))
     bright = fair & (snr["fake"] >= cut)
     own = injections["injected_snr"].to_numpy(dtype=float) if "injected_snr" in injections else snr["fake"]
-    visible = bright & (own >= options.min_arc_share * snr["fake"])
+    visible = bright & (own >= options.observable_snr)
     real, fake = anchors[seen], injections[visible]
-    weight, reached = _weights(_steps(real, options), _steps(fake, options), options)
+    weight, reached = _weights(_steps(real, axes, options), _steps(fake, axes, options), options)
     counts = {
         "arc_snr_cut": cut,
+        "host_matched": "host_r_mag" in axes,
         "anchors": len(anchors),
         "anchors_without_theta_e": int((~known).sum()),
         "anchors_not_measurable": int((known & ~measured).sum()),
@@ -74,7 +80,7 @@ def comparison_sample(anchors: pd.DataFrame, injections: pd.DataFrame, *, option
         "injections": len(injections),
         "injections_not_measurable": int((~fair).sum()),
         "injections_below_snr_cut": int((fair & ~bright).sum()),
-        "injections_outshone_in_their_annulus": int((bright & ~visible).sum()),
+        "injections_lit_by_others": int((bright & ~visible).sum()),
         "injections_compared": int((weight > 0).sum()),
         "injections_effective": float(weight.sum() ** 2 / np.sum(weight**2)) if weight.any() else 0.0,
     }
@@ -85,22 +91,23 @@ def comparison_sample(anchors: pd.DataFrame, injections: pd.DataFrame, *, option
 def nearest_injections(
     anchors: pd.DataFrame, injections: pd.DataFrame, *, n_per_anchor: int, options: GateOptions
 ) -> NDArray[np.int64]:
-    """Positions (rising, unique) of injections near the anchors in (theta_E, PSF, depth): those worth measuring.
+    """Positions (rising, unique) of injections near the anchors in theta_E, PSF, depth and host: those worth measuring.
 
     Knows nothing of brightness or score: which composites are measured cannot prefer realistic ones. Of the injections
     within max_distance_steps, n_per_anchor by a fixed lottery.
     """
-    known = _finite(anchors, AXES)
-    real, fake = _steps(anchors[known], options), _steps(injections, options)
+    axes = _shared_axes(anchors, injections)
+    real, fake = (_steps(table[_finite(table, axes)], axes, options) for table in (anchors, injections))
+    nothing = np.zeros(0, dtype=np.int64)
     if not len(real) or not len(fake):
-        return np.zeros(0, dtype=np.int64)
+        return nothing
     from scipy.spatial import cKDTree
 
     lottery = np.random.default_rng(options.seed).permutation(len(fake))
     near = cKDTree(fake).query_ball_point(real, options.max_distance_steps * (1.0 + 1e-9), p=np.inf)
     chosen = [np.asarray(rows, dtype=np.int64) for rows in near]
     parts = [rows[np.argsort(lottery[rows])[:n_per_anchor]] for rows in chosen if len(rows)]
-    return np.unique(np.concatenate(parts)) if parts else np.zeros(0, dtype=np.int64)
+    return np.flatnonzero(_finite(injections, axes))[np.unique(np.concatenate(parts))] if parts else nothing
 
 
 def weighted_quantile(values: ArrayLike, quantiles: ArrayLike, weights: ArrayLike | None = None) -> NDArray[np.float64]:
@@ -143,9 +150,17 @@ def _weights(
     return weight.astype(np.float64), near.any(axis=1)
 
 
-def _steps(table: pd.DataFrame, options: GateOptions) -> NDArray[np.float64]:
-    steps = (options.theta_e_step_arcsec, options.psf_fwhm_step_arcsec, options.depth_step_mag)
-    return table[list(AXES)].to_numpy(dtype=np.float64) / np.array(steps)
+def _shared_axes(anchors: pd.DataFrame, injections: pd.DataFrame) -> tuple[str, ...]:
+    known = all(axis in table.columns for axis in HOST_AXES for table in (anchors, injections))
+    return (*AXES, *HOST_AXES) if known else AXES
+
+
+def _steps(table: pd.DataFrame, axes: tuple[str, ...], options: GateOptions) -> NDArray[np.float64]:
+    steps = (
+        options.theta_e_step_arcsec, options.psf_fwhm_step_arcsec, options.depth_step_mag, options.host_r_step_mag,
+        options.host_g_r_step_mag,
+    )  # fmt: skip
+    return table[list(axes)].to_numpy(dtype=np.float64) / np.array(steps[: len(axes)])
 
 
 def _finite(table: pd.DataFrame, columns: tuple[str, ...]) -> NDArray[np.bool_]:

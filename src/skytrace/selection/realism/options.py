@@ -16,10 +16,9 @@ class GateOptions:
     min_anchors, min_injections: fewer leave a gate insufficient.
 
     Comparison sample. observable_snr: least *measured* r-band arc S/N, on both sides; raised to the faint_end_quantile
-    of the anchors where their discovery went less deep. min_arc_share: of an injection's measured S/N that its own light
-    must make up. Each anchor is compared
-    with its ``neighbours`` nearest observable injections in (theta_E, PSF, depth), counted in steps (``*_step``) and no
-    farther than max_distance_steps in any of them.
+    of the anchors where their discovery went less deep. Each anchor is compared
+    with its ``neighbours`` nearest observable injections in theta_E, PSF, depth and host, counted in steps (``*_step``)
+    and no farther than max_distance_steps in any of them.
     n_null: draws for the gates' own pass rate when nothing differs. mask_sigma: of a source in the background;
     arc_margin_fwhm: the background starts at theta_E plus so many FWHM. seed: of resampling.
     """
@@ -33,13 +32,14 @@ class GateOptions:
     min_anchors: int = 30
     min_injections: int = 100
     observable_snr: float = 5.0
-    faint_end_quantile: float = 0.1
-    min_arc_share: float = 0.5
+    faint_end_quantile: float = 0.05
     neighbours: int = 32
     max_distance_steps: float = 1.0
     theta_e_step_arcsec: float = 0.25
     psf_fwhm_step_arcsec: float = 0.15
     depth_step_mag: float = 0.5
+    host_r_step_mag: float = 1.0
+    host_g_r_step_mag: float = 0.3
     n_null: int = 400
     mask_sigma: float = 3.0
     arc_margin_fwhm: float = 3.0
@@ -52,9 +52,15 @@ class GateOptions:
         check_between("background_p_min", self.background_p_min, 0.0, 1.0, include_high=False)
         check_between("observable_snr", self.observable_snr, 0.0, 1000.0)
         check_between("faint_end_quantile", self.faint_end_quantile, 0.0, 0.5)
-        check_between("min_arc_share", self.min_arc_share, 0.0, 1.0)
         check_between("max_distance_steps", self.max_distance_steps, 0.0, 100.0, include_low=False)
-        for key in ("theta_e_step_arcsec", "psf_fwhm_step_arcsec", "depth_step_mag", "mask_sigma"):
+        steps = (
+            "theta_e_step_arcsec",
+            "psf_fwhm_step_arcsec",
+            "depth_step_mag",
+            "host_r_step_mag",
+            "host_g_r_step_mag",
+        )
+        for key in (*steps, "mask_sigma"):
             check_between(key, getattr(self, key), 0.0, 100.0, include_low=False)
         check_between("arc_margin_fwhm", self.arc_margin_fwhm, 0.0, 20.0)
         whole = {"background_sample_px": 10, "background_resamples": 1, "min_anchors": 2, "min_injections": 2}
