@@ -34,7 +34,7 @@ _LIMITS = (
     "The rule that discovered the anchors also prefers bright, blue, complete arcs: a gate may fall for that reason "
     "alone, and a pass within a factor of two in S/N or 0.2 mag in colour does not exclude what a detector sees.",
     "The cut bounds the faint end of both sides, so the 10th percentile tests less than the median and the 90th. "
-    "Where the S/N above it follows a power law, a common factor in brightness shows only in how many pass it (counts).",
+    "Where the S/N above it follows a power law, a common factor in brightness shows only in how many pass (counts).",
     "Measured arc light includes what a host model leaves of the host: injections are matched to the anchors' hosts in "
     "r magnitude and g-r where host_matched says so, and no further.",
     "An injection counts only if its own light is observable; of anchors that is taken for granted.",
