@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from skytrace.imaging import PreprocessOptions
-from skytrace.imaging.photometry import mag_depth
+from skytrace.imaging.photometry import mag_ab, mag_depth
 from skytrace.imaging.psf import moffat_fwhm_from_psfsize, sky_sigma_nmgy
 from skytrace.lensing.population import PopulationOptions, host_light_shape
 from skytrace.pipelines.injection_recovery.shards import Campaign, drawn_by_lot, recompute
@@ -14,6 +14,7 @@ from skytrace.selection.arcs import ArcOptions, measure_arcs
 from skytrace.selection.grid import GridOptions
 from skytrace.selection.injection import InjectionOptions
 from skytrace.selection.realism import (
+    HOST_AXES,
     GateOptions,
     background_pixels,
     comparison_sample,
@@ -51,7 +52,7 @@ def measure_anchors(
         "psf_fwhm": anchors["psfsize_r"].astype(float),
         "depth": mag_depth(anchors[grid.depth_column]),
     }
-    anchors = anchors.assign(**columns)
+    anchors = anchors.assign(**columns, **host_light(anchors))
     sigma = sky_sigma_nmgy(_bands(anchors, "psfdepth"), _bands(anchors, "psfsize"))
     low, high = 50 - preprocessing.crop // 2, 50 + preprocessing.crop - preprocessing.crop // 2
     parts = []
@@ -64,7 +65,7 @@ def measure_anchors(
             batch = survey.cutouts(list(part["galaxy_id"].astype(str)))
             image, invvar = (plane[:, :, low:high, low:high] for plane in (batch.image, batch.invvar))
         parts.append(_arcs(image, invvar, part, part["theta_e"], part["psf_fwhm"], sigma[rows], arcs))
-    keep = ["lens_id", "galaxy_id", "tier", "theta_e", "psf_fwhm", "depth"]
+    keep = ["lens_id", "galaxy_id", "tier", "theta_e", "psf_fwhm", "depth", *HOST_AXES]
     return pd.concat([anchors[keep], pd.concat(parts, ignore_index=True)], axis=1)
 
 
@@ -83,8 +84,12 @@ def measure_composites(
 ) -> tuple[Table, Arrays]:
     """Arc light of the injections near the anchors, and a sample of composites drawn by lot, both computed again."""
     campaign = Campaign(grid, population, options, preprocessing, hosts, conditions)
+    of_host = hosts.drop_duplicates("galaxy_id").set_index("galaxy_id")
+    of_injection = host_light(of_host.loc[injections["galaxy_id"]])
     near = injections.iloc[
-        nearest_injections(anchors, injections, n_per_anchor=options.composites_per_anchor, options=gates)
+        nearest_injections(
+            anchors, injections.assign(**of_injection), n_per_anchor=options.composites_per_anchor, options=gates
+        )
     ]
     sample = drawn_by_lot(injections, options.n_stamps, seed=options.seed + 2)
     ids = {"near": near["injection_id"].to_numpy(), "sample": sample["injection_id"].to_numpy()}
@@ -97,7 +102,9 @@ def measure_composites(
             injected.image, stamps.invvar[host], stamps.table.iloc[host], rows["theta_e"], psfsize, sigma, arcs
         )
         table = rows[["injection_id", "cell", "galaxy_id", "mode", "theta_e"]].reset_index(drop=True)
-        table = table.assign(psf_fwhm=psfsize, depth=stamps.depth_r_mag[host])
+        table = table.assign(
+            psf_fwhm=psfsize, depth=stamps.depth_r_mag[host], **host_light(of_host.loc[table["galaxy_id"]])
+        )
         table["injected_snr"] = injected.measured["arc_snr"].to_numpy()
         tables.append(pd.concat([table, measured], axis=1)[rows["injection_id"].isin(ids["near"]).to_numpy()])
         pick = rows["injection_id"].isin(ids["sample"]).to_numpy()
@@ -114,6 +121,12 @@ def measure_composites(
         )
     stamps_kept = {name: np.concatenate([part[name] for part in kept]) for name in kept[0]}
     return pd.concat(tables, ignore_index=True), stamps_kept
+
+
+def host_light(galaxies: Table) -> dict[str, np.ndarray]:
+    """HOST_AXES of catalogue rows: r magnitude and g-r of the galaxy (for a lens, of its deflector) [AB]."""
+    g, r = mag_ab(galaxies["flux_g"]), mag_ab(galaxies["flux_r"])
+    return dict(zip(HOST_AXES, (r, g - r), strict=True))
 
 
 def check_realism(

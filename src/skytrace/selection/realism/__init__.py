@@ -1,7 +1,7 @@
 """Do the injected lenses look like real ones? Gates with bounds fixed beforehand, and one verdict."""
 
 from skytrace.selection.realism.background import BackgroundSample, background_pixels
-from skytrace.selection.realism.comparison import ComparisonSample, comparison_sample, nearest_injections
+from skytrace.selection.realism.comparison import HOST_AXES, ComparisonSample, comparison_sample, nearest_injections
 from skytrace.selection.realism.gates import (
     GateResult,
     gate_arc_colour,
@@ -13,6 +13,7 @@ from skytrace.selection.realism.options import GateOptions
 from skytrace.selection.realism.report import realism_report, require_go, verdict
 
 __all__ = [
+    "HOST_AXES",
     "BackgroundSample",
     "ComparisonSample",
     "GateOptions",
