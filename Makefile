@@ -29,7 +29,7 @@ run: $(READY)  ## the main job: injection_recovery on the built-in survey; reuse
 	@$(BIN)/kedro results
 
 test: $(READY)  ## all tests
-	$(BIN)/python -m pytest $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -n 2 --dist loadfile $(PYTEST_ARGS)
 
 lint: $(READY)  ## ruff and mypy
 	$(BIN)/ruff check .

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from skytrace.errors import CatalogueError, LeakageError, check_between, check_choice
-from skytrace.imaging.photometry import mag_depth
+from skytrace.imaging.photometry import mag_ab, mag_depth
 from skytrace.imaging.psf import neff_pixels
 from skytrace.sky import crossmatch, galaxy_hash
 
@@ -43,6 +43,7 @@ class HostOptions:
     max_injections_per_host: int = 20
     degraded_hosts: bool = True
     exclusion_radius_arcsec: float = 1.0
+    min_g_r: float | None = None
     seed: int = 20260301
 
     def __post_init__(self) -> None:
@@ -51,6 +52,8 @@ class HostOptions:
         check_between("max_hosts_per_cell", self.max_hosts_per_cell, 1, 1_000_000)
         check_between("max_injections_per_host", self.max_injections_per_host, 1, 1_000_000)
         check_between("exclusion_radius_arcsec", self.exclusion_radius_arcsec, 0.0, 60.0)
+        if self.min_g_r is not None:
+            check_between("min_g_r", self.min_g_r, -2.0, 4.0)
         check_between("seed", self.seed, 0, 2**63 - 1)
 
 
@@ -75,13 +78,15 @@ def eligible_hosts(
     hosts = hosts[~hosts["galaxy_id"].isin(lenses["galaxy_id"])]
     if options.host_splits == "test":
         hosts = hosts[hosts["galaxy_id"].isin(split["galaxy_id"][split["split"] == "test"])]
+    if options.min_g_r is not None:
+        hosts = hosts[mag_ab(hosts["flux_g"]) - mag_ab(hosts["flux_r"]) >= options.min_g_r]
     finite = np.isfinite(hosts[["psfsize_r", "psfdepth_r"]].to_numpy(dtype=float)).all(axis=1)
     usable = finite & (hosts[[f"psfdepth_{b}" for b in "grz"]].to_numpy(dtype=float) > 0).all(axis=1)
     hosts = hosts[usable].sort_values("galaxy_id", ignore_index=True)
     if hosts.empty:
         raise CatalogueError(
             f"no host galaxies: of {len(galaxies)} selected galaxies none is a negative of split "
-            f"{options.host_splits!r} with a PSF and depth in g, r and z"
+            f"{options.host_splits!r} with a PSF and depth in g, r and z, and g-r >= {options.min_g_r}"
         )
     return hosts
 
