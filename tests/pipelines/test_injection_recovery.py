@@ -1,6 +1,7 @@
 """The injection loop: resumed after a kill to the same bytes, the same on any number of workers, and no leak."""
 
 import hashlib
+import json
 import os
 import signal
 import subprocess
@@ -137,7 +138,7 @@ def test_stamps_prepared_otherwise_than_in_training_are_refused(tmp_path):
 def test_the_surface_counts_what_the_threshold_passes(finished):
     _, injections = finished
     sky = FakeSky()
-    table, csv, along = measure_surface(
+    table, csv, along, trends = measure_surface(
         injections, campaign_of(sky).conditions, {"verdict": "INSUFFICIENT"}, random_detector(), GRID,
         PopulationOptions(), ThresholdedOptions(thresholds=(0.6,), min_injections=24),
     )  # fmt: skip
@@ -148,6 +149,8 @@ def test_the_surface_counts_what_the_threshold_passes(finished):
     assert csv.equals(table)
     assert set(along["axis"]) == {"theta_e", "psf_fwhm", "depth"}
     assert np.isfinite(table["completeness"]).all()
+    assert {axis: trend["threshold"] for axis, trend in trends.items()} == dict.fromkeys(along["axis"].unique(), 0.5)
+    json.dumps(trends, allow_nan=False)
 
 
 def test_a_threshold_outside_0_1_is_refused():

@@ -7,7 +7,7 @@ import pytest
 from skytrace.errors import CatalogueError, OptionError
 from skytrace.selection.completeness import CompletenessOptions, _effective_interval, completeness_table, marginals
 from skytrace.selection.grid import GridOptions, SelectionGrid
-from skytrace.selection.trends import trend_test
+from skytrace.selection.trends import trend_test, trend_tests
 from skytrace.statistics import beta_interval, cluster_bootstrap_proportion, design_effect
 
 SMALL = SelectionGrid(GridOptions((1.0, 1.25, 1.5), (0.9, 1.05), (23.0, 23.5)))
@@ -205,3 +205,11 @@ def test_a_grid_with_one_filled_bin_has_no_trend_to_measure():
     sample = injections(SMALL, per_cell=4)
     with pytest.raises(CatalogueError, match="theta_e"):
         trend_test(sample[sample["cell"] < 4], SMALL, axis="theta_e", threshold=0.5)
+
+
+def test_an_axis_with_too_few_cells_says_so_and_the_others_are_measured():
+    sample = injections(SMALL, per_cell=4)
+    found = trend_tests(sample[sample["cell"] < 4], SMALL, threshold=0.5)
+    assert found["theta_e"]["direction"] == "not measured"
+    assert "Einstein radius is not measured" in found["theta_e"]["sentence"]
+    assert found["depth"]["slope"] == trend_test(sample[sample["cell"] < 4], SMALL, axis="depth", threshold=0.5).slope

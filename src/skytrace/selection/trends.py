@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from skytrace.selection.grid import SelectionGrid
 
-__all__ = ["TrendTest", "trend_test"]
+__all__ = ["TrendTest", "trend_test", "trend_tests"]
 
 _WORDS = {"theta_e": "Einstein radius", "psf_fwhm": "PSF size", "depth": "depth"}
 _UNITS = {"theta_e": "arcsec", "psf_fwhm": "arcsec", "depth": "mag"}
@@ -88,6 +88,23 @@ def trend_test(
     return TrendTest(
         axis, float(threshold), slope, error, z, direction, low_end, high_end, n_lines, used, hosts_used, sentence
     )
+
+
+def trend_tests(injections: pd.DataFrame, grid: SelectionGrid, *, threshold: float) -> dict[str, dict[str, Any]]:
+    """``trend_test`` of every axis as dicts of JSON's own types (NaN becomes None), by axis.
+
+    An axis without a line of cells that has two filled gives direction ``not measured`` and a sentence that says so.
+    """
+    found: dict[str, dict[str, Any]] = {}
+    for axis in AXES:
+        try:
+            fields = asdict(trend_test(injections, grid, axis=axis, threshold=threshold))
+        except CatalogueError as error:
+            sentence = f"The change of completeness with {_WORDS[axis]} is not measured: {error}."
+            fields = {"axis": axis, "threshold": float(threshold), "direction": "not measured", "sentence": sentence}
+        finite = {name: not isinstance(value, float) or np.isfinite(value) for name, value in fields.items()}
+        found[axis] = {name: value if finite[name] else None for name, value in fields.items()}
+    return found
 
 
 def _slope_weights(n: NDArray[np.float64], grid: SelectionGrid, axis: str) -> tuple[NDArray[np.float64], int]:

@@ -18,6 +18,7 @@ from skytrace.selection.grid import GridOptions, SelectionGrid
 from skytrace.selection.hosts import HostOptions, eligible_hosts, match_hosts, verify_hosts
 from skytrace.selection.injection import InjectionOptions
 from skytrace.selection.selection_function import SelectionFunction
+from skytrace.selection.trends import trend_tests
 from skytrace.sky import SelectionOptions
 from skytrace.sky import select_galaxies as select
 from skytrace.surveys.interface import ImagingSurvey, check_galaxies
@@ -25,6 +26,7 @@ from skytrace.surveys.interface import ImagingSurvey, check_galaxies
 Table = pd.DataFrame
 Report = dict[str, Any]
 Arrays = dict[str, np.ndarray]
+_AXIS_WORDS = {"theta_e": "Einstein radius", "psf_fwhm": "PSF size", "depth": "depth"}
 _ASSIGNMENT = ("condition", "psf_index", "depth_index", "mode", "rank")
 
 
@@ -116,8 +118,8 @@ def measure_surface(
     grid_options: GridOptions,
     population: PopulationOptions,
     options: ThresholdedOptions,
-) -> tuple[Table, Table, Table]:
-    """The selection function (Parquet, and the same as CSV) and its marginals."""
+) -> tuple[Table, Table, Table, Report]:
+    """The selection function (Parquet, and the same as CSV), its marginals, and its trends along the axes."""
     grid = SelectionGrid(grid_options)
     chosen = options.with_detector(detector.threshold)
     table = completeness_table(injections, grid, options=chosen)
@@ -136,7 +138,8 @@ def measure_surface(
         "injections": len(injections),
     }
     published = SelectionFunction.from_table(table, metadata=metadata).to_table()
-    return published, published, marginals(injections, grid, options=chosen)
+    trends = trend_tests(injections, grid, threshold=detector.threshold)
+    return published, published, marginals(injections, grid, options=chosen), trends
 
 
 def plot_heatmaps(selection_function: Table) -> Any:
@@ -154,7 +157,7 @@ def plot_marginals(table: Table) -> Any:
 
 
 def write_page(
-    selection_function: Table, realism: Report, injections: Table, stamps: Arrays, host_report: Report
+    selection_function: Table, realism: Report, injections: Table, stamps: Arrays, host_report: Report, trends: Report
 ) -> str:
     """The explorer: one HTML file that works without a network."""
     from skytrace.reporting.page import selection_function_page
@@ -179,6 +182,7 @@ def write_page(
         "Einstein radius": host_report["axes"]["theta_e"],
         "PSF size": host_report["axes"]["psf_fwhm"],
         "Depth": host_report["axes"]["depth"],
+        **{f"Trend with {_AXIS_WORDS[axis]}": str(trend["sentence"]) for axis, trend in trends.items()},
     }
     downloads = {"selection_function.csv": selection_function.to_csv(index=False).encode()}
     return selection_function_page(selection_function, realism, galleries=galleries, facts=facts, downloads=downloads)

@@ -47,14 +47,14 @@ def create_pipeline(**_: object) -> Pipeline:
             nodes.measure_surface,
             ["injections", "conditions", "realism_report", "detector", "params:grid", "params:population",
              "params:completeness"],
-            ["selection_function", "selection_function_csv", "marginals"],
+            ["selection_function", "selection_function_csv", "marginals", "trends"],
             name="measure_surface",
         ),
         Node(nodes.plot_heatmaps, "selection_function", "heatmaps"),
         Node(nodes.plot_marginals, "marginals", "marginals_figure"),
         Node(
             nodes.write_page,
-            ["selection_function", "realism_report", "injections", "injection_stamps", "host_report"],
+            ["selection_function", "realism_report", "injections", "injection_stamps", "host_report", "trends"],
             "selection_function_page",
         ),
     ]  # fmt: skip
