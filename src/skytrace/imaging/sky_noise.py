@@ -2,6 +2,8 @@
 
 Resampling an exposure with a Lanczos-3 kernel at a random sub-pixel offset multiplies its white noise by |W(k)|^2;
 the coadd of many offsets carries the mean of these spectra (legacypipe ``coadds.py`` resamples with Lanczos-3).
+Because the variance is kept at 1/invvar of a *pixel*, the noise of large scales is 1.25 times that of white pixels: a
+matched filter reaches 0.12 mag less than psfdepth says. Real coadds keep the large scales and lose pixel variance.
 """
 
 from __future__ import annotations

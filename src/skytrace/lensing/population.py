@@ -38,7 +38,8 @@ class PopulationOptions:
     (Koopmans et al. 2006: rms 0.11 in q, 10 deg in angle); shear components are Gaussian.
     Source: r-band AB magnitudes with dN/dm ~ 10^(counts_slope m); log-normal sizes about a size-magnitude relation;
     Gaussian colours; Sersic (family 1), or Sersic with clumps (family 2) for ``clumpy_share`` of the sources.
-    position_rule: multiply_imaged (uniform inside the outer caustic or cut) or magnification (total >= 2).
+    position_rule: multiply_imaged (uniform inside the outer caustic or cut) or magnification (uniform where
+    the total of a point source is at least minimum_magnification; Collett 2015 counts lenses from 3).
     """
 
     q_scatter: float = 0.11
@@ -70,6 +71,7 @@ class PopulationOptions:
     clump_sigma_min_arcsec: float = 0.03
     clump_sigma_max_arcsec: float = 0.07
     position_rule: str = "multiply_imaged"
+    minimum_magnification: float = 3.0
 
     def __post_init__(self) -> None:
         check_between("q_min", self.q_min, 0.2, 1.0)
@@ -97,6 +99,7 @@ class PopulationOptions:
         check_between("clump_share_max", self.clump_share_max, self.clump_share_min, 1.0)
         check_between("clump_sigma_min_arcsec", self.clump_sigma_min_arcsec, 0.005, 2.0)
         check_between("clump_sigma_max_arcsec", self.clump_sigma_max_arcsec, self.clump_sigma_min_arcsec, 2.0)
+        check_between("minimum_magnification", self.minimum_magnification, 1.5, 20.0)
         check_choice("position_rule", self.position_rule, ("multiply_imaged", "magnification"))
 
 
@@ -165,7 +168,10 @@ def draw_lenses(
     mags = np.stack([mag + g_r, mag, mag - r_z], axis=1)
     extinction = np.stack([EXTINCTION_PER_EBV[band] * ebv for band in BANDS], axis=1)
     x, y = sample_source_positions(
-        lenses, rule=options.position_rule, uniforms=np.stack([u["position_a"], u["position_b"]], axis=1)
+        lenses,
+        rule=options.position_rule,
+        uniforms=np.stack([u["position_a"], u["position_b"]], axis=1),
+        minimum_magnification=options.minimum_magnification,
     )
     clumpy = u["family"] < options.clumpy_share
     share = np.where(

@@ -14,11 +14,13 @@ if TYPE_CHECKING:
 
 __all__ = ["selection_function_page"]
 
-#: What the page needs of each cell; ``detector`` is optional (one detector is assumed without it).
+#: What the page needs of each cell. Optional: ``detector`` (one is assumed without it), and the intervals that know
+#: about injections sharing a host, low68_hosts, high68_hosts and the design_effect behind them.
 CELL_COLUMNS = (
     "theta_e", "psf_fwhm", "depth", "threshold", "mode", "state", "n", "n_detected", "n_hosts",
     "completeness", "low68", "high68", "low95", "high95",
 )  # fmt: skip
+SHARED_HOST_COLUMNS = ("low68_hosts", "high68_hosts", "design_effect")
 
 
 def selection_function_page(
@@ -65,6 +67,7 @@ def _cells(table: pd.DataFrame) -> dict[str, Any]:
     """The table by column, rounded to what a reader can use; NaN becomes null."""
     columns = {name: table[name] for name in CELL_COLUMNS}
     columns["detector"] = table["detector"] if "detector" in table.columns else ["detector"] * len(table)
+    columns |= {name: table[name] for name in SHARED_HOST_COLUMNS if name in table.columns}
     return {name: [_plain(value) for value in values] for name, values in columns.items()}
 
 

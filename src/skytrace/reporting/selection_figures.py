@@ -76,18 +76,24 @@ def selection_heatmaps(table: pd.DataFrame, *, threshold: float | None = None) -
 
 @house_style
 def marginals_figure(marginals: pd.DataFrame) -> Figure:
-    """Completeness along each axis of the grid with 68 % and 95 % Jeffreys intervals.
+    """Completeness along each axis of the grid with 68 % and 95 % intervals.
 
-    marginals: columns axis (theta_e, psf_fwhm or depth), value, completeness, low68, high68, low95, high95, n.
+    marginals: columns axis (theta_e, psf_fwhm or depth), value, completeness, n, and low68, high68, low95, high95;
+    where there are low68_hosts and so on, intervals that know about injections sharing a host, these are drawn.
     """
+    end = "_hosts" if "low68_hosts" in marginals else ""
     names = [name for name in AXIS_LABELS if name in set(marginals["axis"])]
     figure, axes = new_figure(
         width=DOUBLE_COLUMN_INCHES, height=0.34 * DOUBLE_COLUMN_INCHES, columns=len(names), sharey=True
     )
     for axis, name in zip(np.atleast_1d(axes).ravel(), names, strict=True):
         rows = marginals[(marginals["axis"] == name) & np.isfinite(marginals["completeness"])].sort_values("value")
-        axis.vlines(rows["value"], rows["low95"], rows["high95"], color=COLOURS["sky"], linewidth=1.2, label="95 %")
-        axis.vlines(rows["value"], rows["low68"], rows["high68"], color=COLOURS["blue"], linewidth=3, label="68 %")
+        axis.vlines(
+            rows["value"], rows[f"low95{end}"], rows[f"high95{end}"], color=COLOURS["sky"], linewidth=1.2, label="95 %"
+        )
+        axis.vlines(
+            rows["value"], rows[f"low68{end}"], rows[f"high68{end}"], color=COLOURS["blue"], linewidth=3, label="68 %"
+        )
         axis.plot(rows["value"], rows["completeness"], "o", color="black", markersize=3)
         axis.set(xlabel=AXIS_LABELS[name], title=f"n = {int(rows['n'].sum()):,} injections")
         axis.set_ylim(bottom=0)
