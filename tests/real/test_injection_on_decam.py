@@ -1,4 +1,8 @@
-"""Injection on real DECam pixels: the light that goes in comes out, on hosts that no detector was trained on."""
+"""Injection on real DECam pixels: what goes in comes out, on hosts that no detector was trained on.
+
+The known host is subtracted again, so this tests the injection alone. Blind photometry of injections on blank real sky
+is in tests/real/test_decam_fields_real.py.
+"""
 
 import numpy as np
 import pytest
