@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from skytrace.errors import PixelError
+from skytrace.errors import OptionError, PixelError
 from skytrace.imaging.preprocessing import PreprocessOptions, annulus_statistics, preprocess
 from skytrace.lensing.population import draw_lenses
 from skytrace.selection.injection import InjectionOptions, inject_lenses, prepare_hosts
@@ -106,4 +106,13 @@ def test_a_table_of_other_galaxies_is_refused():
         prepare_hosts(
             SKY.cutouts(list(table["galaxy_id"])), table.iloc[::-1], mode="matched", psf_target=1.2, depth_target=23.0,
             options=OPTIONS, preprocessing=PREPROCESSING,
+        )  # fmt: skip
+
+
+def test_light_that_could_reach_the_background_annulus_is_refused():
+    table = SKY.galaxies()
+    with pytest.raises(OptionError, match=r"confine_radius_px = 37\.0 .*annulus_px = \(36"):
+        prepare_hosts(
+            SKY.cutouts(list(table["galaxy_id"])), table, mode="matched", psf_target=1.65, depth_target=22.5,
+            options=replace(OPTIONS, confine_radius_px=37.0), preprocessing=PREPROCESSING,
         )  # fmt: skip

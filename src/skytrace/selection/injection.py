@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from skytrace.errors import PixelError, check_between
+from skytrace.errors import OptionError, PixelError, check_between
 from skytrace.imaging.noise import photon_noise
 from skytrace.imaging.photometry import mag_depth, psfdepth_from_mag
 from skytrace.imaging.preprocessing import PreprocessOptions, annulus_statistics, preprocess
@@ -123,6 +123,11 @@ def prepare_hosts(
     """
     if list(table["galaxy_id"].astype(str)) != list(batch.galaxy_id.astype(str)):
         raise PixelError("the host table and the cutouts are not of the same galaxies in the same order")
+    if options.confine_radius_px > preprocessing.annulus_px[0]:  # light in the annulus: cached statistics were stale
+        raise OptionError(
+            f"confine_radius_px = {options.confine_radius_px} must be at most the inner radius of annulus_px = "
+            f"{tuple(preprocessing.annulus_px)}, where the background of a stamp is measured"
+        )
     image, invvar, psf = batch.image, batch.invvar, batch.psf
     psfsize, psfdepth = _bands(table, "psfsize"), _bands(table, "psfdepth")
     electrons = _electrons(table, options)
