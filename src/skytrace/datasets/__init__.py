@@ -1,5 +1,6 @@
 """Kedro datasets for what astronomers keep: arrays, images, detectors, pages, and the surveys themselves."""
 
+from skytrace.datasets.atomic import AtomicCSVDataset, AtomicJSONDataset, AtomicParquetDataset
 from skytrace.datasets.detector import DetectorDataset
 from skytrace.datasets.figure import FigureDataset
 from skytrace.datasets.fits_image import FITSImageDataset
@@ -8,6 +9,9 @@ from skytrace.datasets.npz import NPZDataset
 from skytrace.datasets.survey import DecamFieldsDataset, LegacySurveyDataset, MockSurveyDataset
 
 __all__ = [
+    "AtomicCSVDataset",
+    "AtomicJSONDataset",
+    "AtomicParquetDataset",
     "DecamFieldsDataset",
     "DetectorDataset",
     "FITSImageDataset",

@@ -1,0 +1,51 @@
+"""Kedro's tables and JSON, written whole or not at all: a killed run leaves no file that looks finished."""
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from kedro.io import DatasetError
+from kedro_datasets.json import JSONDataset
+from kedro_datasets.pandas import CSVDataset, ParquetDataset
+
+from skytrace.compute.files import atomic_path
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["AtomicCSVDataset", "AtomicJSONDataset", "AtomicParquetDataset"]
+
+
+class _AtomicSave:
+    """Saves on a local disk go through a temporary file and a rename; object stores do so on their own."""
+
+    def save(self: Any, data: Any) -> None:
+        if self._protocol != "file":
+            super().save(data)  # type: ignore[misc]
+            return
+        path = self._get_save_path()
+        with atomic_path(path) as partial, self._fs.open(str(partial), **self._fs_open_args_save) as file:
+            self._write(data, file)
+        self._invalidate_cache()
+
+
+class AtomicParquetDataset(_AtomicSave, ParquetDataset):
+    """pandas.ParquetDataset with an atomic save; the bytes are the same."""
+
+    def _write(self, data: "pd.DataFrame", file: Any) -> None:
+        if "partition_cols" in self._save_args:
+            raise DatasetError("partition_cols makes a folder of files; this dataset is one file")
+        data.to_parquet(file, **self._save_args)
+
+
+class AtomicCSVDataset(_AtomicSave, CSVDataset):
+    """pandas.CSVDataset with an atomic save; the bytes are the same."""
+
+    def _write(self, data: "pd.DataFrame", file: Any) -> None:
+        data.to_csv(file, **self._save_args)
+
+
+class AtomicJSONDataset(_AtomicSave, JSONDataset):
+    """json.JSONDataset with an atomic save; the bytes are the same."""
+
+    def _write(self, data: Any, file: Any) -> None:
+        json.dump(data, file, **self._save_args)
