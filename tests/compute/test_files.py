@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 
 from skytrace.compute import ClusterOptions, atomic_path, fingerprint, load_npz, progress, save_npz, single_threaded
+from skytrace.compute.fingerprint import source_fingerprint
 from skytrace.errors import ShardError
 
 
@@ -106,3 +107,17 @@ def test_progress_counts_and_passes_items_on():
         outer.advance(4)
         list(progress(iter("xy"), "unknown length"))
         assert outer.done == 4
+
+
+def test_a_changed_source_gives_another_fingerprint(tmp_path, monkeypatch):
+    package = tmp_path / "measured_here" / "inner"
+    package.mkdir(parents=True)
+    for folder in (package, package.parent):
+        (folder / "__init__.py").write_text("")
+    monkeypatch.syspath_prepend(tmp_path)
+    before = source_fingerprint("measured_here")
+    assert source_fingerprint("measured_here") == before
+    (package / "__init__.py").write_text("x = 1")
+    assert source_fingerprint("measured_here") != before
+    with pytest.raises(ModuleNotFoundError, match="not_a_package_at_all"):
+        source_fingerprint("not_a_package_at_all")

@@ -5,12 +5,13 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from pathlib import PurePath
+from importlib.util import find_spec
+from pathlib import Path, PurePath
 from typing import Any
 
 import numpy as np
 
-__all__ = ["fingerprint"]
+__all__ = ["fingerprint", "source_fingerprint"]
 
 
 def fingerprint(*values: Any, length: int = 12) -> str:
@@ -23,6 +24,24 @@ def fingerprint(*values: Any, length: int = 12) -> str:
     for value in values:
         _update(digest, value)
     return digest.hexdigest()[:length]
+
+
+def source_fingerprint(*packages: str) -> str:
+    """64 hexadecimal digits of the SHA-256 of every .py source of ``packages`` (full names), as they lie on disk.
+
+    Part of the name of a cached result, so that one computed by other code is never taken for this code's.
+    Raises ModuleNotFoundError for a name that is no package.
+    """
+    digest = hashlib.sha256()
+    for package in packages:
+        spec = find_spec(package)
+        if spec is None or not spec.submodule_search_locations:
+            raise ModuleNotFoundError(f"{package} is not a package whose sources can be read")
+        root = Path(next(iter(spec.submodule_search_locations)))
+        for path in sorted(root.rglob("*.py")):
+            content = path.read_bytes()
+            digest.update(f"{package}/{path.relative_to(root).as_posix()}:{len(content)}:".encode() + content)
+    return digest.hexdigest()
 
 
 def _update(digest: Any, value: Any) -> None:

@@ -15,6 +15,7 @@ import numpy as np
 from scipy.special import expit
 
 from skytrace.compute import fingerprint
+from skytrace.compute.fingerprint import source_fingerprint
 from skytrace.compute.progress import ProgressBar, progress
 from skytrace.errors import CatalogueError, PixelError
 from skytrace.learning.augmentation import augment
@@ -81,7 +82,8 @@ def train_detector(
         raise PixelError(f"training stamps {training.stamps.shape} and validation {validation.stamps.shape} differ")
     checkpoint = None
     if checkpoint_folder is not None:
-        checkpoint = Checkpoint(Path(checkpoint_folder), fingerprint(options, training, validation))
+        sources = source_fingerprint("skytrace.learning")
+        checkpoint = Checkpoint(Path(checkpoint_folder), fingerprint(sources, options, training, validation))
     with deterministic_torch(options.threads):
         run = _Run.start(training, options, checkpoint)
         description = f"training {options.architecture}"

@@ -1,6 +1,6 @@
 """The injection loop, a shard per (PSF, depth) condition: hosts degraded once, all its cells injected and scored.
 
-A shard's file is named by a fingerprint of everything it depends on (detector, host pixels, options), so that a rerun
+A shard's file is named by a fingerprint of everything it depends on (detector, host pixels, options, sources), so that a rerun
 goes on where the last one stopped and never takes old results for new ones.
 """
 
@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 
 from skytrace.compute import ClusterOptions, atomic_path, fingerprint, load_npz, map_shards, save_npz, single_threaded
+from skytrace.compute.fingerprint import source_fingerprint
 from skytrace.errors import CatalogueError
 from skytrace.imaging.preprocessing import PreprocessOptions, preprocessing_checksum
 from skytrace.imaging.psf import ImagePsf, MoffatPsf
@@ -27,6 +28,10 @@ from skytrace.surveys.interface import CutoutBatch
 #: Room for injections within a cell: injection_id = cell * this + number within the cell.
 IDS_PER_CELL = 1_000_000
 _THETA_CHANNEL = 15
+#: A shard computed by other sources of these packages is computed again.
+_COMPUTED_BY = tuple(
+    f"skytrace.{name}" for name in ("lensing", "imaging", "selection", "statistics", "learning", "sky")
+)
 
 
 @dataclass(frozen=True)
@@ -74,6 +79,7 @@ def stage(campaign: Campaign, detector: Any, survey: Any, *, folder: Path) -> Pa
     names = np.unique(campaign.hosts["galaxy_id"].astype(str).to_numpy())
     batch = survey.cutouts([str(name) for name in names])
     key = fingerprint(
+        source_fingerprint(*_COMPUTED_BY),
         detector.architecture, detector.state, campaign.grid, campaign.population, campaign.injection,
         campaign.preprocessing, campaign.hosts, campaign.conditions, batch.image, batch.invvar, _psf_arrays(batch),
     )  # fmt: skip
