@@ -8,7 +8,7 @@ READY := $(VENV)/.ready
 export DO_NOT_TRACK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test lint format viz bench lock clean
+.PHONY: help setup run test lint format viz site bench lock clean
 
 help:  ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## */\t/' | expand -t 10
@@ -42,6 +42,10 @@ format: $(READY)  ## let ruff rewrite what it can
 
 viz: $(READY)  ## browse the lineage at http://127.0.0.1:4141
 	$(BIN)/kedro viz run
+
+site: $(READY)  ## the lineage as a static site in build/, which needs no network
+	$(BIN)/kedro viz build --include-hooks --include-previews
+	$(BIN)/python -m skytrace.reporting.lineage_site build
 
 bench: $(READY)  ## every benchmark against its named peer; writes docs/benchmarks.md
 	$(BIN)/python -m benchmarks

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from skytrace.reporting.lineage_site import make_self_contained
+
 LAYERS_OF_LINEAGE = {"raw", "primary", "model_input", "models", "model_output", "reporting"}
 
 
@@ -32,7 +34,7 @@ def built(repository, tmp_path_factory) -> Path:
         cwd=project, env=environment, capture_output=True, text=True, timeout=300,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
-    return project / "build"
+    return make_self_contained(project / "build")
 
 
 @pytest.fixture(scope="module")
