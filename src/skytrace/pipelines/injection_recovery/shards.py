@@ -1,7 +1,7 @@
 """The injection loop, a shard per (PSF, depth) condition: hosts degraded once, all its cells injected and scored.
 
-A shard's file is named by a fingerprint of everything it depends on (detector, host pixels, options, sources), so that a rerun
-goes on where the last one stopped and never takes old results for new ones.
+A shard's file is named by a fingerprint of everything it depends on (detector, host pixels, options, sources), so that
+a rerun goes on where the last one stopped and never takes old results for new ones.
 """
 
 import json
