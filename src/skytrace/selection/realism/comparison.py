@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 
     from skytrace.selection.realism.options import GateOptions
 
-#: Optional columns: AB magnitude r and colour g-r of the host galaxy in the catalogue (a lens's with its arcs).
+#: Optional columns: AB magnitude r and colour g-r of the host in the catalogue: in the mock the deflector's
+#: alone, in a real catalogue possibly with some light of the arcs.
 HOST_AXES = ("host_r_mag", "host_g_r")
 
 __all__ = ["HOST_AXES", "ComparisonSample", "comparison_sample", "nearest_injections", "weighted_quantile"]
