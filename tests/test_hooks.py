@@ -122,6 +122,20 @@ def test_a_failed_run_leaves_a_manifest_that_says_where(run):
     assert manifest["datasets"]["table"]["rows"] == 13
 
 
+def test_a_manifest_that_cannot_be_written_does_not_hide_the_error_of_the_run(tmp_path, monkeypatch, caplog):
+    def no_disk(*_, **__):
+        raise OSError("No space left on device")
+
+    hook = RunManifestHook()
+    hook._project = tmp_path
+    hook._manifest = SimpleNamespace(facts={"run_id": RUN_ID}, write=no_disk)
+    with caplog.at_level(logging.WARNING, logger="skytrace.hooks"):
+        hook.on_pipeline_error(ValueError("thirteen rows"))
+    assert [record.getMessage() for record in caplog.records] == [
+        "the run manifest could not be written: OSError: No space left on device"
+    ]
+
+
 def test_progress_counts_nodes_and_the_end_gives_verdict_and_paths(run, caplog, capsys):
     with caplog.at_level(logging.INFO, logger="skytrace.hooks"):
         run(4)

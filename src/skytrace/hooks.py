@@ -120,7 +120,10 @@ class RunManifestHook:
 
     @hook_impl
     def on_pipeline_error(self, error: Exception) -> None:
-        self._write("failed", error)
+        try:
+            self._write("failed", error)
+        except Exception as hidden:
+            logger.warning("the run manifest could not be written: %s: %s", type(hidden).__name__, hidden)
 
     def _record(self, name: str, data: Any, node: Any, *, role: str) -> None:
         if self._manifest is None or name == "parameters" or name.startswith("params:"):

@@ -27,9 +27,7 @@ def repository_state(folder: Path) -> dict[str, Any]:
         return unknown
     commit = _git(folder, "rev-parse", "--verify", "--quiet", "HEAD")
     branch = _git(folder, "symbolic-ref", "--quiet", "--short", "HEAD")
-    changes = (
-        _git(folder, "diff", "--binary", "HEAD") if commit else _git(folder, "diff", "--binary", "--cached")
-    ) or b""
+    changes = _git(folder, "diff", "--binary", "HEAD" if commit else "--cached", *_SOURCE) or b""
     untracked = (_git(folder, "ls-files", "--others", "--exclude-standard", "-z", *_SOURCE) or b"").split(b"\0")
     digest = hashlib.sha256(changes)
     for name in sorted(filter(None, untracked)):

@@ -31,7 +31,8 @@ _LIMITS = (
     "Of the eight gates that are planned, 1, 2, 3 and 7 are run; distributions (4), the two-sample classifier (5), the "
     "blind panel (6) and the linear probe of the detector (8) are not yet: GO means these four.",
     "Anchors are discovered lenses. Both sides are cut at the same measured arc S/N and the injections are weighted to "
-    "the anchors' theta_E, PSF and depth (and hosts): the gates ask whether observable injections resemble discovered ones.",
+    "the anchors' theta_E, PSF and depth (and hosts): the gates ask whether observable injections resemble discovered "
+    "lenses.",
     "They cannot say whether the faint injections below the cut are realistic, because no such real lenses are known.",
     "The rule that discovered the anchors also prefers bright, blue, complete arcs: a gate may fall for that reason "
     "alone, and a pass within a factor of two in S/N or 0.2 mag in colour does not exclude what a detector sees.",
@@ -54,7 +55,7 @@ def realism_report(
     """All gates and the verdict: verdict, validated, gates, limits, comparison (counts), options, options_hash.
 
     sample: ``comparison_sample``. background: ``background_pixels``. parity: see ``gate_parity``. threshold: of the
-    detector. options_hash names the bounds and the matching; it does not cover the code of the comparison. No NaN inside.
+    detector. options_hash names the bounds and the matching, not the code of the comparison. No NaN inside.
     """
     gates = [
         gate_arc_snr(sample, options=options),
