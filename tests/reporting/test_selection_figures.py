@@ -53,7 +53,7 @@ def test_realism_panels_count_only_what_is_measurable():
         {"arc_snr": [4.0, 5.0], "arc_g_r": [0.2, 0.3], "arc_r_z": [0.1, 0.1], "weight": [1.0, 2.0]}
     )
     figure = realism_figure({"verdict": "GO"}, anchors, injections)
-    assert [text.get_text() for text in figure.legends[0].texts] == ["injections (2)", "real anchors (2)"]
+    assert [text.get_text() for text in figure.legends[0].texts] == ["injections (2)", "known lenses (2)"]
     assert figure.axes[2].texts[0].get_text() == "no measurable arcs"
 
 

@@ -96,8 +96,9 @@ def marginals_figure(marginals: pd.DataFrame) -> Figure:
         )
         axis.plot(rows["value"], rows["completeness"], "o", color="black", markersize=3)
         axis.set(xlabel=AXIS_LABELS[name], title=f"n = {int(rows['n'].sum()):,} injections")
-        axis.set_ylim(bottom=0)
+    measured = marginals[f"high95{end}"].to_numpy(dtype=float)
     first = np.atleast_1d(axes).ravel()[0]
+    first.set_ylim(0.0, min(1.0, 1.08 * np.nanmax(measured)) if np.isfinite(measured).any() else 1.0)
     first.set_ylabel("P(detected), other axes averaged")
     first.legend(frameon=False, loc="upper left")
     return figure
@@ -131,7 +132,7 @@ def realism_figure(report: Mapping[str, Any], anchors: pd.DataFrame, injections:
         axis.hist(
             fake[keep], weights=weight[keep], color=COLOURS["blue"], label=f"injections ({keep.sum():,})", **style
         )
-        axis.hist(real, color=COLOURS["vermilion"], linestyle="--", label=f"real anchors ({len(real):,})", **style)
+        axis.hist(real, color=COLOURS["vermilion"], linestyle="--", label=f"known lenses ({len(real):,})", **style)
         axis.set(xlabel=label, yticks=[])
         if logarithmic:
             axis.set_xscale("log")

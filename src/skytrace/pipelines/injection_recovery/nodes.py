@@ -149,11 +149,12 @@ def plot_heatmaps(selection_function: Table) -> Any:
     return selection_heatmaps(selection_function)
 
 
-def plot_marginals(table: Table) -> Any:
+def plot_marginals(table: Table, selection_function: Table) -> Any:
     """Completeness along each axis, at the detector's threshold."""
     from skytrace.reporting.selection_figures import marginals_figure
 
-    return marginals_figure(table[table["threshold"] == table["threshold"].iloc[0]])
+    own = np.isclose(table["threshold"], selection_function["threshold_default"].iloc[0])
+    return marginals_figure(table[own])
 
 
 def write_page(

@@ -51,7 +51,7 @@ def create_pipeline(**_: object) -> Pipeline:
             name="measure_surface",
         ),
         Node(nodes.plot_heatmaps, "selection_function", "heatmaps"),
-        Node(nodes.plot_marginals, "marginals", "marginals_figure"),
+        Node(nodes.plot_marginals, ["marginals", "selection_function"], "marginals_figure"),
         Node(
             nodes.write_page,
             ["selection_function", "realism_report", "injections", "injection_stamps", "host_report", "trends"],
