@@ -6,8 +6,11 @@ import sys
 
 import pytest
 from kedro.framework.project import pipelines as project_pipelines
+from kedro.io.core import DatasetError
 
 from skytrace import pipeline_registry
+from skytrace.cli import MessageError, _say
+from skytrace.errors import OptionError
 from skytrace.pipeline_registry import LINEAGES, PipelineError, register_pipelines
 
 
@@ -78,3 +81,24 @@ def test_a_misspelling_gets_a_suggestion_and_no_traceback(repository, arguments,
     assert done.returncode != 0
     assert message in done.stderr
     assert "Traceback" not in done.stdout + done.stderr
+
+
+def test_an_error_of_ours_behind_a_dataset_error_is_told_without_a_traceback():
+    @_say
+    def load() -> None:
+        try:
+            raise OptionError("mock survey has no option 'n_galaxys'; did you mean n_galaxies?")
+        except OptionError as error:
+            raise DatasetError("Failed while loading data from dataset MockSurveyDataset(...)") from error
+
+    with pytest.raises(MessageError, match="did you mean n_galaxies"):
+        load()
+
+
+def test_an_error_that_nobody_expected_keeps_its_traceback():
+    @_say
+    def fail() -> None:
+        raise ZeroDivisionError("a bug")
+
+    with pytest.raises(ZeroDivisionError):
+        fail()

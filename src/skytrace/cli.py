@@ -35,13 +35,22 @@ def _say(function: Callable[..., Any]) -> Callable[..., Any]:
         try:
             return function(*args, **kwargs)
         except Exception as error:
-            expected = isinstance(error, SkytraceError) or str(error).startswith("Failed to find the pipeline named")
-            if not expected or os.environ.get(TRACEBACK_VARIABLE):
+            expected = _on_purpose(error)
+            if expected is None or os.environ.get(TRACEBACK_VARIABLE):
                 raise
-            notes = getattr(error, "__notes__", [])
-            raise MessageError("\n".join([str(error), *notes])) from error
+            notes = getattr(expected, "__notes__", [])
+            raise MessageError("\n".join([str(expected), *notes])) from error
 
     return wrapped
+
+
+def _on_purpose(error: BaseException | None) -> BaseException | None:
+    """The error that we raised on purpose, also behind the DatasetError that Kedro makes of it in a load or save."""
+    while error is not None:
+        if isinstance(error, SkytraceError) or str(error).startswith("Failed to find the pipeline named"):
+            return error
+        error = error.__cause__ or error.__context__
+    return None
 
 
 @click.group(name="skytrace")
