@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 import sys
 from dataclasses import dataclass
@@ -60,8 +61,11 @@ def open_client(options: ClusterOptions) -> Iterator[Any]:
         with Client(options.cluster, timeout="30s") as client:
             yield client
         return
+    # distributed sets this in our own environment too when it spawns a worker, and leaves it there
+    before = {name: os.environ.get(name) for name in SINGLE_THREAD_ENVIRONMENT}
     environment = {"distributed.nanny.pre-spawn-environ": SINGLE_THREAD_ENVIRONMENT}
     with dask.config.set(environment), contextlib.ExitStack() as stack:
+        stack.callback(_restore_environment, before)
         if options.cluster == "slurm":
             cluster = stack.enter_context(slurm_cluster(options))
             cluster.scale(options.workers)
@@ -69,7 +73,17 @@ def open_client(options: ClusterOptions) -> Iterator[Any]:
             cluster = stack.enter_context(
                 LocalCluster(n_workers=options.workers, threads_per_worker=1, processes=True, dashboard_address=None)
             )
-        yield stack.enter_context(Client(cluster))
+        client = stack.enter_context(Client(cluster))
+        _restore_environment(before)
+        yield client
+
+
+def _restore_environment(before: dict[str, str | None]) -> None:
+    for name, value in before.items():
+        if value is None:
+            os.environ.pop(name, None)
+        else:
+            os.environ[name] = value
 
 
 def slurm_cluster(options: ClusterOptions) -> Any:
