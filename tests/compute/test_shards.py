@@ -36,7 +36,7 @@ def test_two_processes_give_the_bytes_of_one_thread(tmp_path, reference):
     environment = dict(os.environ)
     map_shards(draw, shards_in(tmp_path), cluster="local", workers=2)
     assert _bytes(tmp_path) == reference
-    assert dict(os.environ) == environment, "the workers' single-thread settings stayed behind in this process"
+    assert dict(os.environ) == environment, "the workers' settings stayed behind in this process"
 
 
 def test_killing_a_worker_process_changes_no_byte(tmp_path, reference):

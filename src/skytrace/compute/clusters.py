@@ -61,11 +61,11 @@ def open_client(options: ClusterOptions) -> Iterator[Any]:
         with Client(options.cluster, timeout="30s") as client:
             yield client
         return
-    # distributed sets this in our own environment too when it spawns a worker, and leaves it there
-    before = {name: os.environ.get(name) for name in SINGLE_THREAD_ENVIRONMENT}
+    # distributed sets this, and more, in our own environment too when it spawns a worker, and leaves it there
+    before = dict(os.environ)
     environment = {"distributed.nanny.pre-spawn-environ": SINGLE_THREAD_ENVIRONMENT}
     with dask.config.set(environment), contextlib.ExitStack() as stack:
-        stack.callback(_restore_environment, before)
+        stack.callback(_restore_environment, before, names=None)
         if options.cluster == "slurm":
             cluster = stack.enter_context(slurm_cluster(options))
             cluster.scale(options.workers)
@@ -74,16 +74,17 @@ def open_client(options: ClusterOptions) -> Iterator[Any]:
                 LocalCluster(n_workers=options.workers, threads_per_worker=1, processes=True, dashboard_address=None)
             )
         client = stack.enter_context(Client(cluster))
-        _restore_environment(before)
+        _restore_environment(before, names=set(SINGLE_THREAD_ENVIRONMENT))
         yield client
 
 
-def _restore_environment(before: dict[str, str | None]) -> None:
-    for name, value in before.items():
-        if value is None:
-            os.environ.pop(name, None)
+def _restore_environment(before: dict[str, str], *, names: set[str] | None) -> None:
+    """Put the variables ``names`` (None: all) back to what they were."""
+    for name in set(os.environ) | set(before) if names is None else names:
+        if name in before:
+            os.environ[name] = before[name]
         else:
-            os.environ[name] = value
+            os.environ.pop(name, None)
 
 
 def slurm_cluster(options: ClusterOptions) -> Any:
