@@ -6,7 +6,7 @@ import pytest
 from skytrace.errors import PixelError
 from skytrace.imaging.photometry import psfdepth_from_mag
 from skytrace.imaging.psf import MoffatPsf, moffat_fwhm_from_psfsize
-from skytrace.imaging.sky_noise import draw_correlated_noise, noise_autocorrelation
+from skytrace.imaging.sky_noise import draw_correlated_noise, noise_autocorrelation, pixel_variance_share
 from skytrace.lensing import LensModel, SourceModel, render_lenses
 from skytrace.selection.degrade import degrade_cutouts, degraded_sky, transfer_ratio
 from skytrace.statistics.streams import standard_normals
@@ -38,7 +38,7 @@ def test_blank_sky_gets_the_target_noise_and_the_coadds_correlation():
     image = draw_correlated_noise(sky.sigma[..., None, None], shape=(12, BANDS, SIZE, SIZE), rng=rng)
     out, invvar = degrade(image, sky)
     inner = out[..., 5:-5, 5:-5].astype(np.float64)
-    assert inner.std() == pytest.approx(sky.target_sigma[0, 0], rel=0.02)
+    assert inner.std() == pytest.approx(sky.target_sigma[0, 0] * np.sqrt(pixel_variance_share()), rel=0.02)
     neighbours = (inner[..., 1:] * inner[..., :-1]).mean() / inner.var()
     assert neighbours == pytest.approx(noise_autocorrelation(1), abs=0.02)
     assert 1.0 / np.sqrt(np.median(invvar)) == pytest.approx(sky.target_sigma[0, 0], rel=0.005)

@@ -1,9 +1,9 @@
-"""Noise of a resampled coadd: neighbouring pixels are correlated, and one pixel has exactly the variance asked for.
+"""Noise of a resampled coadd: neighbouring pixels are correlated, and large scales keep the noise that invvar states.
 
 Resampling an exposure with a Lanczos-3 kernel at a random sub-pixel offset multiplies its white noise by |W(k)|^2;
-the coadd of many offsets carries the mean of these spectra (legacypipe ``coadds.py`` resamples with Lanczos-3).
-Because the variance is kept at 1/invvar of a *pixel*, the noise of large scales is 1.25 times that of white pixels: a
-matched filter reaches 0.12 mag less than psfdepth says. Real coadds keep the large scales and lose pixel variance.
+the coadd of many offsets carries the mean of these spectra (legacypipe ``coadds.py`` resamples with Lanczos-3). The
+weights sum to one, so that noise of large scales, and with it what a matched filter or an aperture sees, is that of
+white pixels of variance 1/invvar; a single pixel scatters less, by ``pixel_variance_share``.
 """
 
 from __future__ import annotations
@@ -19,7 +19,14 @@ from skytrace.errors import PixelError
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["NOISE_PAD", "correlated_noise", "draw_correlated_noise", "noise_autocorrelation", "resampling_kernel"]
+__all__ = [
+    "NOISE_PAD",
+    "correlated_noise",
+    "draw_correlated_noise",
+    "noise_autocorrelation",
+    "pixel_variance_share",
+    "resampling_kernel",
+]
 
 #: Half-width [pixels] of the noise kernel: the margin of normals that ``correlated_noise`` needs on every side.
 NOISE_PAD = 5
@@ -37,25 +44,31 @@ def _mean_spectrum(size: int = 64, offsets: int = 64) -> NDArray[np.float64]:
 
 
 def resampling_kernel() -> NDArray[np.float64]:
-    """Symmetric 1-d kernel (2 NOISE_PAD + 1,) with sum of squares 1 whose power spectrum is the coadd's."""
+    """Symmetric 1-d kernel (2 NOISE_PAD + 1,) of sum 1 whose power spectrum is the coadd's."""
     taps = np.fft.fftshift(np.fft.ifft(np.sqrt(_mean_spectrum())).real)
     middle = len(taps) // 2
     kernel = taps[middle - NOISE_PAD : middle + NOISE_PAD + 1]
     kernel = 0.5 * (kernel + kernel[::-1])
-    return kernel / np.sqrt((kernel**2).sum())
+    return kernel / kernel.sum()
+
+
+def pixel_variance_share() -> float:
+    """Variance of one pixel over that of the white noise which has the same power on large scales (both axes)."""
+    return float((resampling_kernel() ** 2).sum() ** 2)
 
 
 def noise_autocorrelation(lag: int) -> float:
     """Correlation of two pixels ``lag`` apart along one axis."""
     kernel = resampling_kernel()
-    return float(np.correlate(kernel, kernel, "full")[len(kernel) - 1 + lag])
+    products = np.correlate(kernel, kernel, "full")
+    return float(products[len(kernel) - 1 + lag] / products[len(kernel) - 1])
 
 
 def correlated_noise(sigma: ArrayLike, normals: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Noise image (..., y, x) of per-pixel standard deviation ``sigma`` (broadcast against (..., y, x)).
+    """Noise image (..., y, x) of white noise ``sigma`` = 1/sqrt(invvar), broadcast against (..., y, x), resampled.
 
-    normals: (..., y + 2 NOISE_PAD, x + 2 NOISE_PAD) standard normal deviates. Where sigma varies, the variance of a
-    pixel is the resampling-weighted mean of sigma^2 about it, as in a coadd. Raises PixelError for a bad shape.
+    normals: (..., y + 2 NOISE_PAD, x + 2 NOISE_PAD) standard normal deviates. A pixel's own variance is sigma^2 times
+    ``pixel_variance_share``; where sigma varies, sigma^2 is its resampling-weighted mean. PixelError for a bad shape.
     """
     normals = np.asarray(normals, dtype=np.float32)
     height, width = normals.shape[-2] - 2 * NOISE_PAD, normals.shape[-1] - 2 * NOISE_PAD

@@ -2,7 +2,7 @@
 
 The image is convolved with the kernel whose transfer function is OTF(target) / OTF(own) of two Moffats of one beta, and
 noise is added so that the power spectrum of the sky noise becomes the target's at every scale: if the own noise has the
-spectrum s0^2 P(k) and the target s1^2 P(k), with P the coadd's resampling covariance, the addition has
+spectrum s0^2 P(k) and the target s1^2 P(k), with P the coadd's resampling covariance (P(0) = 1), the addition has
 P(k) (s1^2 - s0^2 |R(k)|^2), which is positive wherever s1 >= s0 because |R| <= 1.
 """
 
@@ -97,7 +97,7 @@ def transfer_ratio(
 
 @lru_cache(maxsize=4)
 def noise_spectrum(size: int) -> NDArray[np.float64]:
-    """P(k), the power spectrum of the coadd's pixel noise on the half-plane (size, size // 2 + 1), of mean 1."""
+    """P(k), the power spectrum of the coadd's noise on the half-plane (size, size // 2 + 1), with P(0) = 1."""
     kernel = np.zeros(size)
     taps = resampling_kernel()
     kernel[: len(taps)] = taps
@@ -129,21 +129,22 @@ def degrade_cutouts(
     target = moffat_fwhm_from_psfsize(sky.target_psfsize, beta=beta)
     ratio = transfer_ratio(own, target, size=padded, beta=beta)
     s0, s1 = sky.sigma[..., None, None], sky.target_sigma[..., None, None]
-    white = fft.rfft2(normals[:, 0])
     spectrum = noise_spectrum(padded)
-    extra = fft.irfft2(white * np.sqrt(spectrum * np.maximum(s1**2 - (s0 * ratio) ** 2, 0.0)), s=(padded, padded))
+    white = fft.rfft2(normals) * np.sqrt(spectrum)
+    extra = fft.irfft2(white[:, 0] * np.sqrt(np.maximum(s1**2 - (s0 * ratio) ** 2, 0.0)), s=(padded, padded))
+    resampled = fft.irfft2(white[:, 1], s=(padded, padded))
     valid = (invvar > 0) & np.isfinite(image)
     smooth = _convolve(np.where(valid, image, 0.0), ratio)
     if not valid.all():
         smooth = smooth / np.maximum(_convolve(valid.astype(np.float32), ratio), 0.25)
-    kept_white = _plane_mean(ratio**2, padded)[..., None, None]
-    kept_sky = _plane_mean(spectrum * ratio**2, padded)[..., None, None]
+    # of a pixel's own variance, be it of the sky or of the galaxy's light, the convolution leaves this share
+    kept = (_plane_mean(spectrum * ratio**2, padded) / _plane_mean(spectrum, padded))[..., None, None]
     electrons = np.asarray(electrons_per_nmgy, dtype=np.float64)[..., None, None]
-    shot = np.maximum(smooth, 0.0) * ((s1 / s0) ** 2 - kept_white) / electrons
+    shot = np.maximum(smooth, 0.0) * ((s1 / s0) ** 2 - kept) / electrons
     crop = (slice(None), slice(None), slice(_PAD, -_PAD), slice(_PAD, -_PAD))
-    out = smooth + extra[crop] + np.sqrt(shot) * normals[:, 1][crop]
+    out = smooth + extra[crop] + np.sqrt(shot) * resampled[crop]
     variance = np.where(valid, 1.0 / np.where(valid, invvar, 1.0), np.inf)
-    new_variance = kept_sky * variance + s1**2 - kept_sky * s0**2 + shot
+    new_variance = kept * variance + s1**2 - kept * s0**2 + shot
     weight = np.where(valid, 1.0 / np.maximum(new_variance, 1e-30), 0.0)
     return np.where(valid, out, image).astype(np.float32), weight.astype(np.float32)
 

@@ -19,6 +19,7 @@ from skytrace.imaging.noise import photon_noise
 from skytrace.imaging.photometry import mag_depth, psfdepth_from_mag
 from skytrace.imaging.preprocessing import PreprocessOptions, annulus_statistics, preprocess
 from skytrace.imaging.psf import MoffatPsf, moffat_fwhm_from_psfsize, sky_sigma_nmgy
+from skytrace.imaging.sky_noise import NOISE_PAD
 from skytrace.selection.arcs import arc_annulus_snr
 from skytrace.selection.degrade import degrade_cutouts, degraded_sky
 from skytrace.sky import galaxy_hash
@@ -184,12 +185,13 @@ def inject_lenses(
     light = render_lenses(draw.lenses, sources, psf, pixels=pixels)
     rendered = light[:, 1].sum(axis=(1, 2), dtype=np.float64)
     y, x = np.indices((pixels, pixels)) - pixels // 2
-    light *= (x * x + y * y < options.confine_radius_px**2).astype(np.float32)
-    light *= hosts.invvar[rows] > 0  # a pixel without data stays the host's
+    inside = (x * x + y * y < options.confine_radius_px**2) & (hosts.invvar[rows] > 0)  # no data: stays the host's
+    light *= inside
     added = light
     if options.photon_noise:
-        normals = standard_normals(draw.table["injection_id"].to_numpy(), light.shape[1:], seed=options.seed + 1)
-        added = (light + photon_noise(light, hosts.electrons_per_nmgy[rows], normals=normals)).astype(np.float32)
+        padded = (light.shape[1], pixels + 2 * NOISE_PAD, pixels + 2 * NOISE_PAD)
+        normals = standard_normals(draw.table["injection_id"].to_numpy(), padded, seed=options.seed + 1)
+        added = light + photon_noise(light, hosts.electrons_per_nmgy[rows], normals=normals) * inside
     image = hosts.image[rows] + added
     median, scale = (values[rows] for values in hosts.statistics)
     stamps = preprocess(image, options=preprocessing, statistics=(median, scale))
