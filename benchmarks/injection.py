@@ -6,13 +6,15 @@ default of 5 never converges), called as its users call it, once a band; `peer_s
 it traced the rays once for all three (then `ratio_shared_rays`). Its own b_n is undone by rescaling the radius. Errors
 are the largest over pixels and bands of a lens, relative to the peak of the converged image
 (benchmarks/reference.py), on lenses drawn from a seed that was not used in tuning: half anywhere in the multiply
-imaged region, half on the tangential caustic.
+imaged region, half on the tangential caustic. --quick times the same lenses with fewer repeats and fewer hold-out
+lenses. --check fails outside BOUNDS.
 """
 
 from __future__ import annotations
 
-from benchmarks.measure import arguments, best_seconds, error_figures, note, one_thread, print_line  # isort: skip
+from benchmarks import measure  # isort: skip
 
+import math
 import sys
 from pathlib import Path
 
@@ -30,6 +32,11 @@ FWHM = np.array([1.35, 1.20, 1.10])
 HOLD_OUT_SEED = 20260724
 SUPERSAMPLING = 4
 KERNEL_PIXELS = 41
+N_OURS, N_PEER = 1024, 12
+#: What --check asks of either form: (lowest, highest). The ratio bound is some half of what is measured, so that it is
+#: broken by a slower engine and not by another machine or a busy one. The error bound is seven times what is measured,
+#: a third of the peer's own p90: it is broken by a wrong kernel or a lost refinement, not by which lenses are drawn.
+BOUNDS = {"ratio": (25.0, math.inf), "error_p90": (0.0, 5e-3)}
 
 
 def draw_lenses(n: int, seed: int) -> tuple[LensModel, SourceModel]:
@@ -194,43 +201,46 @@ def hold_out_errors(n: int, seed: int, peer: Lenstronomy | None) -> tuple[np.nda
 
 
 def main() -> None:
-    options = arguments(__doc__)
+    options = measure.arguments(__doc__)
     if options.gpu:
-        print_line(
+        measure.print_line(
             name="injection", unit="stamps/s", device="unavailable", ours=None, peer=None, peer_name=None, ratio=None,
             reason="no GPU engine of the lens renderer exists yet; run without --gpu",
         )  # fmt: skip
         return
-    device = one_thread()
-    n, n_peer, repeats = (512, 6, 5) if options.quick else (1024, 12, 9)
-    n_errors = 32 if options.quick else 96
-    lenses, sources = draw_lenses(n, seed=1)
+    device = measure.one_thread()
+    repeats, n_errors = (3, 32) if options.quick else (9, 96)
+    lenses, sources = draw_lenses(N_OURS, seed=1)
     rng = np.random.default_rng(2)
-    per_host = MoffatPsf(FWHM * rng.uniform(0.85, 1.15, (n, 1)), BETA)
-    note("compiling and timing skytrace")
-    seconds = best_seconds(
+    per_host = MoffatPsf(FWHM * rng.uniform(0.85, 1.15, (N_OURS, 1)), BETA)
+    peer = Lenstronomy()
+    work = [(parameters(lenses, i), source_parameters(sources, i)) for i in range(N_PEER)]
+    measure.note("compiling, then timing skytrace and lenstronomy in turns")
+    seconds, peer_seconds, shared_seconds = measure.best_seconds(
         lambda: render_lenses(
             lenses, sources, per_host, pixels=PIXELS, pixel_scale_arcsec=SCALE, psf_includes_pixel=False
         ),
+        lambda: [peer.images(*pair) for pair in work],
+        lambda: [peer.images_shared(*pair) for pair in work],
         repeats=repeats,
     )
-    note(f"{n / seconds:.0f} stamps/s; timing lenstronomy")
-    peer = Lenstronomy()
-    work = [(parameters(lenses, i), source_parameters(sources, i)) for i in range(n_peer)]
-    peer_repeats = 3 if options.quick else 5
-    peer_seconds = best_seconds(lambda: [peer.images(*pair) for pair in work], repeats=peer_repeats)
-    shared_seconds = best_seconds(lambda: [peer.images_shared(*pair) for pair in work], repeats=peer_repeats)
-    note(f"{n_peer / peer_seconds:.1f} stamps/s; {n_errors} hold-out lenses against the converged image")
-    ours, theirs = hold_out_errors(n_errors, HOLD_OUT_SEED, peer)
-    print_line(
-        name="injection", unit="stamps/s/core", ours=n / seconds, peer=n_peer / peer_seconds,
-        peer_name="lenstronomy, supersampling 4, full kernel", ratio=(n / seconds) / (n_peer / peer_seconds),
-        peer_shared_rays=n_peer / shared_seconds, ratio_shared_rays=(n / seconds) / (n_peer / shared_seconds),
+    ours, theirs, shared = N_OURS / seconds, N_PEER / peer_seconds, N_PEER / shared_seconds
+    measure.note(f"{ours:.0f} and {theirs:.1f} stamps/s; {n_errors} hold-out lenses against the converged image")
+    error, peer_error = hold_out_errors(n_errors, HOLD_OUT_SEED, peer)
+    row = measure.print_line(
+        name="injection", unit="stamps/s/core", ours=ours, peer=theirs,
+        peer_name="lenstronomy, supersampling 4, full kernel", ratio=ours / theirs,
+        peer_shared_rays=shared, ratio_shared_rays=ours / shared,
         threads=1, device=device, stamp="64 x 64 pixels x 3 bands; ours with another PSF for every host and band",
-        **error_figures(ours), **error_figures(theirs, "peer_error"),
+        **measure.error_figures(error), **measure.error_figures(peer_error, "peer_error"),
         error_of="peak of the converged image, largest pixel and band of each lens",
         hold_out=f"{n_errors} lenses, seed {HOLD_OUT_SEED}, half on the tangential caustic, not used in tuning",
+        memory_kept=measure.MEMORY_IS_KEPT,
     )  # fmt: skip
+    if options.check and (broken := measure.broken_bounds(row, BOUNDS)):
+        raise SystemExit(
+            f"benchmarks.injection: {'; '.join(broken)} (ratio {row['ratio']:.4g}, error_p90 {row['error_p90']:.2g})"
+        )
 
 
 if __name__ == "__main__":
