@@ -7,13 +7,14 @@ are in pixels about the centre. Negative inverse variances never get here: ``Cut
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
 from skytrace.errors import CatalogueError, PixelError, check_between
-from skytrace.imaging.apertures import annulus_photometry, aperture_photometry, elliptical_radius, radial_profile
+from skytrace.imaging.apertures import elliptical_radius
 from skytrace.imaging.photometry import mag_ab
 from skytrace.imaging.preprocessing import CORE_RADIUS_PX, PreprocessOptions, annulus_statistics
 
@@ -22,13 +23,23 @@ if TYPE_CHECKING:
 
     from skytrace.surveys.interface import CutoutBatch
 
-__all__ = ["QualityOptions", "check_flux_unit", "cutout_quality", "quality_flags"]
+__all__ = ["QUALITY_COLUMNS", "QualityOptions", "check_flux_unit", "cutout_quality", "quality_flags"]
 
 _BANDS = ("g", "r", "z")
 #: DR10 maskbits SATUR_G, SATUR_R, SATUR_Z.
-_SATURATED_BIT = {"g": 2, "r": 3, "z": 4}
+_SATURATED_BITS = (2, 3, 4)
 _MAD_TO_SIGMA = 1.4826
 _FRAME_PX = 5
+_CENTRE_PX = 50
+#: (inner, outer) radii of the discs (softened as in ``imaging.apertures``) and annuli.
+_APERTURES_PX = ((-1.0, 4.0), (-1.0, 8.0), (-1.0, 12.0), (4.0, 16.0), (16.0, 28.0))
+#: The columns of ``cutout_quality`` that exist once a band.
+QUALITY_COLUMNS = (
+    "nan_fraction", "nan_fraction_centre", "nan_fraction_core", "core_zero_invvar", "band_present", "edge_score",
+    "background_median", "background_mad", "percentile_1", "percentile_50", "percentile_99", "saturated_fraction",
+    "core_flux_4", "core_flux_8", "core_flux_12", "annulus_4_16", "annulus_16_28", "radial_gradient",
+    "dog_core", "dog_annulus", "asymmetry",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -56,29 +67,36 @@ def cutout_quality(batch: CutoutBatch, *, preprocess_options: PreprocessOptions 
     in units of the background variance), asymmetry (rms about the radial profile in 4-16 px, in background sigmas); and
     g_minus_r, r_minus_z: colour of the annulus 4-16 px minus that of the core r < 4 [mag]. NaN where not measurable.
     """
-    good = np.isfinite(batch.image) & (batch.invvar > 0)
-    size = batch.image.shape[-1]
+    from skytrace.imaging.quality_kernels import PLANE_COLUMNS, measure_planes, set_bit_shares
+
+    n, n_band, size, _ = batch.image.shape
+    if size < _CENTRE_PX:
+        raise PixelError(f"cutouts of {size} px are smaller than the {_CENTRE_PX} px centre that quality is judged on")
     median, scale = annulus_statistics(batch.image, batch.invvar, options=preprocess_options)
-    with np.errstate(invalid="ignore"):
-        subtracted = (batch.image - median[..., None, None]).astype(np.float32)
-    columns = {
-        **_gaps(batch, good),
+    image, invvar = (
+        np.ascontiguousarray(pixels, dtype=np.float32).reshape(n * n_band, size * size)
+        for pixels in (batch.image, batch.invvar)
+    )
+    core, apertures, rings, dog = _geometry(size)
+    measured = measure_planes(image, invvar, median.ravel(), size, _FRAME_PX, core, apertures, rings, dog)
+    columns = dict(zip(PLANE_COLUMNS, np.moveaxis(measured.reshape(n, n_band, -1), 2, 0), strict=True))
+    columns["band_present"] = columns["band_present"] > 0
+    scale = np.where(scale > 0, scale, np.nan)
+    columns |= {
         "background_median": np.where(scale > 0, median, np.nan),
-        "background_mad": np.where(scale > 0, scale / _MAD_TO_SIGMA, np.nan),
-        **_percentiles(batch.image, good),
-        "saturated_fraction": _saturated(batch.maskbits),
-        **_brightness(subtracted, batch.invvar),
-        **_structure(subtracted, good, np.where(scale > 0, scale, np.nan)),
+        "background_mad": scale / _MAD_TO_SIGMA,
+        "saturated_fraction": set_bit_shares(
+            np.ascontiguousarray(batch.maskbits, dtype=np.int32).reshape(n, size * size), np.array(_SATURATED_BITS)
+        ),
+        "dog_core": columns["dog_core"] / scale**2,
+        "dog_annulus": columns["dog_annulus"] / scale**2,
+        "asymmetry": columns["asymmetry"] / scale,
     }
-    table = pd.DataFrame({"galaxy_id": np.asarray(batch.galaxy_id, dtype=str)})
-    wide = {f"{name}_{band}": values[:, i] for name, values in columns.items() for i, band in enumerate(_BANDS)}
-    core = mag_ab(np.nan_to_num(columns["core_flux_4"]))
-    annulus = mag_ab(np.nan_to_num(columns["annulus_4_16"]))
-    wide["g_minus_r"] = (annulus[:, 0] - annulus[:, 1]) - (core[:, 0] - core[:, 1])
-    wide["r_minus_z"] = (annulus[:, 1] - annulus[:, 2]) - (core[:, 1] - core[:, 2])
-    if size < 50:
-        raise PixelError(f"cutouts of {size} px are smaller than the 50 px centre that quality is judged on")
-    return pd.concat([table, pd.DataFrame(wide)], axis=1)
+    wide = {f"{name}_{band}": columns[name][:, i] for name in QUALITY_COLUMNS for i, band in enumerate(_BANDS)}
+    inside, outside = (mag_ab(np.nan_to_num(columns[name])) for name in ("core_flux_4", "annulus_4_16"))
+    wide["g_minus_r"] = (outside[:, 0] - outside[:, 1]) - (inside[:, 0] - inside[:, 1])
+    wide["r_minus_z"] = (outside[:, 1] - outside[:, 2]) - (inside[:, 1] - inside[:, 2])
+    return pd.DataFrame({"galaxy_id": np.asarray(batch.galaxy_id, dtype=str), **wide})
 
 
 def quality_flags(table: pd.DataFrame, *, options: QualityOptions | None = None) -> pd.DataFrame:
@@ -132,80 +150,35 @@ def _magnitude_offset(table: pd.DataFrame, band: str) -> NDArray[np.float64]:
     return aperture - mag_ab(np.nan_to_num(table[f"flux_{band}"].to_numpy(dtype=float)))
 
 
-def _gaps(batch: CutoutBatch, good: NDArray[np.bool_]) -> dict[str, NDArray]:
-    size = good.shape[-1]
-    radius = elliptical_radius(size)
-    core = radius <= CORE_RADIUS_PX
-    middle = slice(size // 2 - 25, size // 2 + 25)
-    frame = np.ones((size, size), dtype=bool)
-    frame[_FRAME_PX:-_FRAME_PX, _FRAME_PX:-_FRAME_PX] = False
-    return {
-        "nan_fraction": 1.0 - good.mean(axis=(2, 3)),
-        "nan_fraction_centre": 1.0 - good[:, :, middle, middle].mean(axis=(2, 3)),
-        "nan_fraction_core": 1.0 - good[:, :, core].mean(axis=2),
-        "core_zero_invvar": (np.isfinite(batch.image[:, :, core]) & ~good[:, :, core]).mean(axis=2),
-        "band_present": good.any(axis=(2, 3)),
-        "edge_score": good[:, :, ~frame].mean(axis=2) - good[:, :, frame].mean(axis=2),
-    }
+@lru_cache(maxsize=8)
+def _geometry(size: int) -> tuple:
+    """core, apertures, rings and dog of ``measure_planes`` for square planes of ``size`` px."""
+    radius = elliptical_radius(size).ravel()
+    core = np.flatnonzero(radius <= CORE_RADIUS_PX)
+    pixel, weight = [], []
+    for inner, outer in _APERTURES_PX:
+        share = np.clip(outer - radius + 0.5, 0.0, 1.0) * np.clip(radius - inner + 0.5, 0.0, 1.0)
+        pixel.append(np.flatnonzero(share))
+        weight.append(share[pixel[-1]])
+    first = np.cumsum([0, *map(len, pixel)])
+    ring_pixel = np.flatnonzero(radius < 17.0)
+    ring = radius[ring_pixel]
+    middle = elliptical_radius(33)
+    return (
+        core,
+        (first, np.concatenate(pixel), np.concatenate(weight)),
+        (ring_pixel, ring.astype(np.int64), _in_annulus(ring)),
+        (_gaussian_taps(1.0), _gaussian_taps(2.0), middle <= CORE_RADIUS_PX, _in_annulus(middle)),
+    )
 
 
-def _percentiles(images: NDArray[np.float32], good: NDArray[np.bool_]) -> dict[str, NDArray]:
-    """Percentiles of the pixels with data, by rank in the sorted row (linear between ranks)."""
-    flat = np.sort(np.where(good, images, np.float32(np.inf)).reshape(*images.shape[:2], -1), axis=2)
-    count = good.sum(axis=(2, 3))
-    columns = {}
-    for percent in (1, 50, 99):
-        rank = 0.01 * percent * np.maximum(count - 1, 0)
-        low = np.floor(rank).astype(np.int64)
-        high = np.minimum(low + 1, np.maximum(count - 1, 0))
-        ends = [np.take_along_axis(flat, place[..., None], axis=2)[..., 0].astype(np.float64) for place in (low, high)]
-        with np.errstate(invalid="ignore"):
-            columns[f"percentile_{percent}"] = np.where(count > 0, ends[0] + (rank - low) * (ends[1] - ends[0]), np.nan)
-    return columns
+def _in_annulus(radius: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Where arcs are: 4-16 px."""
+    return (radius > 4.0) & (radius <= 16.0)
 
 
-def _saturated(maskbits: NDArray[np.int32]) -> NDArray[np.float64]:
-    shares = [((maskbits >> _SATURATED_BIT[band]) & 1).mean(axis=(1, 2)) for band in _BANDS]
-    return np.stack(shares, axis=1)
-
-
-def _brightness(subtracted: NDArray[np.float32], invvar: NDArray[np.float32]) -> dict[str, NDArray]:
-    columns: dict[str, NDArray] = {}
-    for radius in (4, 8, 12):
-        disc = aperture_photometry(subtracted, invvar, radius_px=float(radius))
-        columns[f"core_flux_{radius}"] = np.where(disc.coverage > 0, disc.flux_nmgy, np.nan)
-    for inner, outer in ((4, 16), (16, 28)):
-        ring = annulus_photometry(subtracted, invvar, inner_px=float(inner), outer_px=float(outer))
-        columns[f"annulus_{inner}_{outer}"] = ring.mean_nmgy
-    profile = radial_profile(subtracted, invvar, edges_px=[0.0, 4.0, 8.0, 12.0])
-    columns["radial_gradient"] = (profile[..., 0] - profile[..., 2]) / 8.0
-    return columns
-
-
-def _structure(
-    subtracted: NDArray[np.float32], good: NDArray[np.bool_], scale: NDArray[np.float64]
-) -> dict[str, NDArray]:
-    """Difference-of-Gaussians energy and azimuthal asymmetry of the central 49x49 pixels, in background units."""
-    from scipy.ndimage import gaussian_filter1d
-
-    size = subtracted.shape[-1]
-    inner = slice(size // 2 - 24, size // 2 + 25)
-    used = good[:, :, inner, inner]
-    pixels = np.where(used, subtracted[:, :, inner, inner], 0.0)
-    blurred = [
-        gaussian_filter1d(gaussian_filter1d(pixels, sigma, axis=2), sigma, axis=3, truncate=4.0) for sigma in (1.0, 2.0)
-    ]
-    square = (blurred[0] - blurred[1]) ** 2
-    radius = elliptical_radius(49)
-    core, annulus = radius <= CORE_RADIUS_PX, (radius > 4) & (radius <= 16)
-    edges = np.arange(0.0, 20.0)
-    weights = np.where(used, np.float32(1.0), np.float32(0.0))
-    profile = radial_profile(pixels, weights, edges_px=edges)
-    ring = np.minimum(radius.astype(np.int64), len(edges) - 2)
-    residual = np.where(used, pixels - np.nan_to_num(profile)[:, :, ring], 0.0)
-    count = np.maximum(used[:, :, annulus].sum(axis=2), 1)
-    return {
-        "dog_core": square[:, :, core].mean(axis=2) / scale**2,
-        "dog_annulus": square[:, :, annulus].mean(axis=2) / scale**2,
-        "asymmetry": np.sqrt((residual[:, :, annulus] ** 2).sum(axis=2) / count) / scale,
-    }
+def _gaussian_taps(sigma: float) -> NDArray[np.float64]:
+    """The weights of a Gaussian filter cut at 4 sigma, adding up to 1."""
+    offset = np.arange(-int(4 * sigma), int(4 * sigma) + 1)
+    taps = np.exp(-0.5 * (offset / sigma) ** 2)
+    return taps / taps.sum()
