@@ -1,4 +1,4 @@
-"""Correlated sky noise: large scales keep the variance asked for, its autocorrelation is that of Lanczos-3 resampling."""
+"""Correlated sky noise: large scales keep the variance asked for; neighbours correlate as after Lanczos-3."""
 
 import numpy as np
 import pytest

@@ -154,18 +154,8 @@ def draw_lenses(
         gamma1=options.shear_sigma * normal_quantile(u["gamma1"]),
         gamma2=options.shear_sigma * normal_quantile(u["gamma2"]),
     )
-    mag = _magnitudes(u["mag"], options)
-    size = 10.0 ** (
-        np.log10(options.size_at_mag24_arcsec)
-        + options.size_slope_dex_per_mag * (mag - 24.0)
-        + options.size_scatter_dex * normal_quantile(u["size"])
-    )
-    size = np.clip(size, options.size_min_arcsec, options.size_max_arcsec)
-    sersic = options.sersic_median * 10.0 ** (options.sersic_scatter_dex * normal_quantile(u["sersic"]))
-    g_r = options.g_r_mean + options.g_r_sigma * normal_quantile(u["g_r"])
-    r_z = options.r_z_mean + options.r_z_sigma * normal_quantile(u["r_z"])
+    mags, size, sersic = _light(u, options)
     ebv = hosts["ebv"].to_numpy(dtype=np.float64)
-    mags = np.stack([mag + g_r, mag, mag - r_z], axis=1)
     extinction = np.stack([EXTINCTION_PER_EBV[band] * ebv for band in BANDS], axis=1)
     x, y = sample_source_positions(
         lenses,
@@ -182,12 +172,30 @@ def draw_lenses(
         x_arcsec=x,
         y_arcsec=y,
         half_light_radius_arcsec=size,
-        sersic_index=np.clip(sersic, options.sersic_min, options.sersic_max),
+        sersic_index=sersic,
         q=options.source_q_min + (1.0 - options.source_q_min) * u["source_q"],
         phi_rad=np.pi * u["source_phi"],
         clumps=_clumps(ids, share, size, options, seed=seed),
     )
     return LensDraw(lenses, sources, _table(ids, lenses, sources, mags, clumpy, share))
+
+
+def _light(u: dict[str, NDArray], options: PopulationOptions) -> tuple[NDArray, NDArray, NDArray]:
+    """Unlensed AB magnitudes (n, band), half-light radii [arcsec] and Sersic indices, each (n,)."""
+    mag = _magnitudes(u["mag"], options)
+    size = 10.0 ** (
+        np.log10(options.size_at_mag24_arcsec)
+        + options.size_slope_dex_per_mag * (mag - 24.0)
+        + options.size_scatter_dex * normal_quantile(u["size"])
+    )
+    sersic = options.sersic_median * 10.0 ** (options.sersic_scatter_dex * normal_quantile(u["sersic"]))
+    g_r = options.g_r_mean + options.g_r_sigma * normal_quantile(u["g_r"])
+    r_z = options.r_z_mean + options.r_z_sigma * normal_quantile(u["r_z"])
+    return (
+        np.stack([mag + g_r, mag, mag - r_z], axis=1),
+        np.clip(size, options.size_min_arcsec, options.size_max_arcsec),
+        np.clip(sersic, options.sersic_min, options.sersic_max),
+    )
 
 
 def _check_rows(ids: NDArray, theta_e: NDArray, hosts: pd.DataFrame) -> None:

@@ -16,7 +16,8 @@ import pandas as pd
 from scipy.special import expit
 
 from skytrace.imaging.photometry import EXTINCTION_PER_EBV, flux_nmgy
-from skytrace.imaging.psf import PIXEL_SCALE_ARCSEC, MoffatPsf, sky_sigma_nmgy
+from skytrace.imaging.psf import MoffatPsf, sky_sigma_nmgy
+from skytrace.selection.arcs import arc_annulus_snr
 from skytrace.surveys.interface import BANDS
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from skytrace.lensing.sources import SourceModel
     from skytrace.surveys.mock.options import MockSurveyOptions
 
-__all__ = ["LENS_PIXELS", "LensSystems", "arc_snr", "einstein_radius_arcsec", "find_lenses", "lens_table"]
+__all__ = ["LENS_PIXELS", "LensSystems", "einstein_radius_arcsec", "find_lenses", "lens_table"]
 
 #: Side [pixels] of the rendered lensed light; the little that falls outside at theta_E > 3.5" is lost.
 LENS_PIXELS = 64
@@ -151,17 +152,6 @@ def _draw_systems(
     return LensSystems(pd.DataFrame(t), clumps)
 
 
-def arc_snr(
-    arcs: NDArray[np.float32], theta_e_arcsec: NDArray[np.float64], psf: MoffatPsf, sigma_pix: NDArray[np.float64]
-) -> NDArray[np.float64]:
-    """Integrated arc S/N (n, band): S = sum of the arcs over |r - theta_E| <= FWHM, over sigma_pix sqrt(pixels)."""
-    pixels = arcs.shape[-1]
-    axis = (np.arange(pixels) - pixels // 2) * PIXEL_SCALE_ARCSEC
-    radius = np.hypot(axis[:, None], axis[None, :])
-    inside = np.abs(radius - theta_e_arcsec[:, None, None, None]) <= psf.fwhm_arcsec[:, :, None, None]
-    return np.where(inside, arcs, 0.0).sum(axis=(2, 3)) / (sigma_pix * np.sqrt(inside.sum(axis=(2, 3))))
-
-
 def find_lenses(
     hosts: pd.DataFrame, sky: pd.DataFrame, psf: MoffatPsf, *, options: MockSurveyOptions, seed: tuple[int, ...]
 ) -> LensSystems:
@@ -217,7 +207,8 @@ def _discovery(
     seen_through = psf.take(able)
     arcs = candidates.take(able).render(seen_through)
     snr = np.zeros(len(theta_e))
-    snr[able] = np.sqrt((arc_snr(arcs, theta_e[able], seen_through, sigma_pix[able]) ** 2).sum(axis=1))
+    by_band = arc_annulus_snr(arcs, theta_e[able], seen_through.fwhm_arcsec, sigma_pix[able]).integrated
+    snr[able] = np.sqrt((by_band**2).sum(axis=1))
     brightness = np.log10(snr + 1e-9) - np.log10(options.arc_snr_half + 1e-9)
     return snr, np.where(luck < chance, chance, 0.0) * expit(brightness / options.arc_snr_width_dex)
 
