@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from skytrace.errors import CatalogueError, OptionError
-from skytrace.sky import StrataOptions, galaxy_hash, nobs_z_bin, stratify
+from skytrace.sky import StrataOptions, galaxy_hash, nobs_z_bin, stratify, stratify_chunks
+from skytrace.sky import strata as strata_module
 
 
 def make_sample(n_negative=4000, n_positive=20, seed=0, split=False):
@@ -163,3 +164,69 @@ def test_bad_samples_and_options_are_refused():
     for bad in ({"n2_fraction": 1.0}, {"negatives_per_positive": 0}, {"pool_balance": "cut"}, {"seed": -1}):
         with pytest.raises(OptionError, match=next(iter(bad))):
             StrataOptions(**bad)
+
+
+SMALL = StrataOptions(seed=3, negatives_per_positive=10)
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.randoms(use_true_random=False), st.integers(1, 9), st.integers(5, 700))
+def test_the_choice_depends_on_neither_order_nor_partitions_nor_chunk_size(random, n_parts, chunk_rows):
+    order = list(range(len(SAMPLE)))
+    random.shuffle(order)
+    cuts = sorted(random.randrange(len(SAMPLE) + 1) for _ in range(n_parts - 1))  # partitions may be empty
+    rows = SAMPLE.iloc[order]
+    parts = [rows.iloc[low:high] for low, high in zip([0, *cuts], [*cuts, len(rows)], strict=True)]
+    before, strata_module._CHUNK_ROWS = strata_module._CHUNK_ROWS, chunk_rows
+    try:
+        chosen, ledger = stratify_chunks(parts, options=SMALL)
+    finally:
+        strata_module._CHUNK_ROWS = before
+    pd.testing.assert_frame_equal(chosen, CHOSEN[0])
+    pd.testing.assert_frame_equal(ledger, CHOSEN[1])
+
+
+def test_a_plain_sort_of_everything_gives_the_same_rows():
+    sample = make_sample(9000, 30, split=True)
+    options = StrataOptions(seed=11, negatives_per_positive=7, pool_balance="record")
+    chosen, ledger = stratify_chunks([sample.iloc[k::7] for k in range(7)], options=options)
+    assert not ledger[["shortfall", "backfilled"]].to_numpy().any()
+    ranked = sample.assign(bin=nobs_z_bin(sample["nobs_z"]), hash=galaxy_hash(sample["galaxy_id"], seed=11))
+    asked = ranked[ranked["label"] == 1].groupby(["split", "type", "bin"]).size()
+    expected = set(sample.loc[sample["label"] == 1, "galaxy_id"])
+    for (split, kind, nobs), n in asked.items():
+        here = ranked[(ranked["split"] == split) & (ranked["type"] == kind) & (ranked["bin"] == nobs)]
+        for pool, share in (("N1", 7 * n - round(1.05 * n)), ("N2", round(1.05 * n))):
+            expected |= set(here[here["pool"] == pool].nsmallest(share, "hash")["galaxy_id"])
+    assert set(chosen["galaxy_id"]) == expected
+
+
+def test_memory_holds_only_what_may_be_chosen(monkeypatch):
+    sample = make_sample(40_000, 4).assign(type="SER", nobs_z=4)
+    monkeypatch.setattr(strata_module, "_CHUNK_ROWS", 1000)
+    seen = []
+    cut = strata_module._cut
+    monkeypatch.setattr(strata_module, "_cut", lambda kept, *rest: seen.append(sum(map(len, kept))) or cut(kept, *rest))
+    chosen, _ = stratify_chunks([sample], options=SMALL)
+    assert len(chosen) == 4 + 40
+    assert max(seen) <= 2 * 40 + 2 * 1000
+
+
+def test_what_can_be_read_once_or_changes_in_between_is_refused():
+    with pytest.raises(OptionError, match="read only once"):
+        stratify_chunks(part for part in [SAMPLE])
+    with pytest.raises(CatalogueError, match="differ in their columns"):
+        stratify_chunks([SAMPLE, SAMPLE.drop(columns="split")])
+
+    class Shrinking:
+        def __init__(self):
+            self.parts = [SAMPLE, SAMPLE[SAMPLE["label"] == 1]]
+
+        def __iter__(self):
+            return iter([self.parts.pop(0)])
+
+    with pytest.raises(CatalogueError, match="second reading"):
+        stratify_chunks(Shrinking(), options=SMALL)
+    doubled = SAMPLE.iloc[:1]
+    with pytest.raises(CatalogueError, match="'id-0' repeats"):
+        stratify_chunks([SAMPLE, doubled], options=SMALL)

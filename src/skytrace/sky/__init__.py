@@ -5,7 +5,7 @@ from skytrace.sky.crossmatch import crossmatch, pairs_within
 from skytrace.sky.selection import LEDGER_COLUMNS, TIERS, SelectionOptions, select_galaxies
 from skytrace.sky.split import SPLITS, SplitOptions, assign_split, healpix_cell, split_of_cells, withhold_anchors
 from skytrace.sky.split_verification import BALANCE_COLUMNS, verify_split
-from skytrace.sky.strata import NOBS_Z_BINS, StrataOptions, galaxy_hash, nobs_z_bin, stratify
+from skytrace.sky.strata import NOBS_Z_BINS, StrataOptions, galaxy_hash, nobs_z_bin, stratify, stratify_chunks
 
 __all__ = [
     "BALANCE_COLUMNS",
@@ -28,6 +28,7 @@ __all__ = [
     "select_galaxies",
     "split_of_cells",
     "stratify",
+    "stratify_chunks",
     "verify_split",
     "withhold_anchors",
 ]
