@@ -102,6 +102,25 @@ def test_sliders_change_the_map_without_network_or_errors(browser, page_file):
 
 
 @pytest.mark.browser
+def test_the_colour_scale_is_stated_and_the_same_for_all_depths_of_a_threshold(browser, page_file):
+    page = browser.new_page()
+    page.goto(page_file.as_uri())
+    ends = {}
+    for threshold, depth in itertools.product((0, 1), (0, 1, 2)):
+        page.locator("#threshold").fill(str(threshold))
+        page.locator("#depth").fill(str(depth))
+        ends[threshold, depth] = page.locator("#map .scale").all_text_contents()
+        assert f"from 0 to {ends[threshold, depth][-1]}" in page.locator("#scale-note").inner_text()
+    assert all(ends[0, depth] == ["0 %", "50 %", "100 %"] for depth in range(3))
+    assert all(ends[1, depth] == ["0 %", "30 %", "60 %"] for depth in range(3))
+    # the same colour table and end as the figure's: 52 % of at most 60 % is step 55 of 64
+    best = page.locator("#cells-layer rect.cell").nth(2)
+    table = page.evaluate("JSON.parse(document.getElementById('colours').textContent)")
+    assert best.get_attribute("fill") == table[round(64 * 0.52 / 0.6)]
+    page.close()
+
+
+@pytest.mark.browser
 def test_the_page_fits_a_phone(browser, page_file):
     page = browser.new_page(viewport={"width": 390, "height": 844})
     page.goto(page_file.as_uri())

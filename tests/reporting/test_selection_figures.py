@@ -1,5 +1,7 @@
 """What the figures of the surface show is what the table says."""
 
+import itertools
+
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
@@ -8,7 +10,7 @@ from matplotlib.colors import to_rgba
 from matplotlib.patches import Rectangle
 
 from skytrace.reporting.selection_figures import at_threshold, marginals_figure, realism_figure, selection_heatmaps
-from skytrace.reporting.style import figure_png
+from skytrace.reporting.style import colour_maximum, figure_png
 
 from .test_page import surface
 
@@ -22,10 +24,57 @@ def test_each_cell_has_the_colour_of_its_completeness_and_the_hatch_of_its_state
     figure = selection_heatmaps(table, threshold=0.9)
     panel = cell_colours(figure.axes[2])  # depth 24.5
     row = table.query("depth == 24.5 and threshold == 0.9 and theta_e == 1.5 and psf_fwhm == 1.2").iloc[0]
-    assert panel[2, 1].get_facecolor() == pytest.approx(to_rgba(mpl.colormaps["cividis"](row["completeness"])))
+    # the highest value at this threshold is 0.52, so the scale ends at 0.6
+    assert panel[2, 1].get_facecolor() == pytest.approx(to_rgba(mpl.colormaps["cividis"](row["completeness"] / 0.6)))
     assert panel[2, 1].get_hatch() is None
     assert panel[0, 1].get_hatch() == "////"  # theta_E 0.5 has n = 40
     assert cell_colours(figure.axes[0])[1, 0].get_hatch() == "xxxx"  # no hosts at depth 22.5, PSF 0.9
+
+
+@pytest.mark.parametrize(
+    ("highest", "end"),
+    [(0.0, 0.05), (0.05, 0.05), (0.0501, 0.1), (0.485, 0.5), (0.61, 0.8), (1.0, 1.0), (np.nan, 0.05)],
+)
+def test_the_colour_scale_ends_at_a_round_number_not_below_any_value(highest, end):
+    assert colour_maximum([0.0, highest, np.nan]) == end
+
+
+@pytest.mark.parametrize(("threshold", "end"), [(0.5, 1.0), (0.9, 0.6)])
+def test_one_colour_bar_states_the_end_of_the_scale_of_all_panels(threshold, end):
+    table = surface()
+    figure = selection_heatmaps(table, threshold=threshold)
+    bar = figure.axes[-1]
+    assert bar.get_ylim() == (0.0, end)
+    assert [float(tick.get_text()) for tick in bar.get_yticklabels()][-1] == end
+    assert f"0 to {end:g}" in bar.get_ylabel()
+    lightness = {}
+    for axis, depth in zip(figure.axes[:3], (22.5, 23.5, 24.5), strict=True):
+        rows = table[(table["depth"] == depth) & (table["threshold"] == threshold) & (table["n"] > 0)]
+        for row in rows.itertuples():
+            place = round((row.theta_e - 0.5) / 0.5), round((row.psf_fwhm - 0.9) / 0.3)
+            lightness[row.completeness] = sum(cell_colours(axis)[place].get_facecolor()[:3])
+    # lighter means more probable across panels, and the scale is used: from dark blue to (nearly) yellow
+    assert list(np.argsort([lightness[value] for value in sorted(lightness)])) == list(range(len(lightness)))
+
+
+def test_a_mark_stands_beside_rows_of_degraded_hosts_and_the_legend_names_only_marks_that_occur():
+    figure = selection_heatmaps(surface(), threshold=0.9)
+    marked = {k: [line.get_ydata().tolist() for line in axis.lines] for k, axis in enumerate(figure.axes[:3])}
+    assert marked == {0: [[1]], 1: [], 2: []}  # depth 22.5 has degraded hosts at PSF 1.2 and none at 0.9
+    clean = surface().query("state == 'ok' and mode == 'matched'").assign(verdict="NO-GO")
+    legend = selection_heatmaps(clean, threshold=0.5).legends[0]
+    assert not legend.get_texts()
+    assert legend.get_title().get_text() == r"score $\geq$ 0.5; realism gates: NO-GO"
+
+
+@pytest.mark.filterwarnings("error")
+def test_titles_legend_and_panels_do_not_overlap():
+    figure = selection_heatmaps(surface(), threshold=0.9)
+    figure.draw_without_rendering()
+    legend = figure.legends[0].get_window_extent()
+    titles = [axis.title.get_window_extent() for axis in figure.axes[:3]]
+    assert all(title.y1 <= legend.y0 for title in titles)
+    assert all(left.x1 < right.x0 for left, right in itertools.pairwise(titles))
 
 
 def test_an_unknown_threshold_is_refused_with_those_there_are():

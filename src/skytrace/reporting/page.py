@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from skytrace.reporting.style import colour_maximum
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -64,9 +66,14 @@ def _environment():
 
 
 def _cells(table: pd.DataFrame) -> dict[str, Any]:
-    """The table by column, rounded to what a reader can use; NaN becomes null."""
-    columns = {name: table[name] for name in CELL_COLUMNS}
+    """The table by column, rounded to what a reader can use; NaN becomes null.
+
+    ``colour_max``: upper end of the colour scale, the same for all depths of a threshold and detector.
+    """
+    columns: dict[str, Any] = {name: table[name] for name in CELL_COLUMNS}
     columns["detector"] = table["detector"] if "detector" in table.columns else ["detector"] * len(table)
+    maps = [np.asarray(columns["threshold"]), np.asarray(columns["detector"])]
+    columns["colour_max"] = table["completeness"].groupby(maps).transform(colour_maximum)
     columns |= {name: table[name] for name in SHARED_HOST_COLUMNS if name in table.columns}
     return {name: [_plain(value) for value in values] for name, values in columns.items()}
 

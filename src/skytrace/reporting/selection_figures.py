@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from skytrace.reporting.style import COLOURS, DOUBLE_COLUMN_INCHES, house_style, new_figure
+from skytrace.reporting.style import COLOURS, DOUBLE_COLUMN_INCHES, colour_maximum, house_style, new_figure
 
 if TYPE_CHECKING:
     import pandas as pd
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from numpy.typing import NDArray
 
 __all__ = ["AXIS_LABELS", "marginals_figure", "realism_figure", "selection_heatmaps"]
 
@@ -21,57 +23,83 @@ AXIS_LABELS = {
     "psf_fwhm": r"PSF size in $r$, psfsize_r (arcsec)",
     "depth": r"5$\sigma$ PSF depth in $r$ (AB mag)",
 }
+_INSUFFICIENT: dict[str, Any] = {"hatch": "////", "edgecolor": "white"}
+_NO_HOSTS: dict[str, Any] = {"facecolor": "white", "edgecolor": "0.55", "hatch": "xxxx"}
+_DEGRADED: dict[str, Any] = {"marker": "<", "markersize": 2.6, "linestyle": "", "color": COLOURS["vermilion"]}
 
 
 @house_style
 def selection_heatmaps(table: pd.DataFrame, *, threshold: float | None = None) -> Figure:
     """P(detected) against theta_E and PSF size, one panel a depth; one threshold of ``table`` (its first by default).
 
-    Hatched cells are insufficient (too few injections); grey cells have no hosts; a dot says degraded hosts.
+    One colour scale for all panels, from 0 to the end that its bar states (``colour_maximum``). Hatched cells are
+    insufficient (too few injections), white crossed ones have no hosts, a triangle marks a row of degraded hosts.
+    ``table`` may have a column ``verdict`` (of the realism gates): the legend then says it.
     """
     from matplotlib import colormaps
-    from matplotlib.lines import Line2D
-    from matplotlib.patches import Patch, Rectangle
+    from matplotlib.colors import Normalize
 
     table = at_threshold(table, threshold)
     thetas, psfs, depths = (np.sort(table[name].unique()) for name in ("theta_e", "psf_fwhm", "depth"))
-    height = 0.4 * DOUBLE_COLUMN_INCHES
-    figure, axes = new_figure(width=DOUBLE_COLUMN_INCHES, height=height, columns=len(depths), sharey=True)
-    colours = colormaps["cividis"]
-    for axis, depth in zip(np.atleast_1d(axes).ravel(), depths, strict=True):
-        cells = table[table["depth"] == depth]
-        for row in cells.itertuples():
-            i, j = np.searchsorted(thetas, row.theta_e), np.searchsorted(psfs, row.psf_fwhm)
-            empty = not np.isfinite(row.completeness)
-            axis.add_patch(
-                Rectangle(
-                    (i - 0.5, j - 0.5), 1, 1,
-                    facecolor="0.88" if empty else colours(row.completeness),
-                    edgecolor="0.55" if empty else "white", linewidth=0.3,
-                    hatch="xxxx" if empty else ("////" if row.state != "ok" else None),
-                )
-            )  # fmt: skip
-            if row.mode == "degraded":
-                axis.plot(i, j, ".", markersize=1.6, color=COLOURS["vermilion"])
-        axis.set(xlim=(-0.5, len(thetas) - 0.5), ylim=(-0.5, len(psfs) - 0.5), title=f"depth {depth:.1f}")
-        shown = np.arange(0, len(thetas), 2 if len(thetas) <= 6 else 4)
-        axis.set_xticks(shown, [f"{thetas[k]:g}" for k in shown])
-        axis.set_yticks(np.arange(len(psfs)), [f"{value:.2f}" for value in psfs])
-        axis.tick_params(top=False, right=False, which="both")
-    first = np.atleast_1d(axes).ravel()[0]
-    first.set_ylabel(AXIS_LABELS["psf_fwhm"])
+    figure, axes = new_figure(
+        width=DOUBLE_COLUMN_INCHES, height=0.42 * DOUBLE_COLUMN_INCHES, columns=len(depths), sharey=True, squeeze=False
+    )
+    scale = Normalize(0.0, colour_maximum(table["completeness"]))
+    for axis, depth in zip(axes[0], depths, strict=True):
+        _draw_cells(axis, table[table["depth"] == depth], thetas, psfs, colormaps["cividis"], scale)
+        axis.set_title(rf"$5\sigma$ depth {depth:.1f} mag")
+    axes[0, 0].set_ylabel(AXIS_LABELS["psf_fwhm"])
     figure.supxlabel(AXIS_LABELS["theta_e"], fontsize="medium")
-    mappable = _mappable(colours)
-    figure.colorbar(mappable, ax=np.atleast_1d(axes).ravel().tolist(), label="P(detected)", pad=0.012, fraction=0.03)
-    figure.legend(
-        handles=[
-            Patch(facecolor="0.6", edgecolor="white", hatch="////", label="insufficient"),
-            Patch(facecolor="0.88", edgecolor="0.55", hatch="xxxx", label="no hosts"),
-            Line2D([], [], marker=".", linestyle="", color=COLOURS["vermilion"], label="degraded hosts"),
-        ],
-        loc="outside upper center", ncols=3, frameon=False,
-    )  # fmt: skip
+    _label_colours(figure, axes, table, colormaps["cividis"], scale)
     return figure
+
+
+def _draw_cells(axis: Axes, cells: pd.DataFrame, thetas: NDArray, psfs: NDArray, colours: Any, scale: Any) -> None:
+    """One panel: a rectangle a cell at (index of theta_E, index of PSF size), a triangle a row of degraded hosts."""
+    from matplotlib.patches import Rectangle
+
+    columns, rows = np.searchsorted(thetas, cells["theta_e"]), np.searchsorted(psfs, cells["psf_fwhm"])
+    values = cells["completeness"].to_numpy(dtype=float)
+    for i, j, value, state in zip(columns, rows, values, cells["state"], strict=True):
+        empty = not np.isfinite(value)
+        looks = _NO_HOSTS if empty else {"facecolor": colours(scale(value)), "edgecolor": "white"}
+        hatch = {} if empty or state == "ok" else _INSUFFICIENT
+        axis.add_patch(Rectangle((i - 0.5, j - 0.5), 1, 1, **{"linewidth": 0.3, **looks, **hatch}))
+    degraded = np.unique(rows[cells["mode"] == "degraded"])
+    if len(degraded):  # an empty line outside the axes has no extent, and the layout fails
+        beside = np.full(len(degraded), 1.045)
+        axis.plot(beside, degraded, transform=axis.get_yaxis_transform(), clip_on=False, **_DEGRADED)
+    axis.set(xlim=(-0.5, len(thetas) - 0.5), ylim=(-0.5, len(psfs) - 0.5))
+    shown = np.arange(0, len(thetas), 2 if len(thetas) <= 6 else 4)
+    axis.set_xticks(shown, [f"{thetas[k]:g}" for k in shown])
+    axis.set_yticks(np.arange(len(psfs)), [f"{value:.2f}" for value in psfs])
+    axis.tick_params(top=False, right=False, which="both", direction="out", length=2)
+
+
+def _label_colours(figure: Figure, axes: NDArray, table: pd.DataFrame, colours: Any, scale: Any) -> None:
+    """The colour bar with its true upper end, and a legend of the marks that occur."""
+    from matplotlib.cm import ScalarMappable
+    from matplotlib.lines import Line2D
+    from matplotlib.patches import Patch
+
+    bar = figure.colorbar(ScalarMappable(scale, colours), ax=axes.ravel().tolist(), pad=0.012, fraction=0.03)
+    bar.set_ticks(np.linspace(0.0, scale.vmax, 6 if scale.vmax in (0.05, 0.5, 1.0) else 5).tolist())
+    bar.set_label(f"P(detected), colours 0 to {scale.vmax:g}")
+    empty = ~np.isfinite(table["completeness"])
+    marks = {
+        "insufficient": (
+            (~empty & (table["state"] != "ok")).any(),
+            Patch(facecolor=colours(0.45), label="insufficient: too few injections", **_INSUFFICIENT),
+        ),
+        "no_hosts": (empty.any(), Patch(label="no hosts", **_NO_HOSTS)),
+        "degraded": ((table["mode"] == "degraded").any(), Line2D([], [], label="row of degraded hosts", **_DEGRADED)),
+    }
+    titles = [f"score $\\geq$ {table['threshold'].iloc[0]:.3g}"] if "threshold" in table else []
+    titles += [f"realism gates: {table['verdict'].iloc[0]}"] if "verdict" in table else []
+    handles = [handle for occurs, handle in marks.values() if occurs]
+    figure.legend(
+        handles=handles, loc="outside upper center", ncols=max(1, len(handles)), frameon=False, title="; ".join(titles)
+    )
 
 
 @house_style
@@ -128,18 +156,20 @@ def realism_figure(report: Mapping[str, Any], anchors: pd.DataFrame, injections:
             continue
         low, high = np.percentile(np.concatenate([real, fake[keep]]), [1, 99])
         edges = np.geomspace(low, high, 22) if logarithmic else np.linspace(low, high, 22)
-        style = {"bins": edges, "density": True, "histtype": "step", "linewidth": 1.3}
+        style: dict[str, Any] = {"bins": edges, "histtype": "step", "linewidth": 1.3}
+        share, equal = weight[keep] / weight[keep].sum(), np.full(len(real), 1.0 / len(real))
+        axis.hist(fake[keep], weights=share, color=COLOURS["blue"], label=f"injections ({keep.sum():,})", **style)
         axis.hist(
-            fake[keep], weights=weight[keep], color=COLOURS["blue"], label=f"injections ({keep.sum():,})", **style
-        )
-        axis.hist(real, color=COLOURS["vermilion"], linestyle="--", label=f"known lenses ({len(real):,})", **style)
-        axis.set(xlabel=label, yticks=[])
+            real, weights=equal, color=COLOURS["vermilion"], linestyle="--", label=f"known lenses ({len(real):,})",
+            **style,
+        )  # fmt: skip
+        axis.set(xlabel=label)
         if logarithmic:
             axis.set_xscale("log")
             ticks = [t for t in (0.5, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000) if low <= t <= high]
             axis.set_xticks(ticks, [f"{t:g}" for t in ticks])
             axis.set_xticks([], minor=True)
-    axes[0].set_ylabel("density")
+    axes[0].set_ylabel("share of the sample in a bin")
     handles, labels = axes[0].get_legend_handles_labels()
     figure.legend(
         handles, labels, loc="outside upper center", ncols=3, frameon=False, title=f"verdict: {report['verdict']}"
@@ -157,10 +187,3 @@ def at_threshold(table: pd.DataFrame, threshold: float | None) -> pd.DataFrame:
     if not np.isclose(nearest, wanted):
         raise ValueError(f"no rows at threshold {wanted:g}; there are {', '.join(f'{t:g}' for t in known)}")
     return table[table["threshold"] == nearest]
-
-
-def _mappable(colours: Any) -> Any:
-    from matplotlib.cm import ScalarMappable
-    from matplotlib.colors import Normalize
-
-    return ScalarMappable(Normalize(0, 1), colours)

@@ -9,8 +9,17 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+    from numpy.typing import ArrayLike
 
-__all__ = ["COLOURS", "DOUBLE_COLUMN_INCHES", "SINGLE_COLUMN_INCHES", "figure_png", "house_style", "new_figure"]
+__all__ = [
+    "COLOURS",
+    "DOUBLE_COLUMN_INCHES",
+    "SINGLE_COLUMN_INCHES",
+    "colour_maximum",
+    "figure_png",
+    "house_style",
+    "new_figure",
+]
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -23,7 +32,9 @@ COLOURS = {
     "blue": "#0072B2", "orange": "#E69F00", "green": "#009E73", "vermilion": "#D55E00",
     "sky": "#56B4E9", "purple": "#CC79A7", "black": "#000000",
 }  # fmt: skip
-_STYLE = {
+#: Upper ends that a colour scale of probabilities may have: few and round, so that figures can be compared.
+_COLOUR_MAXIMA = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 1.0)
+_STYLE: dict[str, Any] = {
     "font.size": 8, "axes.titlesize": 8, "axes.labelsize": 8, "legend.fontsize": 7, "legend.title_fontsize": 7,
     "xtick.labelsize": 7, "ytick.labelsize": 7, "axes.linewidth": 0.6,
     "xtick.direction": "in", "ytick.direction": "in", "xtick.top": True, "ytick.right": True,
@@ -38,7 +49,8 @@ def house_style(draw: Callable[P, R]) -> Callable[P, R]:
     def styled(*args: P.args, **kwargs: P.kwargs) -> R:
         from matplotlib import rc_context
 
-        with rc_context({**_STYLE, "axes.prop_cycle": _cycle()}):
+        settings: dict[Any, Any] = {**_STYLE, "axes.prop_cycle": _cycle()}
+        with rc_context(settings):
             return draw(*args, **kwargs)
 
     return styled
@@ -54,6 +66,15 @@ def new_figure(
     figure = Figure(figsize=(width, height), layout="constrained")
     FigureCanvasAgg(figure)
     return figure, figure.subplots(rows, columns, **kwargs)
+
+
+def colour_maximum(probabilities: ArrayLike) -> float:
+    """The upper end of a colour scale from 0 for ``probabilities``: round, and not below any; NaN is left out."""
+    import numpy as np
+
+    values = np.asarray(probabilities, dtype=float)
+    highest = float(np.max(values, where=np.isfinite(values), initial=0.0))
+    return next((end for end in _COLOUR_MAXIMA if highest <= end), 1.0)
 
 
 def figure_png(figure: Figure) -> bytes:
