@@ -1,5 +1,8 @@
 """The exceptions of the project. Each says what was wrong, with the name and the value, and what to do next."""
 
+import difflib
+from collections.abc import Iterable, Sequence
+
 __all__ = [
     "CatalogueError",
     "LeakageError",
@@ -12,6 +15,8 @@ __all__ = [
     "SurveyError",
     "check_between",
     "check_choice",
+    "check_names",
+    "unknown_name",
 ]
 
 
@@ -55,8 +60,11 @@ def check_between(
     key: str, value: float, low: float, high: float, *, include_low: bool = True, include_high: bool = True
 ) -> None:
     """Raise OptionError unless ``low <= value <= high`` (ends excluded on request; NaN never passes)."""
-    above = value >= low if include_low else value > low
-    below = value <= high if include_high else value < high
+    try:
+        above = value >= low if include_low else value > low
+        below = value <= high if include_high else value < high
+    except TypeError as error:
+        raise OptionError(f"{key} = {value!r} is not a number") from error
     if not (above and below):
         left, right = ("[" if include_low else "("), ("]" if include_high else ")")
         raise OptionError(f"{key} = {value!r} is outside its allowed range {left}{low:g}, {high:g}{right}")
@@ -66,3 +74,17 @@ def check_choice(key: str, value: object, choices: tuple) -> None:
     """Raise OptionError unless ``value`` is one of ``choices``."""
     if value not in choices:
         raise OptionError(f"{key} = {value!r} is not one of {', '.join(map(str, choices))}")
+
+
+def check_names(owner: str, names: Iterable[object], known: Sequence[str]) -> None:
+    """Raise OptionError unless all ``names`` are among ``known``, the options that ``owner`` has; names every other."""
+    wrong = [unknown_name(f"{owner} has no option {name!r}", name, known) for name in names if name not in known]
+    if wrong:
+        raise OptionError("; ".join(wrong))
+
+
+def unknown_name(problem: str, name: object, known: Sequence[str]) -> str:
+    """``problem`` with the name that was probably meant, and all that there are."""
+    near = difflib.get_close_matches(str(name), known, n=1)
+    hint = f"did you mean {near[0]}? " if near else ""
+    return f"{problem}; {hint}there are {', '.join(known)}"

@@ -6,7 +6,6 @@ that would have been right.
 """
 
 import dataclasses
-import difflib
 import types
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
@@ -15,7 +14,7 @@ from kedro.framework.project import pipelines as project_pipelines
 from kedro.pipeline import Pipeline
 from kedro.validation import TypeExtractor
 
-from skytrace.errors import OptionError
+from skytrace.errors import OptionError, unknown_name
 from skytrace.pipeline_registry import LINEAGES
 
 __all__ = ["TypedContext", "build_options", "typed_parameters"]
@@ -119,9 +118,7 @@ def _unknown_groups(raw: dict[str, Any], pipelines: dict[str, Pipeline]) -> list
 
 
 def _unknown(path: str, name: str, allowed: list[str]) -> str:
-    near = difflib.get_close_matches(str(name), allowed, n=1)
-    hint = f"did you mean {near[0]}? " if near else ""
-    return f"{path} is not a parameter; {hint}there are {', '.join(allowed)}"
+    return unknown_name(f"{path} is not a parameter", name, allowed)
 
 
 def _copied(value: Any) -> Any:

@@ -19,6 +19,7 @@ class _AtomicSave:
     """Saves on a local disk go through a temporary file and a rename; object stores do so on their own."""
 
     def save(self: Any, data: Any) -> None:
+        """Write ``data`` whole or not at all. Raises ShardError naming the file where the disk is full."""
         if self._protocol != "file":
             super().save(data)  # type: ignore[misc]
             return

@@ -18,13 +18,19 @@ class _SurveyDataset(AbstractDataset[Any, "ImagingSurvey"]):
     def __init__(self, *, options: dict[str, Any] | None = None, metadata: dict[str, Any] | None = None) -> None:
         self._options = dict(options or {})
         self.metadata = metadata
+        self._read: list[set[Path]] = []
 
     def save(self, data: Any) -> NoReturn:
+        """Always an error."""
         raise DatasetError(f"{type(self).__name__} is raw sky: it is read, never saved")
 
-    def source_path(self) -> Path | None:
-        """The folder that the raw sky lies in, for the run manifest; None where it is not one folder."""
-        return None
+    def source_path(self) -> Path:
+        """The folder that the raw sky lies in, for the run manifest."""
+        raise NotImplementedError
+
+    def source_files(self) -> list[Path] | None:
+        """The files that the surveys loaded so far have read, for the run manifest; None: the whole folder."""
+        return sorted(path.absolute() for path in set().union(*self._read)) if self._read else None
 
     def _describe(self) -> dict[str, Any]:
         return {"options": self._options}
@@ -38,6 +44,7 @@ class MockSurveyDataset(_SurveyDataset):
         self._filepath = Path(filepath)
 
     def load(self) -> "ImagingSurvey":
+        """The survey, made now if it is not there."""
         from skytrace.surveys.mock import MockSurvey, MockSurveyOptions
 
         survey = MockSurvey(self._filepath, MockSurveyOptions.from_mapping(self._options))
@@ -45,6 +52,7 @@ class MockSurveyDataset(_SurveyDataset):
         return survey
 
     def source_path(self) -> Path:
+        """The folder of the survey."""
         return self._filepath
 
     def _describe(self) -> dict[str, Any]:
@@ -62,14 +70,18 @@ class DecamFieldsDataset(_SurveyDataset):
         self._folder = folder
 
     def load(self) -> "ImagingSurvey":
+        """The survey; its fields are read when it is first asked for something."""
         from skytrace.surveys.decam_fields import DecamFieldsSurvey
 
-        return DecamFieldsSurvey(self._folder, self._options or None)
+        survey = DecamFieldsSurvey(self._folder, self._options)
+        self._read.append(survey.files_read)
+        return survey
 
     def source_path(self) -> Path:
+        """The folder of the fields."""
         from skytrace.surveys.data_root import under_data_root
 
-        return under_data_root(self._folder).resolve()
+        return under_data_root(self._folder).absolute()
 
     def _describe(self) -> dict[str, Any]:
         return {"folder": self._folder, **super()._describe()}
@@ -82,6 +94,21 @@ class LegacySurveyDataset(_SurveyDataset):
     """DR10 through the cutout service or from coadds and sweeps on disk. ``options``: LegacySurveyOptions."""
 
     def load(self) -> "ImagingSurvey":
+        """The survey; its tables and pixels are read, or fetched, when it is first asked for them."""
         from skytrace.surveys.legacy_survey import LegacySurvey
 
-        return LegacySurvey(self._options)
+        survey = LegacySurvey(self._options)
+        self._read.append(survey.files_read)
+        return survey
+
+    def source_path(self) -> Path:
+        """The data root: sweeps, lenses, cutouts and bricks lie in folders of it."""
+        from skytrace.surveys.data_root import data_root
+
+        return data_root().absolute()
+
+    def _exists(self) -> bool:
+        from skytrace.surveys.data_root import under_data_root
+        from skytrace.surveys.legacy_survey import LegacySurveyOptions
+
+        return under_data_root(LegacySurveyOptions.from_mapping(self._options).sweeps).is_dir()

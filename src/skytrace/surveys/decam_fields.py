@@ -9,7 +9,7 @@ Gaussian of equal Neff: they are half-maximum widths, so psfsize = PSF / 0.8113 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from skytrace.errors import SurveyError, check_between
+from skytrace.errors import SurveyError, check_between, check_names
 from skytrace.imaging.psf import PIXEL_SCALE_ARCSEC, MoffatPsf, moffat_fwhm_from_psfsize, neff_pixels
 from skytrace.surveys.data_root import require_folder, under_data_root
 from skytrace.surveys.detection import DetectionOptions, detect_sources
@@ -26,7 +26,7 @@ from skytrace.surveys.pixel_masks import bright_star_mask, field_maskbits
 from skytrace.surveys.stamps import paste_window
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -52,7 +52,14 @@ class DecamFieldsOptions:
         check_between("stamp_pixels", self.stamp_pixels, 1, 4096)
         check_between("ebv", self.ebv, 0.0, 10.0)
         if isinstance(self.detection, dict):
+            check_names("decam_fields detection", self.detection, [field.name for field in fields(DetectionOptions)])
             object.__setattr__(self, "detection", DetectionOptions(**self.detection))
+
+    @classmethod
+    def from_mapping(cls, values: Mapping[str, Any]) -> DecamFieldsOptions:
+        """Options from a plain mapping (a catalog entry); raises OptionError naming every key that does not exist."""
+        check_names("decam_fields", values, [field.name for field in fields(cls)])
+        return cls(**values)
 
 
 @dataclass(frozen=True)
@@ -113,7 +120,10 @@ def read_field(path: Path) -> DecamField:
 
 
 class DecamFieldsSurvey:
-    """The fields of one folder. galaxy_id is ``decam-<field>-<k>``, k counting sources from the brightest in r."""
+    """The fields of one folder. galaxy_id is ``decam-<field>-<k>``, k counting sources from the brightest in r.
+
+    ``files_read`` grows with the files that were read, for the run manifest.
+    """
 
     name = "decam_fields"
 
@@ -121,7 +131,9 @@ class DecamFieldsSurvey:
         self, folder: str | Path = "imaging/decam_grz_fields", options: DecamFieldsOptions | dict | None = None
     ) -> None:
         self.folder = under_data_root(folder)
-        self.options = DecamFieldsOptions(**options) if isinstance(options, dict) else options or DecamFieldsOptions()
+        given = DecamFieldsOptions.from_mapping(options) if isinstance(options, dict) else options
+        self.options = given or DecamFieldsOptions()
+        self.files_read: set[Path] = set()
 
     @cached_property
     def fields(self) -> dict[str, DecamField]:
@@ -129,7 +141,9 @@ class DecamFieldsSurvey:
         paths = sorted(require_folder(self.folder, files=_FILES).glob("*.fits"))
         if not paths:
             raise SurveyError(f"no *.fits in {self.folder}; it must hold {_FILES}. See docs/real_data.md.")
-        return {path.stem: read_field(path) for path in paths}
+        fields_read = {path.stem: read_field(path) for path in paths}
+        self.files_read.update(paths)
+        return fields_read
 
     def galaxies(self) -> pd.DataFrame:
         """GALAXY_COLUMNS plus field, x, y (0-based pixels of the field) and valid_fraction. Stars are there, as type

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["BRICK_DEG", "brick_names", "brick_path", "brick_stamps"]
+__all__ = ["BRICK_DEG", "brick_files", "brick_names", "brick_path", "brick_stamps"]
 
 BRICK_DEG = 0.25
 
@@ -56,6 +56,12 @@ def brick_path(coadd: Path, brick: str, what: str, band: str | None = None) -> P
     """Path of one product, e.g. ``what`` image, invvar, psfsize with a band, or maskbits without."""
     suffix = f"-{band}" if band else ""
     return coadd / brick[:3] / brick / f"legacysurvey-{brick}-{what}{suffix}.fits.fz"
+
+
+def brick_files(coadd: Path, brick: str) -> list[Path]:
+    """The files of one brick that there are, of those that ``brick_stamps`` reads."""
+    paths = [brick_path(coadd, brick, what, band) for band in BANDS for what in ("image", "invvar", "psfsize")]
+    return [path for path in (*paths, brick_path(coadd, brick, "maskbits")) if path.is_file()]
 
 
 def brick_stamps(

@@ -127,6 +127,7 @@ class _Pace:
         self._lock = threading.Lock()
 
     def wait(self) -> None:
+        """Take the next start and sleep until its time has come."""
         with self._lock:
             now = time.monotonic()
             start = max(now, self._next)
@@ -177,6 +178,7 @@ def download_all(
     ):  # fmt: skip
 
         def fetch(request: Request) -> None:
+            """One file: fetched, checked, renamed into place, listed; a refusal is noted in ``failures``."""
             try:
                 content, url = _fetch_with_retries(client, request, url_path, check, pace=pace, options=options)
                 with atomic_path(folder / request.file) as partial:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
-from skytrace.errors import OptionError, check_between, check_choice
+from skytrace.errors import OptionError, check_between, check_choice, check_names
 
 __all__ = ["LegacySurveyOptions"]
 
@@ -74,3 +77,9 @@ class LegacySurveyOptions:
             check_between("sky_box_deg dec_min", box[2], -90.0, 90.0)
             check_between("sky_box_deg dec_max", box[3], box[2], 90.0)
             object.__setattr__(self, "sky_box_deg", box)
+
+    @classmethod
+    def from_mapping(cls, values: Mapping[str, Any]) -> LegacySurveyOptions:
+        """Options from a plain mapping (a catalog entry); raises OptionError naming every key that does not exist."""
+        check_names("legacy_survey", values, [field.name for field in dataclasses.fields(cls)])
+        return cls(**values)

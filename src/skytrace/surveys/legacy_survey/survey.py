@@ -12,7 +12,7 @@ from skytrace.errors import SurveyError
 from skytrace.imaging.psf import MoffatPsf, moffat_fwhm_from_psfsize, neff_pixels
 from skytrace.surveys.data_root import require_folder, under_data_root
 from skytrace.surveys.interface import BANDS, CutoutBatch, check_galaxies
-from skytrace.surveys.legacy_survey.bricks import brick_names, brick_stamps
+from skytrace.surveys.legacy_survey.bricks import brick_files, brick_names, brick_stamps
 from skytrace.surveys.legacy_survey.download import DownloadReport, download_all
 from skytrace.surveys.legacy_survey.lenses import lens_table, read_lens_catalog
 from skytrace.surveys.legacy_survey.options import LegacySurveyOptions
@@ -21,6 +21,7 @@ from skytrace.surveys.legacy_survey.sweeps import read_sweep
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from numpy.typing import NDArray
 
@@ -30,12 +31,17 @@ _SWEEPS = "DR10.1 sweep tables (sweep-*.fits of the data release's south/sweep/1
 
 
 class LegacySurvey:
-    """See LegacySurveyOptions for where everything lies; options may be a plain dictionary."""
+    """See LegacySurveyOptions for where everything lies; options may be a plain dictionary.
+
+    ``files_read`` grows with the files that were read, for the run manifest: sweeps, lens catalogue, cutouts, bricks.
+    """
 
     name = "legacy_survey"
 
     def __init__(self, options: LegacySurveyOptions | dict | None = None) -> None:
-        self.options = LegacySurveyOptions(**options) if isinstance(options, dict) else options or LegacySurveyOptions()
+        given = LegacySurveyOptions.from_mapping(options) if isinstance(options, dict) else options
+        self.options = given or LegacySurveyOptions()
+        self.files_read: set[Path] = set()
         self.cutout_folder = under_data_root(self.options.cutouts)
         self.coadd_folder = under_data_root(self.options.coadd)
 
@@ -54,6 +60,7 @@ class LegacySurvey:
             read_sweep, chunk_rows=options.chunk_rows, mag_z_limit=options.mag_z_limit, sky_box_deg=options.sky_box_deg
         )
         table = pd.concat([read(path) for path in paths], ignore_index=True)
+        self.files_read.update(paths)
         unnamed = (table["brickname"] == "").to_numpy()
         if unnamed.any():
             table.loc[unnamed, "brickname"] = brick_names(table.loc[unnamed, "ra"], table.loc[unnamed, "dec"])
@@ -61,7 +68,9 @@ class LegacySurvey:
 
     def lenses(self) -> pd.DataFrame:
         """LENS_COLUMNS of the published lenses; those of no galaxy of this survey have an empty galaxy_id."""
-        catalog = read_lens_catalog(under_data_root(self.options.lens_catalog))
+        path = under_data_root(self.options.lens_catalog)
+        catalog = read_lens_catalog(path)
+        self.files_read.add(path)
         return lens_table(catalog, self._galaxies, anchor_fraction=self.options.anchor_fraction)
 
     def cutouts(self, galaxy_ids: Sequence[str], *, size: int = 101) -> CutoutBatch:
@@ -123,8 +132,11 @@ class LegacySurvey:
         sky = _sky_invvar(rows)
         for k, (name, ra, dec) in enumerate(zip(rows["galaxy_id"], rows["ra"], rows["dec"], strict=True)):
             request = cutout_request(name, float(ra), float(dec), size=size, options=self.options)
-            content = (self.cutout_folder / request.file).read_bytes()
-            answer = parse_cutout(content, name, size=size, pixel_scale_arcsec=self.options.pixel_scale_arcsec)
+            path = self.cutout_folder / request.file
+            answer = parse_cutout(
+                path.read_bytes(), name, size=size, pixel_scale_arcsec=self.options.pixel_scale_arcsec
+            )
+            self.files_read.add(path)
             image[k], invvar[k], maskbits[k] = filled_cutout(answer, sky_invvar=sky[k])
         return image, invvar, maskbits, np.full((len(rows), len(BANDS)), np.nan)
 
@@ -138,6 +150,7 @@ class LegacySurvey:
             image[members], invvar[members], maskbits[members], psfsize[members] = brick_stamps(
                 self.coadd_folder, str(brick), places["ra"], places["dec"], size=size
             )
+            self.files_read.update(brick_files(self.coadd_folder, str(brick)))
             blank = members[~(invvar[members] > 0).any(axis=(1, 2, 3))]
             if len(blank):
                 name = rows["galaxy_id"].iloc[int(blank[0])]

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from skytrace.errors import OptionError, check_between
+from skytrace.errors import check_between, check_names
 
 __all__ = ["MockSurveyOptions"]
 
@@ -56,12 +55,7 @@ class MockSurveyOptions:
     @classmethod
     def from_mapping(cls, values: Mapping[str, Any]) -> MockSurveyOptions:
         """Options from a plain mapping (a catalog entry); raises OptionError naming a key that does not exist."""
-        known = [field.name for field in dataclasses.fields(cls)]
-        for key in values:
-            if key not in known:
-                near = difflib.get_close_matches(str(key), known, n=1)
-                hint = f"; did you mean {near[0]}?" if near else ""
-                raise OptionError(f"mock survey has no option {key!r}{hint} (options: {', '.join(known)})")
+        check_names("mock survey", values, [field.name for field in dataclasses.fields(cls)])
         return cls(**values)
 
     def sky(self) -> dict[str, Any]:
