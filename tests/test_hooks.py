@@ -1,9 +1,11 @@
 """What a run leaves behind: one manifest with every file's hash, also when it fails, and its results in words."""
 
+import errno
 import hashlib
 import json
 import logging
 import time
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -39,7 +41,7 @@ def report(table: pd.DataFrame) -> dict:
 
 @pytest.fixture
 def run(tmp_path, monkeypatch):
-    """Run a small pipeline under the project's hooks, as KedroSession.run does; return the manifest."""
+    """Run a small pipeline under the project's hooks, as KedroSession.run does; return the manifest ({}: none)."""
     monkeypatch.delenv("KEDRO_RELEASE", raising=False)
     reporting = tmp_path / "data" / "08_reporting" / "toy"
     configuration = {
@@ -56,7 +58,7 @@ def run(tmp_path, monkeypatch):
     )
     pipeline = Pipeline(pipeline, outputs={"report": "injection_recovery.realism_report"})
 
-    def do(workers: int) -> dict:
+    def do(workers: int, *, only_missing_outputs: bool = False) -> dict:
         manager = _create_hook_manager()
         _register_hooks(manager, (ResultsHook(), RunManifestHook(), ProgressHook()))
         catalog = ReleaseCatalog.from_config(configuration, save_version=RUN_ID)
@@ -72,11 +74,14 @@ def run(tmp_path, monkeypatch):
         command = {"run_id": RUN_ID, "env": "base", "runner": "<kedro.runner.SequentialRunner object at 0x7f00>"}
         hook.before_pipeline_run(run_params=command, pipeline=pipeline, catalog=catalog)
         try:
-            result = SequentialRunner().run(pipeline, catalog, hook_manager=manager, run_id=RUN_ID)
+            result = SequentialRunner().run(
+                pipeline, catalog, hook_manager=manager, run_id=RUN_ID, only_missing_outputs=only_missing_outputs
+            )
             hook.after_pipeline_run(run_params=command, run_result=result, pipeline=pipeline, catalog=catalog)
         except ValueError as error:
             hook.on_pipeline_error(error=error, run_params=command, pipeline=pipeline, catalog=catalog)
-        return json.loads((reporting / "manifests" / f"{RUN_ID}.json").read_text())
+        path = reporting / "manifests" / f"{RUN_ID}.json"
+        return json.loads(path.read_text()) if path.exists() else {}
 
     return do
 
@@ -132,8 +137,43 @@ def test_a_manifest_that_cannot_be_written_does_not_hide_the_error_of_the_run(tm
     with caplog.at_level(logging.WARNING, logger="skytrace.hooks"):
         hook.on_pipeline_error(ValueError("thirteen rows"))
     assert [record.getMessage() for record in caplog.records] == [
-        "the run manifest could not be written: OSError: No space left on device"
+        f"the run manifest {tmp_path}/data/08_reporting/unknown/manifests/{RUN_ID}.json could not be written: "
+        "OSError: No space left on device"
     ]
+
+
+@pytest.fixture
+def disk_without_room_for_manifests(monkeypatch):
+    write_text = Path.write_text
+
+    def half_then_full(self: Path, text: str, *args, **kwargs) -> int:
+        if "manifests" not in self.parts:
+            return write_text(self, text, *args, **kwargs)
+        write_text(self, text[: len(text) // 2], *args, **kwargs)
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_text", half_then_full)
+
+
+@pytest.mark.usefixtures("disk_without_room_for_manifests")
+def test_a_disk_that_is_full_at_the_manifest_is_told_by_its_name_and_costs_no_result(run, tmp_path, caplog, capsys):
+    with caplog.at_level(logging.WARNING, logger="skytrace.hooks"):
+        assert run(4) == {}
+    manifests = tmp_path / "data/08_reporting/toy/manifests"
+    (warning,) = [record.getMessage() for record in caplog.records]
+    assert warning.startswith(f"the run manifest {manifests / RUN_ID}.json could not be written: ShardError: no space")
+    assert list(manifests.iterdir()) == [], "half a manifest was left"
+    assert json.loads((tmp_path / "data/08_reporting/toy/report.json").read_text()) == {"verdict": "GO"}
+    assert pd.read_csv(tmp_path / "table.csv")["a"].tolist() == [0, 1, 2, 3]
+    assert "verdict: GO" in capsys.readouterr().out.splitlines(), "the results were not told"
+
+
+@pytest.mark.usefixtures("disk_without_room_for_manifests")
+def test_a_full_disk_at_the_manifest_of_a_failed_run_leaves_the_runs_own_error(run, tmp_path, caplog):
+    with caplog.at_level(logging.WARNING, logger="skytrace.hooks"):
+        assert run(13) == {}  # the hooks' own error would not be the ValueError that the fixture expects
+    assert f"{RUN_ID}.json could not be written" in caplog.records[-1].getMessage()
+    assert list((tmp_path / "data/08_reporting/toy/manifests").iterdir()) == []
 
 
 def test_progress_counts_nodes_and_the_end_gives_verdict_and_paths(run, caplog, capsys):
@@ -146,3 +186,11 @@ def test_progress_counts_nodes_and_the_end_gives_verdict_and_paths(run, caplog, 
     printed = capsys.readouterr().out.splitlines()
     assert "verdict: GO" in printed
     assert any(line.startswith("data/08_reporting/toy/report.json  ") for line in printed)
+
+
+def test_verdict_and_paths_are_told_once_by_a_run_and_once_by_a_run_that_reuses_everything(run, capsys):
+    for reuse in (False, True):
+        run(4, only_missing_outputs=reuse)
+        lines = capsys.readouterr().out.splitlines()
+        assert lines.count("verdict: GO") == 1
+        assert sum(line.startswith("data/08_reporting/toy/report.json  ") for line in lines) == 1

@@ -23,6 +23,7 @@ class MessageError(KedroCliError):
     VERBOSE_ERROR = False
 
     def show(self, file: Any = None) -> None:
+        """Print the message, and how to see more."""
         click.secho(f"\nerror: {self.message}", fg="red", err=True)
         click.secho(f"({TRACEBACK_VARIABLE}=1 shows where it happened)", err=True)
 
@@ -32,6 +33,7 @@ def _say(function: Callable[..., Any]) -> Callable[..., Any]:
 
     @functools.wraps(function)
     def wrapped(*args: Any, **kwargs: Any) -> Any:
+        """The command, whose errors on purpose become a MessageError."""
         try:
             return function(*args, **kwargs)
         except Exception as error:

@@ -12,6 +12,7 @@ import click
 from kedro.framework.hooks import hook_impl
 from kedro.io import MemoryDataset
 
+from skytrace.errors import ShardError
 from skytrace.provenance.manifest import RunManifest, count_rows
 from skytrace.provenance.results import find_results
 
@@ -29,15 +30,18 @@ class ProgressHook:
 
     @hook_impl
     def before_pipeline_run(self, pipeline: Any) -> None:
+        """Number the nodes; no clock runs yet."""
         self._began = {}
         self._position = {node.name: i for i, node in enumerate(pipeline.nodes, start=1)}
 
     @hook_impl
     def before_dataset_loaded(self, node: Any) -> None:
+        """A node begins with its first load."""
         self._start(node)  # loading is part of a node's time: raw sky may have to be made or fetched
 
     @hook_impl
     def before_node_run(self, node: Any) -> None:
+        """A node that loads nothing begins here."""
         self._start(node)
 
     def _start(self, node: Any) -> None:
@@ -48,6 +52,7 @@ class ProgressHook:
 
     @hook_impl
     def after_node_run(self, node: Any) -> None:
+        """Say how long the node took."""
         logger.info("%s %s: %.1f s", self._place(node), _short(node), time.perf_counter() - self._began[node.name])
 
     def _place(self, node: Any) -> str:
@@ -66,15 +71,18 @@ class RunManifestHook:
 
     @hook_impl
     def after_context_created(self, context: Any) -> None:
+        """Keep the project's folder and the names that paths are built from."""
         self._project = Path(context.project_path)
         self._globals = dict(context.config_loader["globals"])
 
     @hook_impl
     def after_catalog_created(self, parameters: dict[str, Any]) -> None:
+        """Keep the parameters, typed and checked."""
         self._parameters = parameters.get("parameters", {})
 
     @hook_impl
     def before_pipeline_run(self, run_params: dict[str, Any], catalog: Any) -> None:
+        """Open the manifest: the state of the code, the machine and the parameters now."""
         self._catalog = catalog
         self._manifest = RunManifest(
             self._project,
@@ -86,40 +94,48 @@ class RunManifestHook:
 
     @hook_impl
     def before_dataset_loaded(self, node: Any) -> None:
+        """A node begins with its first load."""
         if self._manifest is not None:
             self._manifest.node_begins(_short(node))
 
     @hook_impl
     def before_node_run(self, node: Any) -> None:
+        """A node that loads nothing begins here."""
         if self._manifest is not None:
             self._manifest.node_begins(_short(node))
 
     @hook_impl
     def after_node_run(self, node: Any) -> None:
+        """Record the node's seconds and memory so far."""
         if self._manifest is not None:
             self._manifest.node_ends(_short(node))
 
     @hook_impl
     def on_node_error(self, node: Any) -> None:
+        """Record which node failed."""
         if self._manifest is not None:
             self._manifest.node_ends(_short(node), status="failed")
 
     @hook_impl
     def after_dataset_loaded(self, dataset_name: str, data: Any, node: Any) -> None:
+        """Record what was read."""
         self._record(dataset_name, data, node, role="input")
 
     @hook_impl
     def after_dataset_saved(self, dataset_name: str, data: Any, node: Any) -> None:
+        """Record what was written."""
         self._record(dataset_name, data, node, role="output")
         if self._manifest is not None:
             self._manifest.node_ends(_short(node))  # so far: saving counts too
 
     @hook_impl
     def after_pipeline_run(self) -> None:
+        """Write the manifest. One that cannot be written is a warning: the results are whole, and stay."""
         self._write("done")
 
     @hook_impl
     def on_pipeline_error(self, error: Exception) -> None:
+        """Write the manifest of the failed run, whatever else goes wrong: the run's own error is the one to see."""
         try:
             self._write("failed", error)
         except Exception as hidden:
@@ -140,6 +156,7 @@ class RunManifestHook:
             version=version,
             rows=count_rows(data),
             node=_short(node),
+            files=getattr(dataset, "source_files", None),
         )
 
     def _write(self, status: str, error: Exception | None = None) -> None:
@@ -148,7 +165,12 @@ class RunManifestHook:
             return
         folder = self._project / "data/08_reporting" / str(self._globals.get("sky", "unknown")) / "manifests"
         # a run id is a time of day; colons are not allowed in file names everywhere, and Kedro's has none
-        path = manifest.write(folder / f"{manifest.facts['run_id']}.json", status=status, error=error)
+        path = folder / f"{manifest.facts['run_id']}.json"
+        try:
+            manifest.write(path, status=status, error=error)
+        except (OSError, ShardError) as hidden:
+            logger.warning("the run manifest %s could not be written: %s: %s", path, type(hidden).__name__, hidden)
+            return
         logger.info("run manifest: %s", path.relative_to(self._project))
 
 
@@ -161,11 +183,13 @@ class ResultsHook:
 
     @hook_impl
     def after_context_created(self, context: Any) -> None:
+        """Keep the project's folder and the catalog's paths."""
         self._project = Path(context.project_path)
         self._catalog = context.config_loader["catalog"]
 
     @hook_impl
     def after_pipeline_run(self) -> None:
+        """Print the results that are there, whether this run made them or found them."""
         results = find_results(self._catalog, self._project)
         if results.paths:  # printed, not logged: a path must not be folded
             click.echo("\n".join(["", *results.lines(self._project)]))

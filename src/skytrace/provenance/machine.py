@@ -7,8 +7,9 @@ import os
 import platform
 import re
 import sys
-from pathlib import Path
 from typing import Any
+
+from skytrace.compute.processor import processor_name
 
 __all__ = ["device", "package_versions"]
 
@@ -33,7 +34,7 @@ def device() -> dict[str, Any]:
     """Processor model, cores that this process may use, memory, and torch's accelerator if torch is loaded."""
     described: dict[str, Any] = {
         "system": f"{platform.system()} {platform.machine()}",
-        "processor": _processor(),
+        "processor": processor_name(),
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
         "accelerator": None,
     }
@@ -45,12 +46,3 @@ def device() -> dict[str, Any]:
         if torch.cuda.is_available():
             described["accelerator"] = torch.cuda.get_device_name(0)
     return described
-
-
-def _processor() -> str:
-    listing = Path("/proc/cpuinfo")
-    if listing.is_file():
-        found = re.search(r"^model name\s*:\s*(.+)$", listing.read_text(errors="replace"), re.MULTILINE)
-        if found:
-            return found.group(1)
-    return platform.processor() or platform.machine()

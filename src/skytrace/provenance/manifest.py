@@ -7,15 +7,18 @@ import json
 import time
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from skytrace.compute.files import atomic_path
-from skytrace.provenance.hashing import describe_path, file_sha256
+from skytrace.provenance.hashing import describe_files, describe_path, file_sha256, relative_name
 from skytrace.provenance.machine import device, package_versions
 from skytrace.provenance.memory import PeakMemory
 from skytrace.provenance.repository import repository_state
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 __all__ = ["RunManifest", "collect_seeds", "count_rows", "plain"]
 
@@ -69,11 +72,23 @@ class RunManifest:
         node["peak_memory_bytes"] = self._memory.read()
 
     def add_dataset(
-        self, name: str, *, role: str, kind: str, path: Path | None, version: str | None, rows: int | None, node: str
+        self,
+        name: str,
+        *,
+        role: str,
+        kind: str,
+        path: Path | None,
+        version: str | None,
+        rows: int | None,
+        node: str,
+        files: Callable[[], list[Path] | None] | None = None,
     ) -> None:
-        """Record that ``node`` read (role ``input``) or wrote (``output``) a dataset; hashed when the run ends."""
+        """Record that ``node`` read (role ``input``) or wrote (``output``) a dataset; hashed when the run ends.
+
+        ``files()`` is asked then for what was read of the folder ``path``, which may hold far more; None: all of it.
+        """
         record = self._datasets.setdefault(name, {"role": role, "type": kind, "nodes": []})
-        record.update(path=path, version=version, rows=rows if rows is not None else record.get("rows"))
+        record.update(path=path, version=version, rows=rows if rows is not None else record.get("rows"), files=files)
         if role == "output":
             record["role"] = role
         record["nodes"].append(node)
@@ -96,13 +111,16 @@ class RunManifest:
         return path
 
     def _hashed(self, record: dict[str, Any]) -> dict[str, Any]:
-        path = record["path"]
+        record = dict(record)
+        path, ask = record["path"], record.pop("files")
         if path is None:
             return record
-        described = {**record, "path": _relative(path, self.project), **describe_path(path)}
+        files = ask() if ask is not None else None
+        content = describe_path(path) if files is None else describe_files(files, path)
+        described = {**record, "path": relative_name(path, self.project), **content}
         card = path.with_suffix(".card.json")  # a detector's weights mean little without their card
         if card.is_file():
-            described["card"] = {"path": _relative(card, self.project), **describe_path(card)}
+            described["card"] = {"path": relative_name(card, self.project), **describe_path(card)}
         return described
 
 
@@ -144,7 +162,3 @@ def count_rows(data: Any) -> int | None:
         lengths = {len(value) for value in data.values() if value.ndim}
         return lengths.pop() if len(lengths) == 1 else None
     return None
-
-
-def _relative(path: Path, project: Path) -> str:
-    return path.relative_to(project).as_posix() if path.is_relative_to(project) else path.as_posix()

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from skytrace.provenance.hashing import relative_name
+
 __all__ = ["HEADLINES", "Results", "find_results"]
 
 #: Datasets worth naming at the end, in reading order, with the words for each.
@@ -39,9 +41,9 @@ class Results:
         lines = [f"verdict: {self.verdict or 'none yet'}"]
         if self.auc is not None:
             lines.append("detector: AUC {:.4f} [{:.4f}, {:.4f} at 95 %] on the test split".format(*self.auc))
-        width = max(len(str(_relative(path, project))) for path in self.paths.values())
-        lines += [f"{_relative(path, project)!s:<{width}}  {HEADLINES[name]}" for name, path in self.paths.items()]
-        return lines
+        shown = {name: relative_name(path, project) for name, path in self.paths.items()}
+        width = max(map(len, shown.values()))
+        return lines + [f"{path:<{width}}  {HEADLINES[name]}" for name, path in shown.items()]
 
 
 def find_results(catalog: dict[str, Any], project: Path) -> Results:
@@ -75,7 +77,3 @@ def _auc(evaluation: dict[str, Any]) -> tuple[float, float, float] | None:
     entry = evaluation.get("ranking", {}).get("auc", {})
     values = [entry.get(key) for key in ("value", "low_95", "high_95")]
     return None if None in values else (values[0], values[1], values[2])
-
-
-def _relative(path: Path, project: Path) -> Path:
-    return path.relative_to(project) if path.is_relative_to(project) else path
