@@ -26,21 +26,25 @@ def fingerprint(*values: Any, length: int = 12) -> str:
     return digest.hexdigest()[:length]
 
 
-def source_fingerprint(*packages: str) -> str:
-    """64 hexadecimal digits of the SHA-256 of every .py source of ``packages`` (full names), as they lie on disk.
+def source_fingerprint(*names: str) -> str:
+    """64 hexadecimal digits of the SHA-256 of the .py sources, as they lie on disk, of packages and modules ``names``.
 
-    Part of the name of a cached result, so that one computed by other code is never taken for this code's.
-    Raises ModuleNotFoundError for a name that is no package.
+    Full names; of a package every source below it counts. Part of the name of a cached result, so that one computed
+    by other code is never taken for this code's. Raises ModuleNotFoundError for a name that has no source.
     """
     digest = hashlib.sha256()
-    for package in packages:
-        spec = find_spec(package)
-        if spec is None or not spec.submodule_search_locations:
-            raise ModuleNotFoundError(f"{package} is not a package whose sources can be read")
-        root = Path(next(iter(spec.submodule_search_locations)))
-        for path in sorted(root.rglob("*.py")):
+    for name in names:
+        spec = find_spec(name)
+        if spec is not None and spec.submodule_search_locations:
+            root = Path(next(iter(spec.submodule_search_locations)))
+            paths = sorted(root.rglob("*.py"))
+        elif spec is not None and spec.origin is not None and spec.origin.endswith(".py"):
+            root, paths = Path(spec.origin).parent, [Path(spec.origin)]
+        else:
+            raise ModuleNotFoundError(f"{name} is not a package or module whose sources can be read")
+        for path in paths:
             content = path.read_bytes()
-            digest.update(f"{package}/{path.relative_to(root).as_posix()}:{len(content)}:".encode() + content)
+            digest.update(f"{name}/{path.relative_to(root).as_posix()}:{len(content)}:".encode() + content)
     return digest.hexdigest()
 
 

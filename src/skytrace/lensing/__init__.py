@@ -4,8 +4,7 @@ Pure functions on batches; angles in arcsec, fluxes in nanomaggies. Names are lo
 package costs nothing and numba is imported only by what renders.
 """
 
-from importlib import import_module
-from typing import Any
+from skytrace.compute.lazy_names import lazy_names
 
 _HOME = {
     "Clumps": "sources",
@@ -24,14 +23,4 @@ _HOME = {
     "source_surface_brightness": "sources",
 }
 
-__all__ = sorted(_HOME)  # noqa: PLE0605
-
-
-def __getattr__(name: str) -> Any:
-    if name in _HOME:
-        return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-
-
-def __dir__() -> list[str]:
-    return __all__
+__getattr__, __dir__, __all__ = lazy_names(__name__, _HOME)

@@ -1,7 +1,6 @@
 """The measured selection function: grid, hosts, injections, completeness, gates. Names are loaded on first use."""
 
-from importlib import import_module
-from typing import Any
+from skytrace.compute.lazy_names import lazy_names
 
 _HOME = {
     "CompletenessOptions": "completeness",
@@ -21,14 +20,4 @@ _HOME = {
     "verify_hosts": "hosts",
 }
 
-__all__ = sorted(_HOME)  # noqa: PLE0605
-
-
-def __getattr__(name: str) -> Any:
-    if name in _HOME:
-        return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-
-
-def __dir__() -> list[str]:
-    return __all__
+__getattr__, __dir__, __all__ = lazy_names(__name__, _HOME)
