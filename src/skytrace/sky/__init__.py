@@ -2,7 +2,8 @@
 
 from skytrace.sky.confusers import CONFUSER_PRECEDENCE, ConfuserOptions, confuser_categories
 from skytrace.sky.crossmatch import crossmatch, pairs_within
-from skytrace.sky.selection import LEDGER_COLUMNS, TIERS, SelectionOptions, select_galaxies
+from skytrace.sky.selection import LEDGER_COLUMNS, TIERS, SelectionOptions, select_galaxies, select_positions
+from skytrace.sky.selection_parity import ParityOptions, named_selections, parity_report, selection_counts
 from skytrace.sky.split import SPLITS, SplitOptions, assign_split, healpix_cell, split_of_cells, withhold_anchors
 from skytrace.sky.split_verification import BALANCE_COLUMNS, verify_split
 from skytrace.sky.strata import NOBS_Z_BINS, StrataOptions, galaxy_hash, nobs_z_bin, stratify, stratify_chunks
@@ -15,6 +16,7 @@ __all__ = [
     "SPLITS",
     "TIERS",
     "ConfuserOptions",
+    "ParityOptions",
     "SelectionOptions",
     "SplitOptions",
     "StrataOptions",
@@ -23,9 +25,13 @@ __all__ = [
     "crossmatch",
     "galaxy_hash",
     "healpix_cell",
+    "named_selections",
     "nobs_z_bin",
     "pairs_within",
+    "parity_report",
     "select_galaxies",
+    "select_positions",
+    "selection_counts",
     "split_of_cells",
     "stratify",
     "stratify_chunks",

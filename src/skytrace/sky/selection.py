@@ -19,11 +19,12 @@ from skytrace.sky.crossmatch import crossmatch
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["LEDGER_COLUMNS", "TIERS", "SelectionOptions", "select_galaxies"]
+__all__ = ["LEDGER_COLUMNS", "TIERS", "SelectionOptions", "select_galaxies", "select_positions"]
 
 LEDGER_COLUMNS = ("step", "filter", "rows_in", "rows_out", "removed", "lenses_removed", "reason")
 #: Lens tiers, best first.
 TIERS = ("confirmed", "A", "B")
+_POSITION_FILTERS = ("finite_coordinates", "dec", "near_lens")
 _TRACTOR_TYPES = ("SER", "DEV", "REX", "EXP", "PSF", "COMP", "SIMP")
 _NEEDED = (
     "galaxy_id", "ra", "dec", "type", "flux_g", "flux_r", "flux_z", "shape_r", "shape_e1", "shape_e2", "sersic",
@@ -80,10 +81,33 @@ def select_galaxies(
     """
     options = options or SelectionOptions()
     _check_tables(galaxies, lenses)
-    sample = _with_labels(galaxies, lenses)
-    sample["type"] = sample["type"].astype(str).str.strip()
+    sample, ledger = _sieved(_with_labels(galaxies, lenses), _filters(options, lenses))
+    sample = sample.join(confuser_categories(sample, neighbours=galaxies, options=options.confusers))
+    sample["pool"] = _pool(sample)
+    return sample, ledger
+
+
+def select_positions(
+    positions: pd.DataFrame, lenses: pd.DataFrame, *, options: SelectionOptions | None = None
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The filters that ask for a position alone (coordinates, declination, distance to lenses), for a list of negatives
+    without photometry; the others are not passed, and the ledger does not name them.
+
+    positions: galaxy_id, ra, dec [deg]. lenses: LENS_COLUMNS. Returns the rows left with label 0, and the ledger.
+    """
+    options = options or SelectionOptions()
+    missing = [name for name in ("galaxy_id", "ra", "dec") if name not in positions.columns]
+    if positions.empty or missing:
+        raise CatalogueError(f"the list of positions is empty or lacks columns {', '.join(missing)}")
+    filters = [entry for entry in _filters(options, lenses) if entry[0] in _POSITION_FILTERS]
+    return _sieved(positions.reset_index(drop=True).assign(label=np.int8(0)), filters)
+
+
+def _sieved(sample: pd.DataFrame, filters: list) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """What passes all filters, and the ledger. Raises CatalogueError where nothing does."""
     rows = []
-    for step, (name, keep, reason) in enumerate(_filters(options, lenses), start=1):
+    n_all = len(sample)
+    for step, (name, keep, reason) in enumerate(filters, start=1):
         kept = keep(sample)
         rows.append(
             {
@@ -99,13 +123,10 @@ def select_galaxies(
         sample = sample[kept]
         if sample.empty:
             raise CatalogueError(
-                f"filter {name!r} (step {step}) left none of {rows[0]['rows_in']} galaxies: {reason}; "
+                f"filter {name!r} (step {step}) left none of {n_all} galaxies: {reason}; "
                 "loosen it or check the table's units"
             )
-    sample = sample.reset_index(drop=True)
-    sample = sample.join(confuser_categories(sample, neighbours=galaxies, options=options.confusers))
-    sample["pool"] = _pool(sample)
-    return sample, pd.DataFrame(rows, columns=list(LEDGER_COLUMNS))
+    return sample.reset_index(drop=True), pd.DataFrame(rows, columns=list(LEDGER_COLUMNS))
 
 
 def _check_tables(galaxies: pd.DataFrame, lenses: pd.DataFrame) -> None:
@@ -140,6 +161,7 @@ def _with_labels(galaxies: pd.DataFrame, lenses: pd.DataFrame) -> pd.DataFrame:
     named["is_anchor"] = named.groupby("galaxy_id")["is_anchor"].transform("any").astype(bool)
     best = named.sort_values(["rank", "lens_id"], kind="stable").drop_duplicates("galaxy_id").set_index("galaxy_id")
     sample = galaxies.reset_index(drop=True).copy()
+    sample["type"] = sample["type"].astype(str).str.strip()
     key = sample["galaxy_id"]
     sample["label"] = key.isin(best.index).astype(np.int8)
     sample["tier"] = key.map(best["tier"].astype(object)).astype(object).fillna("").astype(str)

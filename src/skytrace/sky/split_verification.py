@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from skytrace.errors import CatalogueError, LeakageError
-from skytrace.sky.crossmatch import pairs_within
+from skytrace.sky.crossmatch import crossmatch, pairs_within
 from skytrace.sky.split import SPLITS, healpix_cell
 from skytrace.statistics.two_sample import ks_statistic, standardised_mean_difference
 
@@ -27,14 +27,18 @@ def verify_split(
     nside: int = 128,
     separation_arcsec: float = 1.0,
     balance_columns: Sequence[str] = BALANCE_COLUMNS,
+    lenses: pd.DataFrame | None = None,
+    lens_exclusion_arcsec: float = 11.0,
 ) -> dict[str, Any]:
     """Balance report of a leak-free split; LeakageError naming every offender otherwise.
 
     table: galaxy_id, ra, dec [deg], split, is_anchor, and the columns to be compared. Offences: a HEALPix cell in two
     of train, val and test; a galaxy_id, or positions within ``separation_arcsec``, in two splits (the split "anchor" of
     withheld anchors counts here, not for the cells, which it shares with train by construction); an evaluation anchor
-    in train or val. report: rows and positives per split; for every column KS (statistic, p_value) and standardised
-    mean difference of train against val and test; the share of each type per split and its largest difference.
+    in train or val; and where ``lenses`` (LENS_COLUMNS) are given, a negative (label 0) within
+    ``lens_exclusion_arcsec`` of one, whatever the splits. report: rows and positives per split; for every column KS
+    (statistic, p_value) and standardised mean difference of train against val and test; the share of each type per
+    split and its largest difference.
     """
     missing = [name for name in ("galaxy_id", "ra", "dec", "split", "is_anchor") if name not in table.columns]
     if missing:
@@ -47,6 +51,7 @@ def verify_split(
         *_ids_in_two(table),
         *_positions_in_two(table, separation_arcsec),
         *_anchors_in_training(table),
+        *([] if lenses is None else _negatives_near_lenses(table, lenses, lens_exclusion_arcsec)),
     ]
     if offences:
         raise LeakageError("the split leaks: " + "; ".join(offences))
@@ -77,6 +82,21 @@ def _anchors_in_training(table: pd.DataFrame) -> list[str]:
     trained = table["is_anchor"].astype(bool) & table["split"].isin(["train", "val"])
     names = table.loc[trained, "galaxy_id"].tolist()
     return [f"evaluation anchor in train or val: {_listed(names)}"] if names else []
+
+
+def _negatives_near_lenses(table: pd.DataFrame, lenses: pd.DataFrame, radius_arcsec: float) -> list[str]:
+    if "label" not in table:
+        raise CatalogueError("the split table lacks column label, without which no negative is known")
+    negative = table[table["label"] == 0]
+    place = lenses[np.isfinite(lenses["ra"].to_numpy(float)) & np.isfinite(lenses["dec"].to_numpy(float))]
+    index, separation = crossmatch(negative["ra"], negative["dec"], place["ra"], place["dec"], radius_arcsec)
+    near = np.flatnonzero(index >= 0)
+    names, lens_names = negative["galaxy_id"].to_numpy()[near], place["lens_id"].to_numpy()[index[near]]
+    pairs = [
+        f'{name} ({apart:.1f}" from {lens})'
+        for name, lens, apart in zip(names, lens_names, separation[near], strict=True)
+    ]
+    return [f'negative within {radius_arcsec:g}" of a lens: {_listed(pairs)}'] if pairs else []
 
 
 def _offence(kind: str, offenders: Sequence) -> list[str]:
