@@ -1,5 +1,6 @@
 """The lineage builds as a static page, raw sky to report, and a browser can read it without the network."""
 
+import base64
 import functools
 import http.server
 import json
@@ -9,17 +10,31 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
-
-from skytrace.reporting.lineage_site import make_self_contained
+import yaml
 
 LAYERS_OF_LINEAGE = {"raw", "primary", "model_input", "models", "model_output", "reporting"}
 
 
+#: What Kedro-Viz shows of a dataset, by the class of the dataset; raw surveys and HTML pages have no preview.
+PREVIEWS = {
+    "AtomicParquetDataset": "TablePreview",
+    "AtomicCSVDataset": "TablePreview",
+    "AtomicJSONDataset": "JSONPreview",
+    "NPZDataset": "JSONPreview",
+    "DetectorDataset": "JSONPreview",
+    "EnsembleDataset": "JSONPreview",
+    "FigureDataset": "ImagePreview",
+}
+WITHOUT_PREVIEW = {"HTMLDataset", "MockSurveyDataset"}
+ROWS = 60
+
+
 @pytest.fixture(scope="module")
-def built(repository, tmp_path_factory) -> Path:
-    """A built kedro-viz site, made in a copy of the tracked files so that the checkout stays clean."""
+def project(repository, tmp_path_factory) -> Path:
+    """A copy of the tracked files, so that the checkout stays clean, with something saved in every dataset."""
     project = tmp_path_factory.mktemp("viz") / "project"
     listing = subprocess.run(
         ["git", "ls-files", "-co", "--exclude-standard"], cwd=repository, capture_output=True, text=True
@@ -28,18 +43,136 @@ def built(repository, tmp_path_factory) -> Path:
         if not name.startswith(("data/", "docs/", "tests/")) and (repository / name).is_file():
             (project / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(repository / name, project / name)
-    environment = {**os.environ, "DO_NOT_TRACK": "1", "PYTHONPATH": str(project / "src")}
+    command = [sys.executable, "-c", "import sys; from tests.test_viz import fill; fill(sys.argv[1])", str(project)]
     done = subprocess.run(
-        [sys.executable, "-m", "kedro", "viz", "build", "--include-hooks", "--include-previews"],
-        cwd=project, env=environment, capture_output=True, text=True, timeout=300,
-    )  # fmt: skip
+        command, cwd=project, env=environment(project, repository), capture_output=True, text=True, timeout=120
+    )
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
-    return make_self_contained(project / "build")
+    return project
+
+
+@pytest.fixture(scope="module")
+def built(project) -> Path:
+    """The site that ``make site`` builds."""
+    command = ["make", "-o", ".venv/.ready", "site", f"BIN={Path(sys.executable).parent}"]
+    done = subprocess.run(command, cwd=project, env=environment(project), capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    return project / "build"
+
+
+def environment(project: Path, *others: Path) -> dict[str, str]:
+    """That of a process which imports the package from ``project``."""
+    folders = os.pathsep.join(str(folder) for folder in (project / "src", *others))
+    return {**os.environ, "DO_NOT_TRACK": "1", "PYTHONPATH": folders, "MPLBACKEND": "Agg"}
+
+
+def fill(folder: str) -> None:
+    """Save in every dataset of the project in ``folder`` something that says the dataset's name."""
+    from kedro.framework.session import KedroSession
+    from kedro.framework.startup import bootstrap_project
+
+    bootstrap_project(Path(folder))
+    with KedroSession.create(project_path=folder) as session:
+        catalog = session.load_context().catalog
+        for name in sorted(catalog.keys()):
+            kind = type(catalog.get(name)).__name__
+            if kind in PREVIEWS:
+                catalog.save(name, content(kind, name))
+
+
+def content(kind: str, name: str) -> object:
+    """What a dataset of class ``kind`` keeps, so small and so plain that the preview of ``name`` tells it apart."""
+    import numpy as np
+    import pandas as pd
+    from matplotlib.figure import Figure
+
+    from skytrace.learning import Detector
+
+    if kind in ("AtomicParquetDataset", "AtomicCSVDataset"):
+        return pd.DataFrame({"said_by": [name] * ROWS, "row": range(ROWS)})
+    if kind == "AtomicJSONDataset":
+        return {"said_by": name}
+    if kind == "NPZDataset":
+        return {name.replace(".", "_"): np.arange(3)}
+    if kind == "FigureDataset":
+        figure = Figure(figsize=(1, 1))
+        figure.text(0, 0.5, name, fontsize=3)
+        return figure
+    detector = Detector("resnet18", {"weight": np.zeros(3, dtype=np.float32)}, {"said_by": name})
+    return detector if kind == "DetectorDataset" else SimpleNamespace(members={"one": detector}, card={"said_by": name})
 
 
 @pytest.fixture(scope="module")
 def lineage(built) -> dict:
     return json.loads((built / "api" / "main").read_text())
+
+
+@pytest.fixture(scope="module")
+def layered(repository) -> dict[str, dict]:
+    """Every catalog entry of conf/base with a layer: name -> class, layer, rows of its preview."""
+    entries = {}
+    for path in sorted((repository / "conf" / "base").glob("catalog*.yml")):
+        for name, entry in yaml.safe_load(path.read_text()).items():
+            viz = (entry.get("metadata") or {}).get("kedro-viz", {})
+            if not name.startswith("_") and "layer" in viz:
+                kind = entry["type"].rsplit(".", 1)[-1]
+                entries[name] = {"kind": kind, "layer": viz["layer"], "nrows": viz.get("preview_args", {}).get("nrows")}
+    return entries
+
+
+def details(built: Path, lineage: dict) -> dict[str, dict]:
+    """What the site shows beside each dataset once it is clicked."""
+    folder = built / "api" / "nodes"
+    return {n["name"]: json.loads((folder / n["id"]).read_text()) for n in lineage["nodes"] if n["type"] == "data"}
+
+
+def test_every_dataset_with_a_layer_stands_in_the_built_site_in_that_layer(lineage, layered):
+    shown = {node["name"]: node["layer"] for node in lineage["nodes"] if node["type"] == "data"}
+    assert len(layered) > 30
+    assert shown == {name: entry["layer"] for name, entry in layered.items()}
+    assert {node["name"] for node in lineage["nodes"] if node["type"] == "data" and not node["layer"]} == set()
+
+
+def test_every_dataset_is_of_a_class_whose_preview_is_known_here(layered):
+    assert {entry["kind"] for entry in layered.values()} <= PREVIEWS.keys() | WITHOUT_PREVIEW
+
+
+def test_tables_and_reports_are_previewed_with_their_own_content(built, lineage, layered):
+    shown = details(built, lineage)
+    checked = {"TablePreview": 0, "JSONPreview": 0}
+    for name, entry in layered.items():
+        kind = PREVIEWS.get(entry["kind"])
+        if kind not in checked:
+            continue
+        preview = shown[name]["preview"]
+        assert shown[name]["preview_type"] == kind, name
+        if kind == "TablePreview":
+            rows = min(entry["nrows"], ROWS)
+            assert preview["columns"] == ["said_by", "row"], name
+            assert preview["data"] == [[name, row] for row in range(rows)], name
+        elif entry["kind"] == "NPZDataset":
+            assert json.loads(preview) == {name.replace(".", "_"): "int64 (3,)"}
+        elif entry["kind"] == "AtomicJSONDataset":
+            assert json.loads(preview) == {"said_by": name}
+        else:
+            assert json.loads(preview)["card"] == {"said_by": name}
+        checked[kind] += 1
+    assert checked["TablePreview"] > 12
+    assert checked["JSONPreview"] > 6
+
+
+def test_figures_are_previewed_as_the_very_pictures_on_disk(project, built, lineage, layered):
+    shown = details(built, lineage)
+    figures = [name for name, entry in layered.items() if entry["kind"] == "FigureDataset"]
+    assert len(figures) >= 6
+    pictures = set()
+    for name in figures:
+        picture = base64.b64decode(shown[name]["preview"])
+        assert shown[name]["preview_type"] == "ImagePreview"
+        assert picture == (project / shown[name]["filepath"]).read_bytes(), name
+        assert picture.startswith(b"\x89PNG")
+        pictures.add(picture)
+    assert len(pictures) == len(figures)  # each its own
 
 
 def test_the_graph_reaches_from_the_raw_survey_to_the_page(lineage):
@@ -68,25 +201,45 @@ def test_boxes_carry_the_names_of_the_pipelines(lineage):
     assert {"lens_finder", "injection_recovery"} <= modular
 
 
-@pytest.mark.browser
-def test_a_browser_reads_the_built_page_without_network_or_errors(browser, built):
+@pytest.fixture(scope="module")
+def address(built):
+    """The built site, served as any static host would."""
     handler = functools.partial(QuietHandler, directory=str(built))
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        address = f"http://127.0.0.1:{server.server_port}"
-        page = browser.new_page(viewport={"width": 1600, "height": 1200})
-        errors, outside = [], []
-        page.on("pageerror", lambda error: errors.append(str(error)))
-        page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
-        page.on("request", lambda request: outside.append(request.url) if not local(request.url, address) else None)
-        page.goto(f"{address}/?pid=injection_recovery&expandAllPipelines=false")
-        page.wait_for_selector(".pipeline-node", timeout=60_000)
-        text = page.inner_text("body")
-        assert "Lens Finder" in text or "lens_finder" in text
-        assert not errors
-        assert not outside
-        page.close()
+        yield f"http://127.0.0.1:{server.server_port}"
         server.shutdown()
+
+
+@pytest.mark.browser
+def test_a_browser_reads_the_built_page_without_network_or_errors(browser, address):
+    page = browser.new_page(viewport={"width": 1600, "height": 1200})
+    errors, outside = [], []
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
+    page.on("request", lambda request: outside.append(request.url) if not local(request.url, address) else None)
+    page.goto(f"{address}/?pid=injection_recovery&expandAllPipelines=false")
+    page.wait_for_selector(".pipeline-node", timeout=60_000)
+    text = page.inner_text("body")
+    assert "Lens Finder" in text or "lens_finder" in text
+    assert not errors
+    assert not outside
+    page.close()
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("name", ["injection_recovery.heatmaps", "injection_recovery.marginals"])
+def test_a_click_on_a_dataset_shows_its_preview(browser, address, built, lineage, name):
+    node = next(node for node in lineage["nodes"] if node["name"] == name)
+    page = browser.new_page(viewport={"width": 1600, "height": 1200})
+    page.goto(f"{address}/?pid=__default__&expandAllPipelines=true&sid={node['id']}")
+    if name.endswith("heatmaps"):
+        picture = page.wait_for_selector("img[src^='data:image/png;base64,']", timeout=60_000)
+        assert picture.get_attribute("src").endswith(details(built, lineage)[name]["preview"])
+        assert picture.evaluate("image => image.complete && image.naturalWidth") == 200
+    else:
+        page.wait_for_selector(f"td:has-text('{name}')", timeout=60_000)
+    page.close()
 
 
 class QuietHandler(http.server.SimpleHTTPRequestHandler):
