@@ -1,4 +1,4 @@
-"""How good a detector is, in three figures of its test scores: ROC, precision-recall and reliability."""
+"""How good a detector is, in figures of its test scores: ROC, precision-recall, reliability, and calibration."""
 
 from __future__ import annotations
 
@@ -11,11 +11,14 @@ from skytrace.reporting.style import COLOURS, DOUBLE_COLUMN_INCHES, house_style,
 from skytrace.statistics import beta_interval
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     import pandas as pd
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from numpy.typing import ArrayLike
 
-__all__ = ["precision_recall_figure", "reliability_figure", "roc_figure"]
+__all__ = ["calibration_figure", "precision_recall_figure", "reliability_figure", "roc_figure"]
 
 
 @house_style
@@ -91,15 +94,43 @@ def reliability_figure(scores: pd.DataFrame, *, evaluation: dict[str, Any]) -> F
     return figure
 
 
-def _reliability(axes: Axes, score: np.ndarray, label: np.ndarray, title: str) -> None:
-    curve = metrics.calibration_bins(score, label)
+@house_style
+def calibration_figure(probabilities: Mapping[str, ArrayLike], label: ArrayLike, *, top_share: float = 0.01) -> Figure:
+    """Reliability of several sets of probabilities of the same stamps, e.g. before and after calibration.
+
+    probabilities: name -> (n,), the uncalibrated ones first. label: (n,) 1 lens, 0 galaxy. Left all stamps; right those
+    with the highest ``top_share`` of the first set, the same stamps for every set.
+    """
+    label = np.asarray(label)
+    figure, (left, right) = new_figure(width=DOUBLE_COLUMN_INCHES, columns=2)
+    chosen = metrics.top_scores(next(iter(probabilities.values())), share=top_share)
+    titles = (f"all scores, n = {len(label)}", f"highest {100 * top_share:g} % before, n = {int(chosen.sum())}")
+    for axes, rows, title in zip((left, right), (slice(None), chosen), titles, strict=True):
+        marks = zip(probabilities.items(), ("blue", "vermilion", "green", "purple", "orange"), "os^Dv", strict=False)
+        for (name, values), colour, marker in marks:
+            score = np.asarray(values, dtype=float)[rows]
+            ece = metrics.calibration_errors(score, label[rows])[0]
+            style = {"color": COLOURS[colour], "fmt": marker, "label": f"{name}, ECE {ece:.3f}"}
+            _reliability(axes, score, label[rows], title, **style)
+        axes.set_xlabel("Mean probability")
+        axes.legend(loc="upper left", frameon=False)
+    low = min(float(np.min(np.asarray(values)[chosen])) for values in probabilities.values())
+    left_edge = max(0.0, low - 0.05)
+    right.set_xlim(left_edge, 1.0 + 0.02 * (1.0 - left_edge))
+    right.legend(loc="lower left", frameon=False)
+    return figure
+
+
+def _reliability(axes: Axes, score: np.ndarray, truth: np.ndarray, title: str, **style: Any) -> None:
+    curve = metrics.calibration_bins(score, truth)
     filled = curve["count"] > 0
     count, lenses, mean = curve["count"][filled], curve["lenses"][filled], curve["mean_score"][filled]
     share = lenses / count
     low, high = beta_interval(lenses, count)
     # a Jeffreys interval need not hold k/n when k is 0 or n; a bar never points backwards
     bars = np.maximum(np.stack([share - low, high - share]), 0.0)
-    axes.errorbar(mean, share, yerr=bars, fmt="o", ms=3, lw=0.8, color=COLOURS["blue"])
+    style = {"fmt": "o", "ms": 3, "lw": 0.8, "color": COLOURS["blue"], **style}
+    axes.errorbar(mean, share, yerr=bars, **style)
     axes.plot([0.0, 1.0], [0.0, 1.0], ":", color="0.5", lw=0.8)
     axes.set(
         xlim=(0.0, 1.0), ylim=(-0.02, 1.04), xlabel="Mean score", ylabel="Share of lenses in this sample", title=title

@@ -1,0 +1,264 @@
+"""Sections of the evaluation page on what the detector learnt, on what, and how: audit, ensemble, parity, provenance.
+
+Entries that a section does not know are shown as plain tables.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from skytrace.reporting.evaluation_parts import Parts, Section, reason
+from skytrace.reporting.evaluation_performance import target_sentences
+from skytrace.reporting.evaluation_tables import (
+    DASH,
+    PageTable,
+    as_table,
+    facts_table,
+    frame_table,
+    interval_cells,
+    plain_table,
+    report_tables,
+    share_table,
+)
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["audit_sections", "checks_section"]
+
+#: Flags as a word with a shape of its own: colour is never the only sign.
+FLAG_TEXT = {"green": "● green", "yellow": "▲ yellow", "red": "■ red"}
+LEDGER_ROWS = 80
+
+
+def checks_section(parts: Parts) -> Section:
+    """Each question of a referee with its answer in one line; the sections below hold the numbers."""
+    audit, ensemble = parts.audit or {}, parts.ensemble or {}
+    rows = {
+        "Do the splits overlap?": _split_sentence(parts),
+        "Did a label or an injection reach the model?": "✓ no: every input is on the whitelist"
+        if "columns" in audit
+        else f"{DASH} not measured. {reason(parts, 'audit')}",
+        "Can a single feature tell lenses from galaxies?": _flag_counts(audit["shortcuts"])
+        if "shortcuts" in audit
+        else f"{DASH} not measured. {reason(parts, 'audit')}",
+        "What can be told without the arc, from the core alone?": _core_sentence(audit.get("gates"))
+        if "gates" in audit
+        else f"{DASH} not measured. {reason(parts, 'audit')}",
+        "Are the probabilities calibrated?": " ".join(target_sentences(parts))
+        or f"{DASH} not measured. {reason(parts, 'calibration')}",
+        "Is the ensemble better than one network?": ensemble.get("sentence")
+        or f"{DASH} not measured. {reason(parts, 'ensemble')}",
+        "Do two extraction routes give the same pixels?": (parts.parity or {}).get("verdict")
+        or f"{DASH} not measured. {reason(parts, 'parity')}",
+    }
+    return Section("checks", "Checks at a glance", tables=(facts_table("Question and answer", rows),))
+
+
+def _flag_counts(shortcuts: Any) -> str:
+    flags = as_table(shortcuts, needs=("flag",), name="shortcut")["flag"].value_counts()
+    return ", ".join(f"{int(flags.get(flag, 0))} {words}" for flag, words in reversed(FLAG_TEXT.items()))
+
+
+def _core_sentence(gates: Any) -> str:
+    table = as_table(gates, needs=("region", "auc"), name="gates")
+    core = table[table["region"].astype(str).str.startswith("core") & ~table["region"].astype(str).str.contains("mask")]
+    if core.empty:
+        return f"{DASH} not measured: the gates hold no classifier of the core alone"
+    value, narrow, _ = interval_cells(core.iloc[0].to_dict(), value="auc")
+    return f"AUC {value} ({narrow}, 68 %) from the core alone"
+
+
+def _split_sentence(parts: Parts) -> str:
+    if (parts.split_report or parts.card.get("split", {})).get("verified"):
+        return (
+            "✓ no HEALPix cell, galaxy or position (within 1″) is in two splits, and no anchor in train or validation"
+        )
+    return "✗ the run holds no proof that the splits do not overlap"
+
+
+def audit_sections(parts: Parts) -> list[Section]:
+    """What the detector saw and used, where it errs, and how it was made."""
+    makers = (
+        _columns, _shortcuts, _gates, _ensemble, _parity, _detectability, _errors, _split, _preprocessing, _ledgers, _card,
+    )  # fmt: skip
+    return [maker(parts) for maker in makers]
+
+
+def _columns(parts: Parts) -> Section:
+    columns = (parts.audit or {}).get("columns")
+    title = "What the network was shown"
+    if columns is None:
+        return Section("columns", title, absence=reason(parts, "audit"))
+    if not hasattr(columns, "columns") and all(isinstance(name, str) for name in columns):
+        columns = [{"column": name, "verdict": "on the whitelist"} for name in columns]
+    return Section(
+        "columns", title,
+        ("Only what is on the whitelist may enter the model: a label or an injection column fails the run.",),
+        tables=tuple(_tables("Inputs of the model", columns)),
+    )  # fmt: skip
+
+
+def _shortcuts(parts: Parts) -> Section:
+    shortcuts = (parts.audit or {}).get("shortcuts")
+    title = "Shortcuts: how well single features tell lenses from galaxies"
+    if shortcuts is None:
+        return Section("shortcuts", title, absence=reason(parts, "audit"))
+    table = as_table(shortcuts, needs=("feature", "auc", "flag"), name="shortcut")
+    table = table.assign(strength=(table["auc"] - 0.5).abs()).sort_values("strength", ascending=False, kind="stable")
+    table = table.assign(flag=table["flag"].map(lambda flag: FLAG_TEXT.get(flag, str(flag)))).drop(columns="strength")
+    told = _flag_counts(shortcuts)
+    names = {"feature": "feature", "flag": "flag"}
+    return Section(
+        "shortcuts", title,
+        (f"Flags by the lower 68 % bound of the AUC: yellow above 0.60, red above 0.70. Here: {told}.",
+         "A red feature is a way to be right without seeing an arc. It is not proof that the network uses it."),
+        pictures=("shortcuts",),
+        tables=(share_table("AUC of each feature alone, strongest first", table, names=names, value="auc"),),
+    )  # fmt: skip
+
+
+def _gates(parts: Parts) -> Section:
+    gates = (parts.audit or {}).get("gates")
+    title = "Where the information is: gates by region"
+    if gates is None:
+        return Section("gates", title, absence=reason(parts, "gates" if parts.audit else "audit"))
+    table = as_table(gates, needs=("region", "auc"), name="gates")
+    extra = {
+        name: value for name, value in (parts.audit or {}).items() if name not in ("columns", "shortcuts", "gates")
+    }
+    names = {"region": "what it sees", "n": "stamps", "note": "note"}
+    return Section(
+        "gates", title,
+        ("Core r < 8 px, annulus or azimuthal profile alone; then the detector with its core masked, and whole.",),
+        pictures=("region_gates",),
+        tables=(share_table("AUC by region", table, names=names, value="auc"), *report_tables("Audit", extra)),
+    )  # fmt: skip
+
+
+def _ensemble(parts: Parts) -> Section:
+    title = "Ensemble: diversity and selective classification"
+    if parts.ensemble is None:
+        return Section("ensemble", title, absence=reason(parts, "ensemble"))
+    rest = dict(parts.ensemble)
+    tables, correlation = [], rest.pop("correlation", None)
+    if correlation is not None:
+        matrix = as_table(correlation) if isinstance(correlation, list) else _with_index(correlation)
+        tables.append(frame_table("Correlation of the members' scores", matrix))
+    curve = rest.pop("risk_coverage", None)
+    if curve is not None:
+        tables.append(plain_table("Risk against coverage", _thinned(as_table(curve))))
+    sentences = [str(rest.pop(name)) for name in ("verdict", "sentence") if isinstance(rest.get(name), str)]
+    return Section(
+        "ensemble", title, tuple(sentences), pictures=("diversity", "risk_coverage"),
+        tables=(*report_tables("Members and combinations", rest), *tables),
+    )  # fmt: skip
+
+
+def _parity(parts: Parts) -> Section:
+    return _verdict_section(parts, "parity", "Two extraction routes: parity and population", (), "Parity")
+
+
+def _detectability(parts: Parts) -> Section:
+    return _verdict_section(
+        parts, "detectability", "Detectability: recall = observable share × recall of the observable",
+        ("detectability",), "Two-factor recall",
+    )  # fmt: skip
+
+
+def _errors(parts: Parts) -> Section:
+    if not parts.galleries:
+        return Section("errors", "The worst errors", absence=reason(parts, "galleries"))
+    note = "Pictures are the pixels that the network saw, with the stretch undone; faint arcs may not survive a print."
+    return Section("errors", "The worst errors", (note,), galleries=tuple(parts.galleries))
+
+
+def _split(parts: Parts) -> Section:
+    report = parts.split_report
+    stamps = parts.evaluation.get("stamps_by_split") or parts.card.get("split", {}).get("splits")
+    tables = []
+    if stamps:
+        tables.append(
+            frame_table("Certificate", as_table([{"split": name, **entry} for name, entry in stamps.items()]))
+        )
+    if report is not None:
+        columns = report.get("columns", {})
+        rows = [
+            {"column": name, "compared": pair.replace("_", " "), **numbers}
+            for name, pairs in columns.items()
+            for pair, numbers in pairs.items()
+        ]
+        if rows:
+            headings = {"ks": "KS distance", "p_value": "p-value"}
+            tables.append(frame_table("Balance of the splits", as_table(rows), headings=headings))
+        tables += report_tables("Verification", {name: value for name, value in report.items() if name != "columns"})
+    return Section("split", "Split certificate", (_split_sentence(parts) + ".",), tables=tuple(tables))
+
+
+def _preprocessing(parts: Parts) -> Section:
+    entry = parts.card.get("preprocessing")
+    if not entry:
+        return Section("preprocessing", "Preprocessing", absence=reason(parts, "preprocessing"))
+    sentence = (
+        "One function prepares stamps for training, evaluation and injections; its checksum on reference cutouts:"
+    )
+    return Section(
+        "preprocessing", "Preprocessing", (sentence,), tables=tuple(report_tables("Preprocessing", entry))
+    )  # fmt: skip
+
+
+def _ledgers(parts: Parts) -> Section:
+    if not parts.ledgers:
+        return Section("ledgers", "Ledgers: what was left out, and why", absence=reason(parts, "ledgers"))
+    tables = []
+    for name, ledger in parts.ledgers.items():
+        cut = f" (the first {LEDGER_ROWS} of {len(ledger)} rows)" if len(ledger) > LEDGER_ROWS else ""
+        tables.append(frame_table(f"{name}{cut}", ledger.head(LEDGER_ROWS)))
+    return Section("ledgers", "Ledgers: what was left out, and why", tables=tuple(tables))
+
+
+def _card(parts: Parts) -> Section:
+    card = {name: value for name, value in parts.card.items() if name not in ("split", "preprocessing")}
+    claims = tuple(str(claim) for claim in card.pop("must_not_be_claimed", ()))
+    tables = tuple(report_tables("The detector", card))
+    opening = ("Must not be claimed:",) if claims else ()
+    return Section(
+        "card",
+        "Model card",
+        opening,
+        items=claims,
+        tables=tables,
+        absence="" if tables else "The detector has no card.",
+    )
+
+
+def _verdict_section(parts: Parts, key: str, title: str, pictures: tuple[str, ...], caption: str) -> Section:
+    part = getattr(parts, key)
+    if part is None:
+        return Section(key, title, absence=reason(parts, key))
+    rest = dict(part)
+    said = [(name, str(rest.pop(name))) for name in ("verdict", "sentence", "note") if isinstance(rest.get(name), str)]
+    sentences = tuple(f"Verdict: {text}" if name == "verdict" else text for name, text in said)
+    return Section(key, title, sentences, pictures=pictures, tables=tuple(report_tables(caption, rest)))
+
+
+def _tables(caption: str, value: Any) -> list[PageTable]:
+    """A table, or a report of tables and facts."""
+    return report_tables(caption, value) if isinstance(value, Mapping) else [plain_table(caption, value)]
+
+
+def _with_index(correlation: Any) -> pd.DataFrame:
+    import pandas as pd
+
+    matrix = pd.DataFrame(correlation)
+    return matrix if "member" in matrix.columns else matrix.rename_axis("member").reset_index()
+
+
+def _thinned(table: pd.DataFrame, *, rows: int = 12) -> pd.DataFrame:
+    """At most about ``rows`` rows a curve, the first and the last among them: the figure shows them all."""
+    import numpy as np
+
+    groups = table.groupby("curve", sort=False) if "curve" in table else [("", table)]
+    kept = [part.iloc[np.unique(np.linspace(0, len(part) - 1, min(rows, len(part))).astype(int))] for _, part in groups]
+    return as_table([row for part in kept for row in part.to_dict("records")])
