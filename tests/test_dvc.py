@@ -41,25 +41,6 @@ def test_a_stage_owns_exactly_what_its_nodes_write(repository, monkeypatch, name
     assert _outputs_of_stage(stages[name]) == owned
 
 
-def test_a_stage_depends_on_every_layer_that_its_pipeline_may_import(repository):
-    stages = yaml.safe_load((repository / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
-    for name, stage in stages.items():
-        text = "".join(path.read_text() for path in (repository / "src/skytrace/pipelines" / name).rglob("*.py"))
-        for layer in (
-            "imaging",
-            "lensing",
-            "sky",
-            "learning",
-            "audit",
-            "selection",
-            "statistics",
-            "reporting",
-            "compute",
-        ):
-            if f"skytrace.{layer}" in text:
-                assert f"src/skytrace/{layer}" in stage["deps"], f"{name} imports {layer}; dvc.yaml does not say so"
-
-
 class Clone:
     """A clone of the working tree with DVC and Kedro on its path."""
 

@@ -1,0 +1,201 @@
+"""Whatever decides a result makes the results computed before it stale: for DVC's stages, and for cached shards."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from functools import cache
+from pathlib import Path
+
+import pytest
+import yaml
+from kedro.config import OmegaConfigLoader
+
+from skytrace.compute.fingerprint import source_fingerprint
+from skytrace.pipeline_registry import LINEAGES
+from skytrace.pipelines.injection_recovery.shards import _COMPUTED_BY
+from tests.test_import_law import SOURCE, _imported
+
+#: Sources that word messages and record facts: no number of a result passes through them.
+REPORTING_ONLY = ("skytrace", "skytrace.hooks", "skytrace.provenance", "skytrace.cli")
+#: Sources outside the pipelines that choose which nodes run, with which options, on which versions.
+FRAME = ("skytrace.settings", "skytrace.pipeline_registry", "skytrace.datasets")
+ENVIRONMENTS = sorted(folder.name for folder in (SOURCE.parents[1] / "conf").iterdir() if any(folder.glob("*.yml")))
+
+
+def _module(path: Path) -> str:
+    return ".".join(("skytrace", *path.relative_to(SOURCE).with_suffix("").parts)).removesuffix(".__init__")
+
+
+MODULES = {_module(path): path for path in SOURCE.rglob("*.py")}
+
+
+@cache
+def _direct(module: str) -> frozenset[str]:
+    """The modules of ours that ``module`` imports, anywhere in its text; lazy names come from every submodule."""
+    names = set()
+    for name in _imported(MODULES[module]):
+        parts = name.split(".")
+        names |= {".".join(parts[:n]) for n in range(1, len(parts) + 1)}
+    text = MODULES[module].read_text(encoding="utf-8")
+    if "lazy_names" in text and MODULES[module].name == "__init__.py":
+        names |= {name for name in MODULES if name.startswith(f"{module}.")}
+    return frozenset(names & set(MODULES))
+
+
+def imported_by(*seeds: str) -> set[str]:
+    """Every module of ours that a run starting at ``seeds`` (and all below them) may import."""
+    todo = {name for name in MODULES if any(name == seed or name.startswith(f"{seed}.") for seed in seeds)}
+    found: set[str] = set()
+    while todo:
+        module = todo.pop()
+        found.add(module)
+        todo |= _direct(module) - found
+    return found
+
+
+def _below(module: str, names: tuple[str, ...]) -> bool:
+    return any(module == name or (name != "skytrace" and module.startswith(f"{name}.")) for name in names)
+
+
+@pytest.fixture(scope="module")
+def stages(repository) -> dict:
+    return yaml.safe_load((repository / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
+
+
+@pytest.mark.parametrize("name", list(LINEAGES))
+def test_a_stage_depends_on_every_source_that_its_results_pass_through(stages, name):
+    deps = [Path(dep) for dep in stages[name]["deps"]]
+    needed = imported_by(f"skytrace.pipelines.{name}", *FRAME)
+    needed = {module for module in needed if module != "skytrace.pipelines" and not _below(module, REPORTING_ONLY)}
+    sources = {MODULES[module].relative_to(SOURCE.parents[1]) for module in needed}
+    missing = [path.as_posix() for path in sorted(sources) if not any(path.is_relative_to(dep) for dep in deps)]
+    assert missing == [], "a change there would leave dvc.lock saying that nothing changed"
+
+
+@pytest.mark.parametrize("name", list(LINEAGES))
+def test_a_stage_depends_on_its_configuration_in_base_and_in_the_environment(stages, name):
+    stage = stages[name]
+    tracked = {*stage["deps"], *(next(iter(entry)) for entry in stage["params"])}
+    for folder in ("conf/base", "conf/${env}"):
+        for file in ("globals.yml", "catalog_survey.yml", f"parameters_{name}.yml"):
+            assert f"{folder}/{file}" in tracked
+    assert {"conf/base/catalog_" + name + ".yml", "requirements.lock"} <= tracked
+
+
+@pytest.mark.parametrize("environment", ENVIRONMENTS)
+def test_every_environment_holds_the_files_that_the_stages_name_and_no_others_that_decide(
+    repository, stages, environment
+):
+    entries = [*(dep for stage in stages.values() for dep in stage["deps"])]
+    entries += [next(iter(entry)) for stage in stages.values() for entry in stage["params"]]
+    named = {Path(entry.replace("${env}", environment)) for entry in entries if entry.startswith("conf/")}
+    named = {path.name for path in named if path.parent.name == environment}
+    there = {path.name for path in (repository / "conf" / environment).glob("*.yml")}
+    assert there == named
+
+
+IN_A_CLONE = """
+import json, sys
+from pathlib import Path
+from dvc.repo import Repo
+outputs, edits = json.loads(sys.argv[1])
+for name in outputs:
+    Path(name).parent.mkdir(parents=True, exist_ok=True)
+    Path(name).touch()
+repo = Repo.init(no_scm=True)
+repo.commit(force=True)
+stale = {"nothing": sorted(Repo().status())}
+for name, text in edits.items():
+    before = Path(name).read_bytes()
+    Path(name).write_bytes(before + text.encode())
+    stale[name] = sorted(Repo().status())
+    Path(name).write_bytes(before)
+print(json.dumps(stale))
+"""
+
+
+def test_a_change_of_what_decides_results_makes_the_stages_stale_and_one_of_words_does_not(
+    tmp_path, repository, stages
+):
+    for name in ("src", "conf"):
+        ignored = shutil.ignore_patterns("__pycache__", "*.egg-info", "local")
+        shutil.copytree(repository / name, tmp_path / name, ignore=ignored)
+    for name in ("dvc.yaml", "requirements.lock"):
+        shutil.copy2(repository / name, tmp_path / name)
+    names = tmp_path / "conf/base/globals.yml"
+    names.write_text(names.read_text().replace("\nenv: base", "\nenv: smoke"))
+    values = yaml.safe_load(names.read_text())
+    outputs = []
+    for stage in stages.values():
+        for entry in (*stage["outs"], *stage["metrics"], *stage["plots"]):
+            text = next(iter(entry)) if isinstance(entry, dict) else entry
+            for key in ("release", "sky", "detector_sky"):
+                text = text.replace(f"${{{key}}}", str(values[key]))
+            outputs.append(text)
+    both, first, second = ["injection_recovery", "lens_finder"], ["lens_finder"], ["injection_recovery"]
+    edits = {
+        "requirements.lock": ("\n", both),
+        "src/skytrace/parameters.py": ("\n", both),
+        "src/skytrace/catalog.py": ("\n", both),
+        "src/skytrace/settings.py": ("\n", both),
+        "src/skytrace/pipeline_registry.py": ("\n", both),
+        "src/skytrace/errors.py": ("\n", both),
+        "src/skytrace/selection/arcs.py": ("\n", both),  # the mock survey's discoveries go by it
+        "conf/smoke/globals.yml": ("\nnews: 1\n", both),
+        "conf/smoke/catalog_survey.yml": ("\n", both),
+        "conf/smoke/parameters_lens_finder.yml": ("\nnews: 1\n", first),
+        "conf/smoke/parameters_injection_recovery.yml": ("\nnews: 1\n", second),
+        "conf/base/parameters_injection_recovery.yml": ("\nnews: 1\n", second),
+        "src/skytrace/hooks.py": ("\n", []),
+        "src/skytrace/provenance/results.py": ("\n", []),
+    }
+    task = json.dumps([outputs, {name: text for name, (text, _) in edits.items()}])
+    environment = {**os.environ, "DVC_NO_ANALYTICS": "1"}
+    done = subprocess.run(
+        [sys.executable, "-c", IN_A_CLONE, task], cwd=tmp_path, env=environment, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    expected = {"nothing": [], **{name: stale for name, (_, stale) in edits.items()}}
+    assert json.loads(done.stdout.splitlines()[-1]) == expected
+
+
+def test_the_fingerprint_of_a_shard_covers_every_source_that_computes_it():
+    needed = imported_by("skytrace.pipelines.injection_recovery.shards")
+    words = (*REPORTING_ONLY, "skytrace.errors", "skytrace.surveys")  # the last: an empty package
+    assert {name for name in needed if not _below(name, _COMPUTED_BY)} <= set(words)
+
+
+def test_a_change_of_the_loop_or_of_the_shard_map_gives_shards_another_name(monkeypatch):
+    read_bytes = Path.read_bytes
+    fingerprints = {}
+    for name in (None, "pipelines/injection_recovery/shards.py", "compute/shards.py", "compute/arrays.py",
+                 "selection/injection.py", "reporting/page.py", "pipelines/injection_recovery/nodes.py"):  # fmt: skip
+
+        def changed(path: Path, name: str | None = name) -> bytes:
+            return read_bytes(path) + (b"\n" if name and path.as_posix().endswith(f"skytrace/{name}") else b"")
+
+        monkeypatch.setattr(Path, "read_bytes", changed)
+        fingerprints[name] = source_fingerprint(*_COMPUTED_BY)
+    unchanged = {name for name, value in fingerprints.items() if value == fingerprints[None]}
+    assert unchanged == {None, "reporting/page.py", "pipelines/injection_recovery/nodes.py"}
+    assert len(set(fingerprints.values())) == 5
+
+
+@pytest.mark.parametrize(
+    ("folder", "pipeline", "survey"),
+    [("checkpoint_folder", "lens_finder", "detector_survey"), ("shard_folder", "injection_recovery", "survey")],
+)
+def test_no_two_surveys_share_a_folder_of_unfinished_work(repository, folder, pipeline, survey):
+    surveys_in: dict[str, set[str]] = {}
+    for environment in ENVIRONMENTS:
+        loader = OmegaConfigLoader(
+            str(repository / "conf"), base_env="base", default_run_env=environment, env=environment,
+            merge_strategy={"parameters": "soft", "globals": "soft"},
+        )  # fmt: skip
+        entry = loader["catalog"][survey]
+        described = json.dumps([entry["type"], entry["options"]], sort_keys=True)
+        surveys_in.setdefault(loader["parameters"][pipeline][folder], set()).add(described)
+    assert len(surveys_in) >= 3
+    assert {name: surveys for name, surveys in surveys_in.items() if len(surveys) > 1} == {}
