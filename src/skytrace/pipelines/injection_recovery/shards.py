@@ -28,10 +28,11 @@ from skytrace.surveys.interface import CutoutBatch
 #: Room for injections within a cell: injection_id = cell * this + number within the cell.
 IDS_PER_CELL = 1_000_000
 _THETA_CHANNEL = 15
-#: A shard computed by other sources of these packages is computed again.
-_COMPUTED_BY = tuple(
-    f"skytrace.{name}" for name in ("lensing", "imaging", "selection", "statistics", "learning", "sky")
-)
+#: A shard computed by other sources of this module and these packages is computed again.
+_COMPUTED_BY = (__name__, "skytrace.surveys.interface", *(
+    f"skytrace.{name}"
+    for name in ("lensing", "imaging", "selection", "statistics", "learning", "sky", "audit", "compute")
+))  # fmt: skip
 
 
 @dataclass(frozen=True)
