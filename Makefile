@@ -8,7 +8,7 @@ READY := $(VENV)/.ready
 export DO_NOT_TRACK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test lint format viz site bench lock clean
+.PHONY: help setup run repro test lint format viz site bench lock clean
 
 help:  ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## */\t/' | expand -t 10
@@ -26,7 +26,9 @@ setup: $(READY)  ## make .venv and install the locked packages
 
 run: $(READY)  ## the main job: injection_recovery on the built-in survey; reuses what is there
 	$(BIN)/kedro run --pipelines injection_recovery --only-missing-outputs
-	@$(BIN)/kedro results
+
+repro: $(READY)  ## the same under DVC: remakes whatever a change of code, parameters or packages put out of date
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/dvc repro
 
 test: $(READY)  ## all tests
 	$(BIN)/python -m pytest -n 2 --dist loadfile $(PYTEST_ARGS)
