@@ -25,8 +25,9 @@ def test_every_unknown_name_is_in_one_message_with_the_nearest_known_and_all_the
 @pytest.mark.parametrize(
     ("build", "wrong", "right"),
     [
-        (MockSurveyOptions.from_mapping, {"n_galaxys": 60}, "mock survey has no option 'n_galaxys'; did you mean n_gal"),
-        (DecamFieldsOptions.from_mapping, {"evb": 0.1}, "decam_fields has no option 'evb'; did you mean ebv? there are"),
+        (MockSurveyOptions.from_mapping, {"n_galaxys": 6},
+         "mock survey has no option 'n_galaxys'; did you mean n_galaxies? there are n_galaxies, seed"),
+        (DecamFieldsOptions.from_mapping, {"evb": 0.1}, "decam_fields has no option 'evb'; did you mean ebv?"),
         (DecamFieldsOptions.from_mapping, {"detection": {"treshold": 4.0}},
          "decam_fields detection has no option 'treshold'; did you mean threshold?"),
         (LegacySurveyOptions.from_mapping, {"rate_per_sec": 2.0},
