@@ -1,6 +1,7 @@
 """Augmentations that the sky allows: reflections, quarter turns and small shifts. Never colour, contrast or noise.
 
 Each moves pixels and leaves their values and the order of the bands alone, so no new colour can be learnt from it.
+Apart from these, the core may be masked: what is left to learn from is the arcs.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from skytrace.errors import PixelError
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["augment", "move_pixels"]
+__all__ = ["augment", "mask_cores", "move_pixels"]
 
 
 def augment(stamps: NDArray[np.float32], *, shift_px: int = 2, rng: np.random.Generator) -> NDArray[np.float32]:
@@ -26,6 +27,20 @@ def augment(stamps: NDArray[np.float32], *, shift_px: int = 2, rng: np.random.Ge
         quarter_turns=rng.integers(0, 4, n),
         shift=rng.integers(-shift_px, shift_px + 1, (n, 2)),
     )
+
+
+def mask_cores(
+    stamps: NDArray[np.float32], *, radius_px: float, share: float, rng: np.random.Generator
+) -> NDArray[np.float32]:
+    """Stamps (n, band, y, x) of which each, with probability ``share``, has its pixels at r < radius_px set to 0.
+
+    r from pixel (size // 2, size // 2), where the galaxy is before any augmentation. The n draws are taken whatever
+    the share, so that a stamp masked at one share is masked at every larger one.
+    """
+    chosen = rng.random(len(stamps)) < share
+    y, x = (np.arange(size) - size // 2 for size in stamps.shape[2:])
+    core = np.hypot(y[:, None], x[None, :]) < radius_px
+    return np.where(chosen[:, None, None, None] & core, np.float32(0.0), stamps)
 
 
 def move_pixels(

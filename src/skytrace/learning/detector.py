@@ -19,7 +19,8 @@ class Detector:
     """architecture: one of ARCHITECTURES. state: arrays by the names of the network's state_dict.
 
     card: JSON-ready model card. The entries that code reads: "stamp_shape" [band, y, x]; "threshold" {"value", "rule",
-    ...}, absent until one is chosen; "preprocessing" {"options", "checksum"}. Compared by identity, never changed.
+    ...}, absent until one is chosen; "preprocessing" {"options", "checksum"}; "metadata" {"columns", "mean", "sd"}, the
+    observing conditions that it is given beside the pixels, absent without fusion. Compared by identity, never changed.
     """
 
     architecture: str
@@ -33,6 +34,13 @@ class Detector:
                 raise OptionError(f"detector weights {name} are not finite; train again with a smaller learning_rate")
         if "threshold" in self.card:
             _checked_threshold(self.card["threshold"]["value"])
+        if "metadata" in self.card:
+            _check_standardisation(self.card["metadata"])
+
+    @property
+    def metadata_columns(self) -> tuple[str, ...]:
+        """Columns of the metadata table that ``score_stamps`` needs; empty for a detector of pixels alone."""
+        return tuple(self.card.get("metadata", {}).get("columns", ()))
 
     @property
     def stamp_shape(self) -> tuple[int, int, int]:
@@ -64,3 +72,15 @@ class Detector:
 def _checked_threshold(value: Any) -> float:
     check_between("threshold", value, 0.0, 1.0, include_low=False, include_high=False)
     return float(value)
+
+
+def _check_standardisation(constants: dict[str, Any]) -> None:
+    from skytrace.audit.columns import METADATA_COLUMNS  # here: the audit's own modules use detectors
+
+    columns, mean, sd = (list(constants.get(name, ())) for name in ("columns", "mean", "sd"))
+    for name in columns:
+        check_choice("metadata", name, METADATA_COLUMNS)
+    if not columns or len(mean) != len(columns) or len(sd) != len(columns):
+        raise OptionError(f"metadata of a detector needs columns with a mean and an sd each; got {constants}")
+    if not (np.isfinite(mean).all() and np.isfinite(sd).all() and np.min(sd) > 0):
+        raise OptionError(f"metadata of a detector needs finite means and positive sds; got {constants}")

@@ -1,4 +1,8 @@
-"""The detector's networks: torchvision architectures from scratch, three bands in, one logit out."""
+"""The detector's networks: torchvision architectures from scratch, three bands in, one logit out.
+
+With metadata fusion the pooled features are joined by a small perceptron of the observing conditions before the last,
+linear layer.
+"""
 
 from __future__ import annotations
 
@@ -15,9 +19,14 @@ if TYPE_CHECKING:
 __all__ = ["build_network", "load_state", "network_state"]
 
 
-def build_network(architecture: str, *, in_channels: int = 3) -> Any:
+#: Width of the two layers through which metadata goes before it meets the features of the pixels.
+METADATA_WIDTH = 32
+
+
+def build_network(architecture: str, *, in_channels: int = 3, n_metadata: int = 0) -> Any:
     """An untrained ``torch.nn.Module`` mapping (n, in_channels, y, x) to (n, 1) logits.
 
+    n_metadata: with some, the module is called with (pixels, standardised metadata (n, n_metadata)).
     architecture: one of ARCHITECTURES, else OptionError. Weights come from torch's global generator.
     """
     check_choice("architecture", architecture, ARCHITECTURES)
@@ -34,7 +43,29 @@ def build_network(architecture: str, *, in_channels: int = 3) -> Any:
         }  # fmt: skip
         replacement = nn.Conv2d(in_channels, first.out_channels, **shape)
         setattr(owner, name.rpartition(".")[2], replacement)
-    return network
+    return _fused(network, n_metadata) if n_metadata else network
+
+
+def _fused(backbone: Any, n_metadata: int) -> Any:
+    """The backbone without its last layer, a perceptron for the metadata, and one linear layer over both."""
+    import torch
+    from torch import nn
+
+    class Fused(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            name, last = [(n, m) for n, m in backbone.named_modules() if isinstance(m, nn.Linear)][-1]
+            setattr(backbone.get_submodule(name.rpartition(".")[0]), name.rpartition(".")[2], nn.Identity())
+            self.backbone = backbone
+            self.metadata = nn.Sequential(
+                nn.Linear(n_metadata, METADATA_WIDTH), nn.ReLU(), nn.Linear(METADATA_WIDTH, METADATA_WIDTH), nn.ReLU()
+            )
+            self.head = nn.Linear(last.in_features + METADATA_WIDTH, 1)
+
+        def forward(self, pixels: Any, metadata: Any) -> Any:
+            return self.head(torch.cat([self.backbone(pixels), self.metadata(metadata)], dim=1))
+
+    return Fused()
 
 
 def network_state(network: Any) -> dict[str, NDArray[Any]]:

@@ -6,10 +6,12 @@ from dataclasses import dataclass
 
 from skytrace.errors import OptionError, check_between, check_choice
 
-__all__ = ["ARCHITECTURES", "ThresholdOptions", "TrainingOptions"]
+__all__ = ["ARCHITECTURES", "DEVICES", "EnsembleOptions", "MemberOptions", "ThresholdOptions", "TrainingOptions"]
 
 #: torchvision architectures, each trained from scratch with one logit.
 ARCHITECTURES = ("resnet18", "efficientnet_b0", "convnext_tiny")
+#: Where a network runs: on the graphics processor if there is one, or where it is told to.
+DEVICES = ("auto", "cpu", "cuda")
 
 
 @dataclass(frozen=True)
@@ -21,6 +23,12 @@ class TrainingOptions:
     its negatives. learning_rate: peak of a cosine with a linear rise over the first warmup_share of all steps.
     average_decay: of the exponential moving average of the weights that is validated and published (0: the last step's
     weights). shift_px: largest shift. seed, threads: with the same two, CPU training gives the same bytes.
+
+    metadata: observing conditions fused with the pixels (names of ``audit.METADATA_COLUMNS``; none by default).
+    core_mask_share: stamps whose core r < core_mask_radius_px is set to 0, so that the arcs must be learnt; the share
+    rises from 0 in equal steps over the first core_mask_ramp of all epochs (0: the full share at once).
+    domain_share: rows of a batch drawn from the sample's own domain, where it has one (``LabelledStamps.in_domain``).
+    device: auto, cpu or cuda; on a graphics processor passes are in mixed precision unless mixed_precision is false.
     """
 
     architecture: str = "resnet18"
@@ -37,9 +45,17 @@ class TrainingOptions:
     shift_px: int = 2
     seed: int = 20260101
     threads: int = 2
+    metadata: tuple[str, ...] = ()
+    core_mask_share: float = 0.0
+    core_mask_radius_px: float = 8.0
+    core_mask_ramp: float = 0.5
+    domain_share: float = 0.0
+    device: str = "auto"
+    mixed_precision: bool = True
 
     def __post_init__(self) -> None:
         check_choice("architecture", self.architecture, ARCHITECTURES)
+        check_choice("device", self.device, DEVICES)
         for key, low, high in (
             ("epochs", 1, 10_000), ("patience", 1, 10_000), ("images_per_epoch", 1, 10**9), ("batch_size", 2, 65_536),
             ("shift_px", 0, 8), ("seed", 0, 2**63 - 1), ("threads", 1, 1024),
@@ -53,11 +69,21 @@ class TrainingOptions:
         check_between("weight_decay", self.weight_decay, 0.0, 1.0)
         check_between("warmup_share", self.warmup_share, 0.0, 0.5)
         check_between("average_decay", self.average_decay, 0.0, 1.0, include_high=False)
+        check_between("core_mask_share", self.core_mask_share, 0.0, 1.0)
+        check_between("core_mask_radius_px", self.core_mask_radius_px, 0.0, 1024.0)
+        check_between("core_mask_ramp", self.core_mask_ramp, 0.0, 1.0)
+        check_between("domain_share", self.domain_share, 0.0, 1.0)
+        object.__setattr__(self, "metadata", _checked_metadata(self.metadata))
 
     @property
     def steps_per_epoch(self) -> int:
         """Optimizer steps between two validations."""
         return max(1, self.images_per_epoch // self.batch_size)
+
+    def core_mask_share_at(self, epoch: int) -> float:
+        """Share of the stamps whose core is masked in an epoch, counted from 0: a straight ramp, then level."""
+        ramp = self.core_mask_ramp * self.epochs
+        return self.core_mask_share * (1.0 if ramp == 0 else min(1.0, epoch / ramp))
 
 
 @dataclass(frozen=True)
@@ -76,3 +102,75 @@ class ThresholdOptions:
         check_choice("rule", self.rule, ("false_positive_rate", "fixed"))
         check_between("false_positive_rate", self.false_positive_rate, 0.0, 1.0, include_low=False, include_high=False)
         check_between("value", self.value, 0.0, 1.0, include_low=False, include_high=False)
+
+
+@dataclass(frozen=True)
+class MemberOptions:
+    """One member of an ensemble, and the domain on which it is trained more often than on the rest.
+
+    column: of the manifest; "" for no domain. The domain is low <= value < high (either end None: open), or the listed
+    ``values``, as text; never both.
+    """
+
+    name: str
+    column: str = ""
+    low: float | None = None
+    high: float | None = None
+    values: tuple[str, ...] = ()
+    architecture: str = "resnet18"
+
+    def __post_init__(self) -> None:
+        check_choice(f"architecture of member {self.name!r}", self.architecture, ARCHITECTURES)
+        object.__setattr__(self, "values", tuple(str(value) for value in self.values))
+        if not self.name or not self.name.replace("_", "").isalnum():
+            raise OptionError(f"name = {self.name!r} of an ensemble's member is not made of letters, digits and _")
+        bounded = self.low is not None or self.high is not None
+        if bounded and self.values:
+            raise OptionError(f"member {self.name!r} has both a range and values; a domain is one or the other")
+        if bool(self.column) != (bounded or bool(self.values)):
+            raise OptionError(f"member {self.name!r} needs a column together with low, high or values, or none of them")
+        if self.low is not None and self.high is not None:
+            check_between(f"high of member {self.name!r}", self.high, self.low, float("inf"), include_low=False)
+
+
+@dataclass(frozen=True)
+class EnsembleOptions:
+    """Specialised members and how they become one score (design page ``lens_finder``, stage 9).
+
+    members: together they see as many images as the single network would. domain_share: of a member's batches, from
+    its domain; the rest from everywhere. combination: "mean" of the members' scores, or "stacked": a logistic
+    meta-learner on the members' logits, their domains and the products of the two, fitted on validation scores.
+    penalty: its inverse regularisation C. folds, seed: of its cross-fitted scores.
+    """
+
+    members: tuple[MemberOptions, ...]
+    domain_share: float = 0.7
+    combination: str = "stacked"
+    penalty: float = 0.1
+    folds: int = 5
+    seed: int = 20260101
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "members", tuple(self.members))
+        check_choice("combination", self.combination, ("stacked", "mean"))
+        check_between("domain_share", self.domain_share, 0.0, 1.0)
+        check_between("penalty", self.penalty, 0.0, 1e6, include_low=False)
+        check_between("folds", self.folds, 2, 100)
+        check_between("number of members", len(self.members), 2, 100)
+        names = [member.name for member in self.members]
+        if len(set(names)) < len(names):
+            raise OptionError(f"members {', '.join(names)} do not have names of their own")
+
+
+def _checked_metadata(names: tuple[str, ...]) -> tuple[str, ...]:
+    if isinstance(names, str):
+        raise OptionError(f"metadata = {names!r} is not a list of columns")
+    names = tuple(names)
+    if names:
+        from skytrace.audit.columns import METADATA_COLUMNS  # here: the audit's own modules use detectors
+
+        for name in names:
+            check_choice("metadata", name, METADATA_COLUMNS)
+        if len(set(names)) < len(names):
+            raise OptionError(f"metadata = {names!r} names a column twice")
+    return names

@@ -11,7 +11,8 @@ import numpy as np
 
 from skytrace.compute import fingerprint
 from skytrace.errors import CatalogueError
-from skytrace.learning.training import LabelledStamps
+from skytrace.learning.labelled import LabelledStamps
+from skytrace.learning.store import StampStore
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -44,16 +45,21 @@ def rows_of(manifest: pd.DataFrame, *splits: str) -> pd.DataFrame:
     return manifest[chosen].sort_values("stamp_row", kind="stable")
 
 
-def labelled_stamps(stamps: NDArray[np.float32], manifest: pd.DataFrame, *, split: str) -> LabelledStamps:
-    """The stamps (n, band, y, x) of one split with labels, weights and pools; CatalogueError where there are none."""
+def labelled_stamps(stamps: NDArray[np.float32] | StampStore, manifest: pd.DataFrame, *, split: str) -> LabelledStamps:
+    """The stamps (n, band, y, x) of one split with labels, weights, pools and the manifest's columns as metadata.
+
+    Of a StampStore nothing is read. Raises CatalogueError where the split has no stamps.
+    """
     rows = rows_of(manifest, split)
     if rows.empty:
         raise CatalogueError(f"split {split!r} has no stamps: the sample is too small, or quality control rejected all")
+    stamp_rows = rows["stamp_row"].to_numpy()
     return LabelledStamps(
-        stamps=stamps[rows["stamp_row"].to_numpy()],
+        stamps=stamps.select(stamp_rows) if isinstance(stamps, StampStore) else stamps[stamp_rows],
         labels=rows["label"].to_numpy(dtype=np.int64),
         weights=rows["sample_weight"].to_numpy(dtype=np.float64),
         is_confuser=(rows["pool"] == "N2").to_numpy(),
+        metadata=rows.reset_index(drop=True),
     )
 
 

@@ -14,10 +14,13 @@ import numpy as np
 from scipy.special import expit
 
 from skytrace.errors import PixelError, check_between
+from skytrace.learning.fusion import standardise
 from skytrace.learning.networks import build_network, load_state
-from skytrace.learning.threads import torch_threads
+from skytrace.learning.store import StampStore, check_finite
+from skytrace.learning.threads import resolve_device, torch_threads
 
 if TYPE_CHECKING:
+    import pandas as pd
     from numpy.typing import NDArray
 
     from skytrace.learning.detector import Detector
@@ -29,54 +32,88 @@ _ROWS = 16
 
 
 def score_stamps(
-    detector: Detector, stamps: NDArray[np.float32], *, batch_size: int = 64, threads: int = 1
+    detector: Detector,
+    stamps: NDArray[np.float32] | StampStore,
+    *,
+    metadata: pd.DataFrame | None = None,
+    batch_size: int = 64,
+    threads: int = 1,
+    device: str = "cpu",
 ) -> NDArray[np.float64]:
     """Probability (n,) that each of the stamps (n, band, y, x) float32 shows a lens, on the training stream's prior.
 
-    A stamp's score depends on its own pixels, the detector, batch_size and threads alone.
-    Raises PixelError on a wrong shape or pixels that are not finite, OptionError on an impossible batch_size.
+    A stamp's score depends on its own pixels and metadata, the detector, batch_size, threads and device alone.
+    stamps: a StampStore is read pass by pass. metadata: one row a stamp, needed by a detector with metadata fusion,
+    not looked at by any other. Raises PixelError on a wrong shape or pixels that are not finite, CatalogueError on
+    missing metadata, OptionError on an impossible batch_size or device.
     """
     check_between("batch_size", batch_size, 1, 65_536)
     check_between("threads", threads, 1, 1024)
     stamps = check_stamps(stamps, shape=detector.stamp_shape)
+    constants = detector.card.get("metadata")
+    extra = standardise(metadata, constants, rows=len(stamps)) if constants else None
+    device = resolve_device(device)
     with torch_threads(threads):
-        return expit(network_logits(_frozen_network(detector), stamps, batch_size=batch_size))
+        network = _frozen_network(detector, device)
+        return expit(network_logits(network, stamps, batch_size=batch_size, metadata=extra, device=device))
 
 
-def network_logits(network: Any, stamps: NDArray[np.float32], *, batch_size: int) -> NDArray[np.float64]:
-    """Logits (n,) of a network in evaluation mode, in passes of ``batch_size`` rounded up to a multiple of _ROWS."""
+def network_logits(
+    network: Any,
+    stamps: NDArray[np.float32] | StampStore,
+    *,
+    batch_size: int,
+    metadata: NDArray[np.float32] | None = None,
+    device: str = "cpu",
+) -> NDArray[np.float64]:
+    """Logits (n,) of a network in evaluation mode, in passes of ``batch_size`` rounded up to a multiple of _ROWS.
+
+    metadata: (n, m), standardised, for a fused network. The pixels of a StampStore are checked here.
+    """
     import torch
 
     logits = np.empty(len(stamps), dtype=np.float64)
-    padded = np.zeros((-(-batch_size // _ROWS) * _ROWS, *stamps.shape[1:]), dtype=np.float32)
+    rows = -(-batch_size // _ROWS) * _ROWS
+    padded = np.zeros((rows, *stamps.shape[1:]), dtype=np.float32)
+    extra = np.zeros((rows, 0 if metadata is None else metadata.shape[1]), dtype=np.float32)
     with torch.inference_mode():
-        for start in range(0, len(stamps), len(padded)):
-            batch = stamps[start : start + len(padded)]
+        for start in range(0, len(stamps), rows):
+            batch = stamps[start : start + rows]
+            if isinstance(stamps, StampStore):
+                check_finite(batch, first=start)
             padded[: len(batch)], padded[len(batch) :] = batch, 0.0
-            pixels = torch.from_numpy(padded).to(memory_format=torch.channels_last)
-            logits[start : start + len(batch)] = network(pixels).numpy()[: len(batch), 0]
+            inputs = [torch.from_numpy(padded).to(device, memory_format=torch.channels_last)]
+            if metadata is not None:
+                extra[: len(batch)], extra[len(batch) :] = metadata[start : start + rows], 0.0
+                inputs.append(torch.from_numpy(extra).to(device))
+            logits[start : start + len(batch)] = network(*inputs).cpu().numpy()[: len(batch), 0]
     return logits
 
 
-def check_stamps(stamps: NDArray[np.float32], *, shape: tuple[int, int, int] = (3, 64, 64)) -> NDArray[np.float32]:
-    """Return ``stamps`` if it is (n, *shape), float32 and finite; PixelError names what is wrong and where."""
-    stamps = np.asarray(stamps)
+def check_stamps(
+    stamps: NDArray[np.float32] | StampStore, *, shape: tuple[int, ...] = (3, 64, 64)
+) -> NDArray[np.float32] | StampStore:
+    """Return ``stamps`` if it is (n, *shape), float32 and finite; PixelError names what is wrong and where.
+
+    The pixels of a StampStore are not read here.
+    """
+    if not isinstance(stamps, StampStore):
+        stamps = np.asarray(stamps)
     if stamps.ndim != 4 or stamps.shape[1:] != tuple(shape):
         raise PixelError(f"stamps have shape {stamps.shape}; the detector takes (n, {', '.join(map(str, shape))})")
     if stamps.dtype != np.float32:
         raise PixelError(f"stamps are {stamps.dtype}; imaging.preprocess gives float32")
-    bad = ~np.isfinite(stamps).all(axis=(1, 2, 3))
-    if bad.any():
-        raise PixelError(
-            f"stamp {int(np.flatnonzero(bad)[0])} has pixels that are not finite ({int(bad.sum())} such stamp(s)); "
-            "reject such cutouts with imaging.quality, then use imaging.preprocess"
-        )
+    if not isinstance(stamps, StampStore):
+        check_finite(stamps)
     return stamps
 
 
 @functools.lru_cache(maxsize=4)  # a detector is compared by identity: each is built once, not once a shard
-def _frozen_network(detector: Detector) -> Any:
+def _frozen_network(detector: Detector, device: str) -> Any:
     import torch
 
-    network = load_state(build_network(detector.architecture, in_channels=detector.stamp_shape[0]), detector.state)
-    return network.to(memory_format=torch.channels_last).eval().requires_grad_(False)
+    network = build_network(
+        detector.architecture, in_channels=detector.stamp_shape[0], n_metadata=len(detector.metadata_columns)
+    )
+    network = load_state(network, detector.state)
+    return network.to(device, memory_format=torch.channels_last).eval().requires_grad_(False)

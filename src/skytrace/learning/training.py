@@ -1,7 +1,8 @@
 """Training of a detector from scratch: deterministic under a seed on the CPU, and resumable to the same bytes.
 
-Nothing random is kept between steps: batches, augmentations and dropout follow from (seed, step), so the weights, the
-optimizer's moments and the history are the whole state of a run.
+Nothing random is kept between steps: batches, masks, augmentations and dropout follow from (seed, step), so the
+weights, the optimizer's moments and the history are the whole state of a run. A graphics processor is used where there
+is one, in mixed precision; only the CPU promises the same bytes again.
 """
 
 from __future__ import annotations
@@ -18,48 +19,22 @@ from skytrace.compute import fingerprint
 from skytrace.compute.fingerprint import source_fingerprint
 from skytrace.compute.progress import ProgressBar, progress
 from skytrace.errors import CatalogueError, PixelError
-from skytrace.learning.augmentation import augment
+from skytrace.learning.augmentation import augment, mask_cores
 from skytrace.learning.checkpoint import Checkpoint
 from skytrace.learning.detector import Detector
+from skytrace.learning.fusion import fit_standardisation, standardise
+from skytrace.learning.labelled import LabelledStamps
 from skytrace.learning.metrics import roc_auc
 from skytrace.learning.networks import build_network, load_state
 from skytrace.learning.options import TrainingOptions
-from skytrace.learning.scoring import check_stamps, network_logits
+from skytrace.learning.scoring import network_logits
 from skytrace.learning.stream import BalancedStream
-from skytrace.learning.threads import deterministic_torch
+from skytrace.learning.threads import deterministic_torch, resolve_device
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 __all__ = ["LabelledStamps", "learning_rate_at", "train_detector"]
-
-
-@dataclass(frozen=True)
-class LabelledStamps:
-    """stamps: (n, band, y, x) float32, preprocessed. labels: (n,) 1 lens, 0 galaxy. weights: (n,) of the loss.
-
-    is_confuser: (n,) true for galaxies of pool N2; None means none.
-    """
-
-    stamps: NDArray[np.float32]
-    labels: NDArray[np.int64]
-    weights: NDArray[np.float64] | None = None
-    is_confuser: NDArray[np.bool_] | None = None
-
-    def __post_init__(self) -> None:
-        n = len(self.stamps)
-        check_stamps(self.stamps, shape=self.stamps.shape[1:])
-        labels = np.asarray(self.labels, dtype=np.int64)
-        weights = np.ones(n) if self.weights is None else np.asarray(self.weights, dtype=np.float64)
-        is_confuser = np.zeros(n, bool) if self.is_confuser is None else np.asarray(self.is_confuser, dtype=bool)
-        for name, values in (("labels", labels), ("weights", weights), ("is_confuser", is_confuser)):
-            if values.shape != (n,):
-                raise PixelError(f"{name} have shape {values.shape} for {n} stamps")
-            object.__setattr__(self, name, values)
-        if not np.isin(labels, (0, 1)).all():
-            raise CatalogueError(f"labels are {np.unique(labels)[:5]}; a label is 1 (lens) or 0 (galaxy)")
-        if not (np.isfinite(weights) & (weights >= 0)).all():
-            raise CatalogueError("sample weights must be finite and not negative")
 
 
 def train_detector(
@@ -71,21 +46,27 @@ def train_detector(
 ) -> tuple[Detector, list[dict[str, float]]]:
     """The detector with the best validation AUC, and one record an epoch (epoch, training_loss, validation_auc).
 
-    Binary cross-entropy x weight, AdamW, cosine. With a checkpoint_folder, every epoch is saved there and an
+    Binary cross-entropy x weight, AdamW, cosine. Stamps in a StampStore are read batch by batch: an array of the same
+    pixels gives the same bytes. With a checkpoint_folder, every epoch is saved there and an
     interrupted run continues, whatever interrupted it, to the same bytes; on success the checkpoint is removed.
-    Raises CatalogueError if either sample lacks a class, PixelError on impossible stamps.
+    Raises CatalogueError if either sample lacks a class or a column of options.metadata, PixelError on impossible
+    stamps, OptionError for a device that is not there.
     """
     options = options or TrainingOptions()
+    device = resolve_device(options.device)
     if len(np.unique(validation.labels)) < 2:
         raise CatalogueError("the validation sample needs both lenses and galaxies to choose the best epoch")
     if training.stamps.shape[1:] != validation.stamps.shape[1:]:
         raise PixelError(f"training stamps {training.stamps.shape} and validation {validation.stamps.shape} differ")
+    _ = training.summary, validation.summary  # pixels that cannot be used come out now, not in some later batch
     checkpoint = None
     if checkpoint_folder is not None:
-        sources = source_fingerprint("skytrace.learning")
-        checkpoint = Checkpoint(Path(checkpoint_folder), fingerprint(sources, options, training, validation))
-    with deterministic_torch(options.threads):
-        run = _Run.start(training, options, checkpoint)
+        key = fingerprint(
+            source_fingerprint("skytrace.learning"), options, device, training.fingerprint(), validation.fingerprint()
+        )
+        checkpoint = Checkpoint(Path(checkpoint_folder), key)
+    with deterministic_torch(options.threads, device=device):
+        run = _Run.start(training, options, checkpoint, device)
         description = f"training {options.architecture}"
         bar: ProgressBar[int] = progress(options.epochs * options.steps_per_epoch, description)
         with bar:
@@ -97,21 +78,7 @@ def train_detector(
                     checkpoint.save(*run.snapshot())
     if checkpoint is not None:
         checkpoint.remove()
-    best = max(run.history, key=lambda record: record["validation_auc"])
-    card = {
-        "architecture": options.architecture,
-        "options": asdict(options),
-        "stamp_shape": [int(side) for side in training.stamps.shape[1:]],
-        "training_sample": _sample_summary(training),
-        "validation_sample": _sample_summary(validation),
-        "best_epoch": int(best["epoch"]),
-        "best_validation_auc": float(best["validation_auc"]),
-        "score_prior": {
-            "lens_share": run.stream.counts()[0] / options.batch_size,
-            "meaning": "share of lenses in the training batches: scores are probabilities at this prevalence only",
-        },
-    }
-    return Detector(options.architecture, run.best, card), run.history
+    return Detector(options.architecture, run.best, run.card(validation)), run.history
 
 
 def learning_rate_at(step: int, *, options: TrainingOptions) -> float:
@@ -125,34 +92,49 @@ def learning_rate_at(step: int, *, options: TrainingOptions) -> float:
 
 @dataclass
 class _Run:
-    """The moving parts of a run. average: exponential moving average of weights and buffers (torch tensors)."""
+    """The moving parts of a run. average: exponential moving average of weights and buffers (torch tensors).
+
+    constants: of the metadata's standardisation; metadata: (n, m), standardised; None without fusion. scaler: of the
+    loss, so that half-precision gradients do not vanish; it does nothing on a CPU.
+    """
 
     training: LabelledStamps
     options: TrainingOptions
+    device: str
+    constants: dict[str, Any] | None
+    metadata: NDArray[np.float32] | None
     stream: BalancedStream
     network: Any
     optimizer: Any
+    scaler: Any
     average: dict[str, Any]
     best: dict[str, NDArray[Any]] = field(default_factory=dict)
     history: list[dict[str, float]] = field(default_factory=list)
 
     @classmethod
-    def start(cls, training: LabelledStamps, options: TrainingOptions, checkpoint: Checkpoint | None) -> _Run:
+    def start(
+        cls, training: LabelledStamps, options: TrainingOptions, checkpoint: Checkpoint | None, device: str
+    ) -> _Run:
         import torch
 
         assert training.is_confuser is not None
         stream = BalancedStream(
             training.labels, training.is_confuser, options.batch_size, options.positive_share, options.confuser_share,
-            options.seed,
+            options.seed, training.in_domain, options.domain_share,
         )  # fmt: skip
+        constants = fit_standardisation(training.metadata, options.metadata) if options.metadata else None
+        metadata = standardise(training.metadata, constants, rows=len(training.labels)) if constants else None
         torch.manual_seed(options.seed)
-        network = build_network(options.architecture, in_channels=training.stamps.shape[1])
-        network = network.to(memory_format=torch.channels_last)
+        network = build_network(
+            options.architecture, in_channels=training.stamps.shape[1], n_metadata=len(options.metadata)
+        )
+        network = network.to(device, memory_format=torch.channels_last)
         optimizer = torch.optim.AdamW(
             network.parameters(), lr=options.learning_rate, weight_decay=options.weight_decay, foreach=False
         )
+        scaler = torch.amp.GradScaler("cuda", enabled=device == "cuda" and options.mixed_precision)
         average = {name: tensor.detach().clone() for name, tensor in network.state_dict().items()}
-        run = cls(training, options, stream, network, optimizer, average)
+        run = cls(training, options, device, constants, metadata, stream, network, optimizer, scaler, average)
         stored = checkpoint.load() if checkpoint is not None else None
         if stored is not None:
             run._restore(*stored)
@@ -188,16 +170,21 @@ class _Run:
 
         assert self.training.weights is not None
         rows = self.stream.batch(step)
-        rng = np.random.default_rng([self.options.seed, 1, step])
-        pixels = torch.from_numpy(augment(self.training.stamps[rows], shift_px=self.options.shift_px, rng=rng))
-        labels = torch.from_numpy(self.training.labels[rows].astype(np.float32))
-        weights = torch.from_numpy(self.training.weights[rows].astype(np.float32))
-        logits = self.network(pixels.contiguous(memory_format=torch.channels_last))[:, 0]
-        loss = (binary_cross_entropy_with_logits(logits, labels, reduction="none") * weights).sum() / weights.sum()
+        pixels = torch.from_numpy(self._augmented(rows, step)).contiguous(memory_format=torch.channels_last)
+        inputs = [pixels.to(self.device)]
+        if self.metadata is not None:
+            inputs.append(torch.from_numpy(self.metadata[rows]).to(self.device))
+        labels = torch.from_numpy(self.training.labels[rows].astype(np.float32)).to(self.device)
+        weights = torch.from_numpy(self.training.weights[rows].astype(np.float32)).to(self.device)
+        with torch.autocast(self.device, enabled=self.scaler.is_enabled(), dtype=torch.float16):
+            logits = self.network(*inputs)[:, 0]
+        losses = binary_cross_entropy_with_logits(logits.float(), labels, reduction="none")
+        loss = (losses * weights).sum() / weights.sum()
         self.optimizer.param_groups[0]["lr"] = learning_rate_at(step, options=self.options)
         self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        self.optimizer.step()
+        self.scaler.scale(loss).backward()
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
         # the average of few steps must not remember the random start
         decay = min(self.options.average_decay, (1.0 + step) / (10.0 + step))
         for name, tensor in self.network.state_dict().items():
@@ -207,10 +194,20 @@ class _Run:
                 self.average[name].copy_(tensor)
         return float(loss.detach())
 
+    def _augmented(self, rows: NDArray[np.int64], step: int) -> NDArray[np.float32]:
+        """The batch's stamps, some with a masked core, moved about; all of it drawn from (seed, step)."""
+        stamps = self.training.stamps[rows]
+        if self.options.core_mask_share:
+            share = self.options.core_mask_share_at(step // self.options.steps_per_epoch)
+            rng = np.random.default_rng([self.options.seed, 2, step])
+            stamps = mask_cores(stamps, radius_px=self.options.core_mask_radius_px, share=share, rng=rng)
+        rng = np.random.default_rng([self.options.seed, 1, step])
+        return augment(stamps, shift_px=self.options.shift_px, rng=rng)
+
     def validate(self, validation: LabelledStamps, loss: float) -> None:
         """Score the averaged weights, keep them if they are the best so far, and close the epoch."""
-        state = {name: tensor.numpy().copy(order="C") for name, tensor in self.average.items()}
-        scores = _validation_scores(self.options, state, validation.stamps)
+        state = {name: tensor.cpu().numpy().copy(order="C") for name, tensor in self.average.items()}
+        scores = self._validation_scores(state, validation)
         auc = roc_auc(scores, validation.labels)
         if not self.history or auc > max(record["validation_auc"] for record in self.history):
             self.best = state
@@ -225,7 +222,7 @@ class _Run:
         tensors |= {f"best.{name}": torch.from_numpy(values) for name, values in self.best.items()}
         for number, moments in self.optimizer.state_dict()["state"].items():
             tensors |= {f"optimizer.{number}.{name}": tensor for name, tensor in moments.items()}
-        return tensors, {"history": self.history}
+        return tensors, {"history": self.history, "loss_scale": self.scaler.state_dict()}
 
     def _restore(self, tensors: dict[str, Any], record: dict[str, Any]) -> None:
         def part(prefix: str) -> dict[str, Any]:
@@ -241,29 +238,41 @@ class _Run:
             moments.setdefault(int(number), {})[moment] = tensor
         groups = self.optimizer.state_dict()["param_groups"]
         self.optimizer.load_state_dict({"state": moments, "param_groups": groups})
+        self.scaler.load_state_dict(record["loss_scale"])
         self.history = list(record["history"])
+
+    def _validation_scores(self, state: dict[str, NDArray[Any]], validation: LabelledStamps) -> NDArray[np.float64]:
+        import torch
+
+        metadata = None
+        if self.constants:
+            metadata = standardise(validation.metadata, self.constants, rows=len(validation.labels))
+        network = build_network(
+            self.options.architecture, in_channels=validation.stamps.shape[1], n_metadata=len(self.options.metadata)
+        )
+        network = load_state(network, state).to(self.device, memory_format=torch.channels_last).eval()
+        return expit(network_logits(network, validation.stamps, batch_size=128, metadata=metadata, device=self.device))
+
+    def card(self, validation: LabelledStamps) -> dict[str, Any]:
+        """The model card as far as training knows it."""
+        best = max(self.history, key=lambda record: record["validation_auc"])
+        card = {
+            "architecture": self.options.architecture,
+            "options": asdict(self.options),
+            "device": self.device,
+            "stamp_shape": [int(side) for side in self.training.stamps.shape[1:]],
+            "training_sample": self.training.summary,
+            "validation_sample": validation.summary,
+            "best_epoch": int(best["epoch"]),
+            "best_validation_auc": float(best["validation_auc"]),
+            "score_prior": {
+                "lens_share": self.stream.counts()[0] / self.options.batch_size,
+                "meaning": "share of lenses in the training batches: scores are probabilities at this prevalence only",
+            },
+        }
+        return card | ({"metadata": self.constants} if self.constants else {})
 
 
 def fingerprint_seed(*values: int) -> int:
     """A 63-bit seed from several whole numbers."""
     return int(fingerprint(list(values), length=15), 16)
-
-
-def _validation_scores(
-    options: TrainingOptions, state: dict[str, NDArray[Any]], stamps: NDArray[np.float32]
-) -> NDArray[np.float64]:
-    import torch
-
-    network = load_state(build_network(options.architecture, in_channels=stamps.shape[1]), state)
-    return expit(network_logits(network.to(memory_format=torch.channels_last).eval(), stamps, batch_size=128))
-
-
-def _sample_summary(sample: LabelledStamps) -> dict[str, Any]:
-    assert sample.is_confuser is not None
-    return {
-        "lenses": int(sample.labels.sum()),
-        "galaxies": int((sample.labels == 0).sum()),
-        "confusers": int((sample.is_confuser & (sample.labels == 0)).sum()),
-        "stamps_sha256": fingerprint(sample.stamps, length=64),
-        "labels_sha256": fingerprint(sample.labels, length=64),
-    }
