@@ -104,6 +104,7 @@ class LegacySurvey:
         ]
 
         def check(content: bytes, name: str) -> None:
+            """Raise SurveyError for an answer that is not a cutout of this size and scale."""
             parse_cutout(content, name, size=size, pixel_scale_arcsec=options.pixel_scale_arcsec)
 
         return download_all(requests, self.cutout_folder, url_path=CUTOUT_PATH, check=check, options=options)
