@@ -1,5 +1,6 @@
 """Shards come out with the same bytes however, and however often, they are computed."""
 
+import dataclasses
 import errno
 import logging
 import os
@@ -165,3 +166,30 @@ def test_slurm_jobs_ask_for_what_the_options_say_and_run_one_thread_a_worker():
     assert "--nworkers 8 " in script
     assert "--nthreads 1 " in script
     assert script.index("module load python") < script.index("export OMP_NUM_THREADS=1") < script.index(sys.executable)
+
+
+def test_a_users_own_jobqueue_file_gives_what_the_options_leave_open_and_nothing_else():
+    import dask
+
+    from skytrace.compute.clusters import slurm_cluster
+
+    theirs = {"queue": "debug", "account": "a1", "memory": "99GB", "walltime": "09:09:09", "cores": 99, "processes": 9}
+    with (
+        dask.config.set({f"jobqueue.slurm.{key}": value for key, value in theirs.items()}),
+        slurm_cluster(ClusterOptions(cluster="slurm")) as cluster,
+    ):
+        lines = cluster.job_script().splitlines()
+    for line in ("#SBATCH -p debug", "#SBATCH -A a1", "#SBATCH --cpus-per-task=1", "#SBATCH --mem=4G",
+                 "#SBATCH -t 02:00:00"):  # fmt: skip
+        assert line in lines, lines
+
+
+def test_the_page_on_scale_names_every_option_of_a_cluster_with_its_default(repository):
+    page = (repository / "docs/scale.md").read_text(encoding="utf-8")
+    rows = [line.split("|")[1:3] for line in page.splitlines() if line.startswith("| `")]
+    told = {name.strip("` "): default.strip("` ") for names, default in rows for name in names.split(",")}
+    for field in dataclasses.fields(ClusterOptions):
+        if field.name != "cluster":
+            words = {None: "null", (): "none"}
+            assert told[field.name] == words.get(field.default, str(field.default)), field.name
+    assert {"local", "slurm", "inline` (default)"} <= set(told)
