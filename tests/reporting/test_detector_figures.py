@@ -2,7 +2,12 @@ import numpy as np
 import pytest
 
 from skytrace.learning import EvaluationOptions, evaluate_scores, metrics
-from skytrace.reporting.detector_figures import precision_recall_figure, reliability_figure, roc_figure
+from skytrace.reporting.detector_figures import (
+    calibration_figure,
+    precision_recall_figure,
+    reliability_figure,
+    roc_figure,
+)
 from skytrace.reporting.style import figure_png
 from tests.learning.test_evaluation import table
 
@@ -62,3 +67,20 @@ def test_a_sample_without_any_detection_still_has_figures(scores):
     assert evaluation["at_threshold"]["sample_precision"]["value"] is None
     assert len(roc_figure(quiet, evaluation=evaluation).axes) == 1
     assert len(precision_recall_figure(quiet, evaluation=evaluation).axes) == 1
+
+
+def test_calibration_compares_the_same_stamps_before_and_after(scores):
+    before, label = scores["score"].to_numpy(), scores["label"].to_numpy()
+    after = before**2
+    everything, top = calibration_figure({"before": before, "after": after}, label, top_share=0.05).axes
+    chosen = metrics.top_scores(before, share=0.05)
+    for axes, rows in ((everything, slice(None)), (top, chosen)):
+        for container, values in zip(axes.containers, (before, after), strict=True):
+            bins = metrics.calibration_bins(values[rows], label[rows])
+            filled = bins["count"] > 0
+            x, y = container.lines[0].get_data()
+            assert x == pytest.approx(bins["mean_score"][filled])
+            assert y == pytest.approx(bins["lenses"][filled] / bins["count"][filled])
+            ece = metrics.calibration_errors(values[rows], label[rows])[0]
+            assert container.get_label().endswith(f"ECE {ece:.3f}")
+    assert "n = 60" in top.get_title()

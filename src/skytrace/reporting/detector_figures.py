@@ -105,7 +105,7 @@ def calibration_figure(probabilities: Mapping[str, ArrayLike], label: ArrayLike,
     figure, (left, right) = new_figure(width=DOUBLE_COLUMN_INCHES, columns=2)
     chosen = metrics.top_scores(next(iter(probabilities.values())), share=top_share)
     titles = (f"all scores, n = {len(label)}", f"highest {100 * top_share:g} % before, n = {int(chosen.sum())}")
-    for axes, rows, title in zip((left, right), (slice(None), chosen), titles, strict=True):
+    for axes, rows, title in zip((left, right), (np.ones_like(chosen), chosen), titles, strict=True):
         marks = zip(probabilities.items(), ("blue", "vermilion", "green", "purple", "orange"), "os^Dv", strict=False)
         for (name, values), colour, marker in marks:
             score = np.asarray(values, dtype=float)[rows]

@@ -18,6 +18,7 @@ from skytrace.reporting.evaluation_tables import (
     frame_table,
     interval_cells,
     plain_table,
+    report_sentences,
     report_tables,
     share_table,
 )
@@ -48,7 +49,7 @@ def checks_section(parts: Parts) -> Section:
         else f"{DASH} not measured. {reason(parts, 'audit')}",
         "Are the probabilities calibrated?": " ".join(target_sentences(parts))
         or f"{DASH} not measured. {reason(parts, 'calibration')}",
-        "Is the ensemble better than one network?": ensemble.get("sentence")
+        "Is the ensemble better than one network?": " ".join(report_sentences(ensemble))
         or f"{DASH} not measured. {reason(parts, 'ensemble')}",
         "Do two extraction routes give the same pixels?": (parts.parity or {}).get("verdict")
         or f"{DASH} not measured. {reason(parts, 'parity')}",
@@ -66,22 +67,21 @@ def _core_sentence(gates: Any) -> str:
     core = table[table["region"].astype(str).str.startswith("core") & ~table["region"].astype(str).str.contains("mask")]
     if core.empty:
         return f"{DASH} not measured: the gates hold no classifier of the core alone"
-    value, narrow, _ = interval_cells(core.iloc[0].to_dict(), value="auc")
+    value, narrow, _ = interval_cells(core.to_dict("records")[0], value="auc")
     return f"AUC {value} ({narrow}, 68 %) from the core alone"
 
 
 def _split_sentence(parts: Parts) -> str:
     if (parts.split_report or parts.card.get("split", {})).get("verified"):
-        return (
-            "✓ no HEALPix cell, galaxy or position (within 1″) is in two splits, and no anchor in train or validation"
-        )
+        return "✓ no: no HEALPix cell, galaxy or position (within 1″) is in two, and no anchor in train or validation"
     return "✗ the run holds no proof that the splits do not overlap"
 
 
 def audit_sections(parts: Parts) -> list[Section]:
     """What the detector saw and used, where it errs, and how it was made."""
     makers = (
-        _columns, _shortcuts, _gates, _ensemble, _parity, _detectability, _errors, _split, _preprocessing, _ledgers, _card,
+        _columns, _shortcuts, _gates, _ensemble, _parity, _detectability, _errors, _split, _preprocessing,
+        _ledgers, _card,
     )  # fmt: skip
     return [maker(parts) for maker in makers]
 
@@ -144,14 +144,12 @@ def _ensemble(parts: Parts) -> Section:
     rest = dict(parts.ensemble)
     tables, correlation = [], rest.pop("correlation", None)
     if correlation is not None:
-        matrix = as_table(correlation) if isinstance(correlation, list) else _with_index(correlation)
-        tables.append(frame_table("Correlation of the members' scores", matrix))
+        tables.append(frame_table("Correlation of the members' scores", _with_index(correlation)))
     curve = rest.pop("risk_coverage", None)
     if curve is not None:
         tables.append(plain_table("Risk against coverage", _thinned(as_table(curve))))
-    sentences = [str(rest.pop(name)) for name in ("verdict", "sentence") if isinstance(rest.get(name), str)]
     return Section(
-        "ensemble", title, tuple(sentences), pictures=("diversity", "risk_coverage"),
+        "ensemble", title, items=tuple(report_sentences(parts.ensemble)), pictures=("diversity", "risk_coverage"),
         tables=(*report_tables("Members and combinations", rest), *tables),
     )  # fmt: skip
 
@@ -229,7 +227,7 @@ def _card(parts: Parts) -> Section:
         opening,
         items=claims,
         tables=tables,
-        absence="" if tables else "The detector has no card.",
+        absence="" if tables else "There is no card.",
     )
 
 
@@ -240,6 +238,7 @@ def _verdict_section(parts: Parts, key: str, title: str, pictures: tuple[str, ..
     rest = dict(part)
     said = [(name, str(rest.pop(name))) for name in ("verdict", "sentence", "note") if isinstance(rest.get(name), str)]
     sentences = tuple(f"Verdict: {text}" if name == "verdict" else text for name, text in said)
+    sentences += tuple(text for text in report_sentences(rest) if text not in sentences)
     return Section(key, title, sentences, pictures=pictures, tables=tuple(report_tables(caption, rest)))
 
 
@@ -249,6 +248,7 @@ def _tables(caption: str, value: Any) -> list[PageTable]:
 
 
 def _with_index(correlation: Any) -> pd.DataFrame:
+    """A square table with its members in the first column."""
     import pandas as pd
 
     matrix = pd.DataFrame(correlation)

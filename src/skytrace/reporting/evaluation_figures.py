@@ -153,16 +153,15 @@ def region_gates_figure(table: pd.DataFrame) -> Figure:
 
 
 @house_style
-def diversity_figure(correlation: pd.DataFrame) -> Figure:
+def diversity_figure(
+    correlation: Any, *, value: str = "spearman_galaxies", label: str = "Correlation of scores"
+) -> Figure:
     """Pairwise correlation of the members' scores as a matrix with its values written in.
 
-    correlation: square, members as index and columns (or a first column ``member``).
+    correlation: square, members as index and columns (or a first column ``member``), or one row a pair: members (two
+    names) and ``value``, as ``pairs`` of ``learning.score_diversity``.
     """
-    import pandas as pd
-
-    matrix = pd.DataFrame(correlation)
-    if "member" in matrix.columns:
-        matrix = matrix.set_index("member")
+    matrix = _square(correlation, value)
     names = [str(name).replace("_", " ") for name in matrix.columns]
     values = matrix.to_numpy(dtype=float)
     side = max(2.4, 0.5 * len(names) + 1.2)
@@ -174,7 +173,7 @@ def diversity_figure(correlation: pd.DataFrame) -> Figure:
     axes.set_xticks(np.arange(len(names)), names, rotation=35, ha="right", rotation_mode="anchor")
     axes.set_yticks(np.arange(len(names)), names)
     axes.tick_params(length=0)
-    figure.colorbar(image, ax=axes, label="Correlation of scores", fraction=0.046)
+    figure.colorbar(image, ax=axes, label=label, fraction=0.046)
     return figure
 
 
@@ -254,6 +253,21 @@ def detectability_figure(table: pd.DataFrame) -> Figure:
     axes.tick_params(axis="y", length=0, right=False)
     figure.legend(loc="outside upper center", ncols=len(quantities), frameon=False)
     return figure
+
+
+def _square(correlation: Any, value: str) -> pd.DataFrame:
+    import pandas as pd
+
+    table = pd.DataFrame(correlation)
+    if "member" in table.columns:
+        return table.set_index("member")
+    if "members" not in table.columns:
+        return table
+    names = list(dict.fromkeys(name for pair in table["members"] for name in pair))
+    matrix = pd.DataFrame(np.eye(len(names)), index=names, columns=names)
+    for (one, other), number in zip(table["members"], table[value].astype(float), strict=True):
+        matrix.loc[one, other] = matrix.loc[other, one] = number
+    return matrix
 
 
 def _dots(

@@ -1,4 +1,4 @@
-"""Tables of an evaluation in one shape, whoever measured them: named columns, intervals low68 to high95, text for a page.
+"""Tables of an evaluation in one shape, whoever measured them: named columns, intervals low68 to high95, and text.
 
 A report that came back from JSON is a list of records with low_68 and high_68, a fresh one a DataFrame with low68 and
 high68. Both are the same table here. A number that was not measured is a dash in a cell, never a zero.
@@ -30,6 +30,7 @@ __all__ = [
     "number_text",
     "plain_table",
     "record_table",
+    "report_sentences",
     "report_tables",
     "share_table",
 ]
@@ -79,10 +80,12 @@ def number_text(value: Any, *, decimals: int | None = None) -> str:
         return DASH
     if isinstance(value, bool | np.bool_):
         return "yes" if value else "no"
-    if isinstance(value, str):
-        return value
     if isinstance(value, int | np.integer):
         return f"{int(value):,}"
+    if isinstance(value, list | tuple | np.ndarray):
+        return ", ".join(number_text(item, decimals=decimals) for item in value) or DASH
+    if not isinstance(value, float | np.floating):
+        return DASH if str(value) in ("NaT", "<NA>") else str(value)
     value = float(value)
     if decimals is not None:
         return f"{value:.{decimals}f}"
@@ -103,7 +106,7 @@ def fact_text(name: str, value: Any) -> str:
 
 
 def interval_cells(
-    record: Mapping[str, Any], *, value: str = "value", decimals: int | None = None
+    record: Mapping[Any, Any], *, value: str = "value", decimals: int | None = None
 ) -> tuple[str, str, str]:
     """(value, 68 % interval, 95 % interval), dashes where there is none.
 
@@ -112,13 +115,15 @@ def interval_cells(
     ends = [(_end(record, "low", level), _end(record, "high", level)) for level in LEVELS]
     decimals = interval_decimals(record) if decimals is None else decimals
     spans = [
-        f"{number_text(low, decimals=decimals)} to {number_text(high, decimals=decimals)}" if low is not None else DASH
+        f"{number_text(low, decimals=decimals)} to\u00a0{number_text(high, decimals=decimals)}"
+        if low is not None
+        else DASH
         for low, high in ends
     ]
     return number_text(record.get(value), decimals=decimals), spans[0], spans[1]
 
 
-def interval_decimals(record: Mapping[str, Any]) -> int | None:
+def interval_decimals(record: Mapping[Any, Any]) -> int | None:
     """Decimals that show two digits of the width of the narrowest interval; None without an interval."""
     ends = [(_end(record, "low", level), _end(record, "high", level)) for level in LEVELS]
     widths = [high - low for low, high in ends if low is not None and high is not None and high > low]
@@ -127,7 +132,7 @@ def interval_decimals(record: Mapping[str, Any]) -> int | None:
 
 def record_table(caption: str, records: Iterable[tuple[str, Mapping[str, Any] | None]]) -> PageTable:
     """One row a quantity, (name, record with value, low_68, ... or a reason): name, value, 68 %, 95 %, remark."""
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for name, record in records:
         record = record or {"reason": "not measured in this run"}
         remark = str(record.get("reason", ""))
@@ -178,7 +183,8 @@ def facts_table(caption: str, facts: Mapping[str, Any]) -> PageTable:
 def report_tables(caption: str, report: Mapping[str, Any]) -> list[PageTable]:
     """Everything that a JSON-like report holds, as tables: its numbers with intervals, its lists of records, the rest.
 
-    Nested names are joined by dots; a reader sees every entry of the report, whoever added it.
+    Nested names are joined by dots; a reader sees every entry of the report, whoever added it. Entries called sentence
+    are left to ``report_sentences``.
     """
     measured: list[tuple[str, Mapping[str, Any]]] = []
     facts: list[tuple[str, str]] = []
@@ -197,6 +203,8 @@ def _collect(
     for key, value in report.items():
         name = f"{prefix}{key}"
         words = name.replace("_", " ")
+        if key == "sentence":
+            continue
         if isinstance(value, Mapping) and "value" in value:
             measured.append((words, value))
         elif isinstance(value, Mapping) and _is_grid(value):
@@ -208,6 +216,17 @@ def _collect(
             tables.append(plain_table(f"{caption}: {words}", value))
         else:
             facts.append((words, fact_text(words, value)))
+
+
+def report_sentences(report: Mapping[str, Any]) -> list[str]:
+    """What a report says of itself under the name ``sentence``, at any depth, each once."""
+    said: list[str] = []
+    for key, value in report.items():
+        if key == "sentence" and isinstance(value, str):
+            said.append(value)
+        elif isinstance(value, Mapping):
+            said += report_sentences(value)
+    return list(dict.fromkeys(said))
 
 
 def _is_grid(value: Mapping[str, Any]) -> bool:
@@ -246,6 +265,6 @@ def _records(table: pd.DataFrame) -> Sequence[dict[str, Any]]:
     return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
 
 
-def _end(record: Mapping[str, Any], side: str, level: str) -> float | None:
+def _end(record: Mapping[Any, Any], side: str, level: str) -> float | None:
     value = record.get(f"{side}_{level}", record.get(f"{side}{level}"))
     return None if value is None or not np.isfinite(value) else float(value)

@@ -1,0 +1,267 @@
+"""The referee's page: every number with its intervals, what was not measured said so, and nothing from outside runs."""
+
+import json
+import re
+from html.parser import HTMLParser
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from skytrace.errors import CatalogueError, OptionError
+from skytrace.reporting import evaluation_figures as figures
+from skytrace.reporting.detector_figures import precision_recall_figure, roc_figure
+from skytrace.reporting.evaluation_page import evaluation_page
+from skytrace.reporting.evaluation_tables import interval_cells
+from skytrace.reporting.galleries import ErrorGallery, gallery_items, worst_errors
+from skytrace.reporting.style import figure_png
+
+from . import evaluation_parts as parts
+
+CARD = {
+    "architecture": "resnet18", "threshold": {"value": 0.5, "rule": "fixed by a parameter"},
+    "preprocessing": {"options": {"crop": 64, "stretch": "arcsinh"}, "checksum": "9f" * 32},
+    "split": {"verified": True, "splits": {"test": {"stamps": 3000, "lenses": 150, "galaxy_ids_sha256": "ab" * 32}}},
+    "training_sample": {"stamps_sha256": "cd" * 32},
+    "must_not_be_claimed": ["No purity of a survey follows without its prevalence of <b>lenses</b>."],
+}  # fmt: skip
+EVIL = "<script>alert(1)</script>"
+
+
+class Reader(HTMLParser):
+    """Tables as lists of rows, by caption; and the text of every section by its id."""
+
+    def __init__(self, html):
+        super().__init__()
+        self.tables, self.sections, self.tags = {}, {}, []
+        self.rows, self.cell, self.caption, self.section = [], None, None, ""
+        self.feed(html)
+
+    def handle_starttag(self, tag, attributes):
+        self.tags.append((tag, dict(attributes)))
+        if tag == "section":
+            self.section = dict(attributes)["id"]
+            self.sections[self.section] = ""
+        elif tag == "table":
+            self.rows = []
+        elif tag == "caption":
+            self.caption = ""
+        elif tag == "tr":
+            self.rows.append([])
+        elif tag in ("td", "th"):
+            self.cell = ""
+
+    def handle_endtag(self, tag):
+        if tag in ("td", "th"):
+            self.rows[-1].append(self.cell)
+            self.cell = None
+        elif tag == "table":
+            self.tables[self.caption] = self.rows
+            self.caption = None
+
+    def handle_data(self, text):
+        if self.section:
+            self.sections[self.section] += text
+        if self.cell is not None:
+            self.cell += text
+        elif self.caption == "":
+            self.caption = text
+
+
+@pytest.fixture(scope="module")
+def scores():
+    return parts.score_table()
+
+
+@pytest.fixture(scope="module")
+def evaluation(scores):
+    return parts.evaluation_of(scores)
+
+
+@pytest.fixture(scope="module")
+def inputs(scores, evaluation):
+    shortcuts, strata = parts.shortcuts_of(scores), parts.recall_by_stratum(scores)
+    false_positives, false_negatives = worst_errors(scores, threshold=parts.THRESHOLD, n=6)
+    false_positives.loc[0, "galaxy_id"] = EVIL
+    stamps = np.random.default_rng(0).normal(0.0, 1.0, (6, 3, 64, 64))
+    drawn = {
+        "roc": roc_figure(scores, evaluation=evaluation),
+        "precision_recall": precision_recall_figure(scores, evaluation=evaluation),
+        "shortcuts": figures.shortcut_figure(shortcuts),
+        "recall_by_stratum": figures.recall_by_stratum_figure(strata),
+    }
+    after = evaluation["calibration"]
+    return {
+        "card": CARD,
+        "figures": {name: figure_png(figure) for name, figure in drawn.items()},
+        "galleries": [
+            ErrorGallery(f"{name} {EVIL}", "the worst", gallery_items(stamps[: len(rows)], rows))
+            for name, rows in (("False positives", false_positives), ("False negatives", false_negatives))
+        ],
+        "strata": {"recall": strata, "global_gap": {"value": 0.004, "low_68": 0.002, "high_68": 0.006}},
+        "top_k": pd.DataFrame(
+            {
+                "scenario": "1 in 10,000", "prevalence": 1e-4, "k": [100, 100], "category": ["lens", "ring_proxy"],
+                "expected": [12.5, 87.5],
+            }
+        ),
+        "audit": {
+            "columns": ["stamps"], "shortcuts": shortcuts,
+            "gates": [{"region": "core_only", "auc": 0.61, "low_68": 0.58, "high_68": 0.64}],
+        },
+        "ensemble": {
+            "correlation": pd.DataFrame([[1.0, 0.4], [0.4, 1.0]], index=["a", "b"], columns=["a", "b"]),
+            "comparison": {"0.001": {"sentence": "The ensemble does not beat the single network.", "beats": False}},
+        },
+        "calibration": {"method": "Platt", "after": after},
+        "parity": {"verdict": "population shift", "pixel_correlation": {"value": 0.99, "low_95": 0.98, "high_95": 1.0}},
+        "detectability": {"factors": parts.two_factor(scores)},
+        "split_report": {"verified": True, "rows": {"train": 10, "test": 5}, "columns": {}},
+        "ledgers": {"Filters": pd.DataFrame({"filter": ["mag_z"], "removed": [1234], "reason": [f"faint {EVIL}"]})},
+    }  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def html(evaluation, inputs):
+    return evaluation_page(evaluation, **inputs)
+
+
+@pytest.fixture(scope="module")
+def read(html):
+    return Reader(html)
+
+
+def row(table, name):
+    return next(cells for cells in table if cells[0] == name)
+
+
+def test_the_headline_table_holds_each_quantity_with_both_intervals(read, evaluation):
+    table = read.tables["Quantities of the evaluated split with 68 % and 95 % intervals"]
+    for name, record in (
+        ("AUC", evaluation["ranking"]["auc"]),
+        ("recall at the threshold", evaluation["at_threshold"]["recall"]),
+        ("recall (TPR) at FPR 0.01", evaluation["recall_at_false_positive_rate"]["0.01"]),
+    ):
+        assert row(table, name)[1:4] == list(interval_cells(record))
+        low, high = (float(text) for text in re.findall(r"[\d.]+", row(table, name)[3]))
+        assert (low, high) == pytest.approx((record["low_95"], record["high_95"]), abs=1e-3)
+    unresolved = row(table, "recall (TPR) at FPR 0.0001")
+    assert unresolved[1:4] == ["–"] * 3
+    assert "2850 galaxies" in unresolved[4]
+
+
+def test_decimals_follow_the_width_of_the_interval():
+    assert interval_cells({"value": 0.98765, "low_68": 0.9870, "high_68": 0.9883})[:2] == (
+        "0.9877",
+        "0.9870 to\xa00.9883",
+    )
+    assert interval_cells({"value": 0.5, "low68": 0.3, "high68": 0.7}) == ("0.50", "0.30 to\xa00.70", "–")
+    assert interval_cells({"value": None, "reason": "no lenses"}) == ("–", "–", "–")
+
+
+def test_recall_confusers_shortcuts_and_factors_are_the_values_of_their_tables(read, scores, evaluation):
+    strata = parts.recall_by_stratum(scores)
+    table = read.tables["Recall at the threshold, by stratum"]
+    assert [cells[:4] for cells in table[1:]] == [
+        [r.stratum, r.bin, str(r.n_found), str(r.n)] for r in strata.itertuples()
+    ]
+    assert [float(cells[4]) for cells in table[1:]] == pytest.approx(strata["recall"].tolist(), abs=6e-3)
+    spirals = evaluation["false_positives_by_category"]["spiral_proxy"]
+    cells = row(read.tables["At the threshold"], "spiral_proxy")
+    assert cells[1:3] == [str(spirals["k"]), str(spirals["n"])]
+    assert float(cells[3]) == pytest.approx(spirals["value"], abs=1e-3)
+    assert row(read.tables["AUC of each feature alone, strongest first"], "annulus_4_16_g")[1] == "■ red"
+    assert "1 ■ red" in read.sections["shortcuts"]
+    assert len(read.tables["Two-factor recall: factors"]) == 7
+
+
+def test_entries_that_no_section_knows_are_shown_and_sentences_are_quoted(read):
+    assert "The ensemble does not beat the single network." in read.sections["ensemble"]
+    assert row(read.tables["Parity"], "pixel correlation")[1] == "0.990"
+    assert "Verdict: population shift" in read.sections["parity"]
+    assert row(read.tables["How it was calibrated"], "method")[1] == "Platt"
+    assert "9f" * 32 in read.sections["preprocessing"]
+    assert "ab" * 32 in read.sections["split"]
+    assert "cd" * 32 in read.sections["card"]
+    table = read.tables["Expected composition of the top K: numbers by category"]
+    assert table[1] == ["1 in 10,000", "0.0001", "100", "12.5", "87.5"]
+
+
+def test_the_calibration_targets_are_judged_by_value_and_by_interval(evaluation):
+    def said(value, high):
+        after = {"all": {"ece": {"value": value, "high_95": high}}, "top": {}}
+        return Reader(evaluation_page(evaluation, card=CARD, calibration={"after": after})).sections["calibration"]
+
+    assert "at most 0.02 after calibration: met (ECE 0.010)" in said(0.010, 0.015)
+    assert "met by the value, but the 95 % interval reaches beyond it" in said(0.010, 0.03)
+    assert "missed (ECE 0.030)" in said(0.030, 0.04)
+    assert "at most 0.05 after calibration; it was not measured" in said(0.030, 0.04)
+
+
+def test_every_part_that_was_not_run_says_so_with_its_reason(evaluation):
+    page = Reader(evaluation_page(evaluation, card={}, not_measured={"parity": "No second extraction route."}))
+    absent = {
+        "top-k", "columns", "shortcuts", "gates", "ensemble", "parity", "detectability", "errors", "preprocessing",
+        "ledgers", "card",
+    }  # fmt: skip
+    assert {key for key, text in page.sections.items() if "Not measured." in text} == absent
+    assert "No second extraction route." in page.sections["parity"]
+    assert "After calibration: not measured. This run did not include it." in page.sections["calibration"]
+    assert "Gap within matched strata: not measured." in page.sections["gap"]
+    assert "no proof that the splits do not overlap" in page.sections["split"]
+    assert "no proof" in page.sections["checks"]
+
+
+def test_a_report_that_went_through_json_gives_the_same_page(evaluation, inputs, html):
+    back = dict(inputs)
+    for name in ("strata", "audit", "detectability", "top_k"):
+        text = json.dumps(inputs[name], default=lambda table: table.to_dict("records"))
+        back[name] = json.loads(text)
+    assert evaluation_page(json.loads(json.dumps(evaluation)), **back) == html
+
+
+def test_text_from_outside_is_escaped_and_the_page_has_no_script(html):
+    assert "<script" not in html
+    assert html.count("&lt;script&gt;alert(1)&lt;/script&gt;") >= 4  # heading, id, alternative text, ledger
+    assert "of &lt;b&gt;lenses" in html
+    assert "default-src 'none'" in html
+
+
+def test_pictures_have_words_tables_have_captions_and_ids_are_unique(read):
+    images = [attributes for tag, attributes in read.tags if tag == "img"]
+    assert images
+    assert all(attributes["alt"] and attributes["src"].startswith("data:image/png;base64,") for attributes in images)
+    assert None not in read.tables
+    ids = [attributes["id"] for _, attributes in read.tags if "id" in attributes]
+    assert len(ids) == len(set(ids))
+    targets = [attributes["href"][1:] for tag, attributes in read.tags if tag == "a"]
+    assert set(targets) <= set(ids)
+
+
+def test_an_unknown_figure_and_a_table_without_a_needed_column_are_refused(evaluation):
+    with pytest.raises(OptionError, match="'rock' is not one of roc"):
+        evaluation_page(evaluation, card=CARD, figures={"rock": b""})
+    with pytest.raises(OptionError, match="'roc' is not a PNG"):
+        evaluation_page(evaluation, card=CARD, figures={"roc": b"<svg/>"})
+    with pytest.raises(CatalogueError, match="lacks columns flag"):
+        evaluation_page(evaluation, card=CARD, audit={"shortcuts": [{"feature": "psf", "auc": 0.5}]})
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("width", [1200, 390])
+def test_the_page_asks_for_nothing_says_no_error_and_fits(browser, html, tmp_path, width):
+    file = tmp_path / "evaluation.html"
+    file.write_text(html, encoding="utf-8")
+    page = browser.new_page(viewport={"width": width, "height": 844})
+    problems, requests = [], []
+    page.on("console", lambda message: problems.append(message.text))
+    page.on("pageerror", lambda error: problems.append(str(error)))
+    page.on("request", lambda request: requests.append(request.url))
+    page.goto(file.as_uri())
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    assert page.evaluate("[...document.images].every(image => image.complete && image.naturalWidth > 0)")
+    assert "AUC" in page.locator("#headline table").first.inner_text()
+    assert page.locator("#errors .gallery li").count() == 12
+    assert not problems
+    assert all(url.startswith(("file:", "data:")) for url in requests)
+    page.close()
