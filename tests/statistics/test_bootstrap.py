@@ -55,6 +55,59 @@ def test_a_stratified_resample_keeps_the_size_of_every_class():
     assert abs(counts[labels == 7] - 200).max() < 60
 
 
+def _clustered(rng, n_clusters=120, size=10, rho=0.6):
+    """Standard normal values of which a cluster shares the part rho, with the cluster of each; 3 of 4 clusters full."""
+    shared = np.sqrt(rho) * rng.normal(size=n_clusters)
+    width = np.where(np.arange(n_clusters) % 4, size, size // 2)
+    cluster = np.repeat(np.arange(n_clusters), width)
+    return shared[cluster] + np.sqrt(1 - rho) * rng.normal(size=len(cluster)), rng.permutation(n_clusters)[cluster]
+
+
+def test_whole_clusters_widen_the_interval_by_the_root_of_the_design_effect():
+    values, cluster = _clustered(np.random.default_rng(3), n_clusters=600)
+    rows = bootstrap_interval(_mean, values, seed=1, n_resamples=2000, vectorised=True)
+    whole = bootstrap_interval(np.mean, values, clusters=cluster, seed=1, n_resamples=2000)
+    width = np.bincount(cluster)
+    expected = 1 + (np.sum(width**2) / len(values) - 1) * 0.6  # Kish: 1 + (mean size, by member, - 1) rho
+    assert expected > 5
+    assert whole.standard_error / rows.standard_error == pytest.approx(np.sqrt(expected), rel=0.1)
+    assert whole.value == rows.value
+
+
+def test_intervals_of_whole_clusters_cover_where_those_of_rows_do_not():
+    covered = {"rows": 0, "clusters": 0}
+    for seed in range(250):
+        values, cluster = _clustered(np.random.default_rng(seed), n_clusters=60)
+        for name, given in (("rows", None), ("clusters", cluster)):
+            found = bootstrap_interval(np.mean, values, clusters=given, seed=seed, n_resamples=200)
+            low, high = found.intervals[0.6827]
+            covered[name] += low <= 0.0 <= high
+    assert covered["rows"] / 250 < 0.42
+    assert 0.60 < covered["clusters"] / 250 < 0.75
+
+
+def test_a_resample_holds_each_cluster_whole_or_not_at_all():
+    cluster = np.array(["b", "a", "b", "c", "b"])
+    counts = []
+    bootstrap_interval(
+        lambda rows: counts.append(np.bincount(rows, minlength=5)) or 0.0, np.arange(5), clusters=cluster, seed=1,
+        n_resamples=400,
+    )  # fmt: skip
+    counts = np.array(counts[1:])  # the first is the sample itself
+    assert (counts[:, [0, 2]] == counts[:, [4]]).all()
+    assert (counts[:, 0] + counts[:, 1] + counts[:, 3] == 3).all()
+    assert abs(counts.mean(axis=0) - 1).max() < 0.15
+
+
+def test_clusters_that_cannot_be_drawn_are_refused():
+    with pytest.raises(OptionError, match="1 cluster cannot"):
+        bootstrap_interval(np.mean, [1.0, 2.0], clusters=[7, 7], seed=1)
+    with pytest.raises(OptionError, match=r"\(1,\) for 2 rows"):
+        bootstrap_interval(np.mean, [1.0, 2.0], clusters=[7], seed=1)
+    with pytest.raises(OptionError, match="strata"):
+        bootstrap_interval(np.mean, [1.0, 2.0], clusters=[7, 8], strata=[0, 1], seed=1)
+
+
 def test_flat_names_for_a_json_file():
     flat = bootstrap_interval(_mean, np.arange(9.0), seed=1, levels=(0.6827, 0.95), vectorised=True).as_dict()
     assert set(flat) == {"value", "standard_error", "low_68", "high_68", "low_95", "high_95"}

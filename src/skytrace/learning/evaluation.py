@@ -1,7 +1,9 @@
 """One evaluation of a detector on scores it was not chosen by: every number with its 68 and 95 % intervals.
 
-Intervals are percentile bootstraps that resample lenses and galaxies apart, and Jeffreys intervals for counts. A number
-that the sample cannot resolve is None beside the reason. No precision of a survey is given: that needs a prevalence.
+Intervals are percentile bootstraps of whole sky cells, because the galaxies of a cell share their PSF and depth; where
+the cells are unknown or too few, of stamps, lenses and galaxies apart. The report says which. Counts have Jeffreys
+intervals, of stamps as independent trials. A number that the sample cannot resolve is None beside the reason. No
+precision of a survey is given: that needs a prevalence.
 """
 
 from __future__ import annotations
@@ -24,6 +26,11 @@ if TYPE_CHECKING:
 __all__ = ["EvaluationOptions", "count_share", "evaluate_scores"]
 
 _LEVELS = {"68": 0.6827, "95": 0.9545}
+#: HEALPix cell (nside 128) of each row of a scores table.
+_CELL = "healpix_128"
+#: Fewer cells than this say too little of the scatter between cells for an interval to be trusted.
+_MIN_CELLS = 10
+_TOO_NARROW = "galaxies of one sky cell share their PSF and depth, so the intervals are too narrow"
 Statistic = Callable[..., Any]
 
 
@@ -51,17 +58,20 @@ def evaluate_scores(
 ) -> dict[str, Any]:
     """JSON-ready evaluation of one split.
 
-    table: score, label, tier ("" for galaxies), pool, confuser_category ("" where none fits); one row a galaxy.
-    threshold: chosen beforehand, on other scores, in (0, 1). Keys: sample, threshold, ranking (auc,
-    average_precision), at_threshold (recall, false_positive_rate, sample_precision), recall_at_false_positive_rate,
-    calibration (all, top_share), by_tier, false_positives_by_category. Raises CatalogueError without both classes.
+    table: score, label, tier ("" for galaxies), pool, confuser_category ("" where none fits); one row a galaxy; and
+    healpix_128, the sky cell that the bootstrap resamples whole, where it is known.
+    threshold: chosen beforehand, on other scores, in (0, 1). Keys: sample, threshold, resampled (sky cells | stamps),
+    resampled_note, ranking (auc, average_precision), at_threshold (recall, false_positive_rate, sample_precision),
+    recall_at_false_positive_rate, calibration (all, top_share), by_tier, false_positives_by_category. Raises
+    CatalogueError without both classes, or where healpix_128 is missing in some rows.
     """
     options = options or EvaluationOptions()
     check_between("threshold", threshold, 0.0, 1.0, include_low=False, include_high=False)
     scores, labels = metrics.check_scores(table["score"], table["label"])
     if len(np.unique(labels)) < 2:
         raise CatalogueError("an evaluation needs both lenses and galaxies; this split has one class only")
-    interval = partial(_interval, scores, labels, options)
+    cells, resampled, note = _resampled(table)
+    interval = partial(_interval, scores, labels, cells, options)
     at = partial(partial, threshold=threshold)
     return {
         "sample": {
@@ -72,6 +82,8 @@ def evaluate_scores(
             "note": "the lens share is the sample's, not the sky's: nothing here is a precision of a survey",
         },
         "threshold": float(threshold),
+        "resampled": resampled,
+        "resampled_note": note,
         "ranking": {"auc": interval(metrics.roc_auc), "average_precision": interval(metrics.average_precision)},
         "at_threshold": {
             "recall": interval(at(metrics.recall)),
@@ -82,7 +94,7 @@ def evaluate_scores(
             f"{rate:g}": _recall_at(rate, int((labels == 0).sum()), interval) for rate in options.false_positive_rates
         },
         "calibration": _calibration(scores, labels, options, interval),
-        "by_tier": _by_tier(table, scores, labels, threshold, options),
+        "by_tier": _by_tier(table, scores, labels, cells, threshold, options),
         "false_positives_by_category": _by_category(table, scores, labels, threshold),
     }
 
@@ -97,16 +109,33 @@ def count_share(chosen: NDArray[np.bool_]) -> dict[str, Any]:
     return record
 
 
+def _resampled(table: pd.DataFrame) -> tuple[NDArray | None, str, str]:
+    """(cell of each row or None, what the bootstrap draws, one sentence why)."""
+    if _CELL not in table:
+        return None, "stamps", f"no column {_CELL}: {_TOO_NARROW}"
+    if table[_CELL].isna().any():
+        raise CatalogueError(f"{int(table[_CELL].isna().sum())} row(s) have no {_CELL}; give every row its sky cell")
+    n = int(table[_CELL].nunique())
+    if n < _MIN_CELLS:
+        return None, "stamps", f"{n} sky cells, {_MIN_CELLS} needed: {_TOO_NARROW}"
+    return table[_CELL].to_numpy(), "sky cells", f"{n} cells of HEALPix nside 128, drawn whole with replacement"
+
+
 def _interval(
-    scores: NDArray[np.float64], labels: NDArray[np.int64], options: EvaluationOptions, statistic: Statistic
+    scores: NDArray[np.float64],
+    labels: NDArray[np.int64],
+    cells: NDArray | None,
+    options: EvaluationOptions,
+    statistic: Statistic,
 ) -> dict[str, Any]:
     """Value and intervals, or value None where neither the sample nor its resamples give one."""
     if not np.isfinite(statistic(scores, labels)):
         return {"value": None, "reason": "the sample does not give this quantity"}
     try:
         result = bootstrap_interval(
-            statistic, scores, labels, n_resamples=options.n_resamples, seed=options.seed, strata=labels
-        )
+            statistic, scores, labels, n_resamples=options.n_resamples, seed=options.seed,
+            strata=labels if cells is None else None, clusters=cells,
+        )  # fmt: skip
     except OptionError as error:
         return {"value": float(statistic(scores, labels)), "reason": f"no interval: {error}"}
     return result.as_dict()
@@ -156,6 +185,7 @@ def _by_tier(
     table: pd.DataFrame,
     scores: NDArray[np.float64],
     labels: NDArray[np.int64],
+    cells: NDArray | None,
     threshold: float,
     options: EvaluationOptions,
 ) -> dict[str, Any]:
@@ -167,7 +197,9 @@ def _by_tier(
         against = rows | (labels == 0)
         report[tier] = {
             "recall": count_share(scores[rows] >= threshold),
-            "auc": _interval(scores[against], labels[against], options, metrics.roc_auc),
+            "auc": _interval(
+                scores[against], labels[against], None if cells is None else cells[against], options, metrics.roc_auc
+            ),
         }
     return report
 

@@ -1,7 +1,8 @@
 """Percentile bootstrap (Efron & Tibshirani 1993, ch. 13), and its cluster form for trials that share a host.
 
-Stratified by class, a resample keeps the number of members of every class. Whole clusters are drawn as multinomial
-counts for all resamples at once, so that a share is one matrix product.
+Stratified by class, a resample keeps the number of members of every class. Rows that are not independent (a host's
+injections, a sky cell's galaxies) are drawn in whole clusters: as rows for any statistic, or, for a share, as
+multinomial counts for all resamples at once, one matrix product.
 """
 
 from __future__ import annotations
@@ -62,22 +63,32 @@ def bootstrap_interval(
     n_resamples: int = 1000,
     seed: int,
     strata: ArrayLike | None = None,
+    clusters: ArrayLike | None = None,
     vectorised: bool = False,
 ) -> BootstrapInterval:
     """Percentile interval of ``statistic(*arrays)``, arrays with a common first axis n.
 
     strata: classes resampled apart (e.g. labels: an AUC is never asked of one class). vectorised: the statistic takes
     arrays (resample, n, ...) and returns (resample,). Resamples without a finite statistic are left out, not counted.
-    Raises OptionError on no rows, unequal lengths, levels outside (0, 1), or when no resample is usable.
+    clusters: (n,) group of each row; as many groups as there are, drawn whole with replacement (Davison & Hinkley 1997,
+    sect. 3.8), so that the number of rows varies. Neither strata nor vectorised goes with it.
+    Raises OptionError on no rows, unequal lengths, levels outside (0, 1), fewer than two clusters, clusters with strata
+    or vectorised, or when no resample is usable.
     """
     columns = [np.asarray(array) for array in arrays]
     if not columns or len({len(column) for column in columns}) != 1 or not len(columns[0]):
         raise OptionError(f"arrays of lengths {[len(column) for column in columns]} cannot be resampled together")
     for level in levels:
         check_between("levels", level, 0.0, 1.0, include_low=False, include_high=False)
+    if clusters is not None and (strata is not None or vectorised):
+        raise OptionError("clusters are drawn whole: give neither strata nor vectorised with them")
     value = np.asarray(statistic(*(column[None] for column in columns)))[0] if vectorised else statistic(*columns)
     draws = []
-    for index in _index_blocks(len(columns[0]), n_resamples, seed, strata):
+    if clusters is None:
+        blocks: Iterator = _index_blocks(len(columns[0]), n_resamples, seed, strata)
+    else:
+        blocks = _cluster_blocks(np.asarray(clusters), len(columns[0]), n_resamples, seed)
+    for index in blocks:
         if vectorised:
             draws.append(np.asarray(statistic(*(column[index] for column in columns)), dtype=np.float64))
         else:
@@ -134,6 +145,24 @@ def _index_blocks(n: int, n_resamples: int, seed: int, strata: ArrayLike | None)
     for start in range(0, n_resamples, block):
         uniform = rng.random((min(block, n_resamples - start), n))
         yield members[first + (uniform * width).astype(np.intp)]
+
+
+def _cluster_blocks(clusters: NDArray, n: int, n_resamples: int, seed: int) -> Iterator[list[NDArray[np.intp]]]:
+    """The rows of one resample at a time: every cluster's rows as often as it was drawn."""
+    check_between("n_resamples", n_resamples, 1, 10_000_000)
+    if clusters.shape != (n,):
+        raise OptionError(f"clusters has shape {clusters.shape} for {n} rows")
+    codes = np.unique(clusters, return_inverse=True)[1]
+    members, size = np.argsort(codes, kind="stable"), np.bincount(codes)
+    if len(size) < 2:
+        raise OptionError("1 cluster cannot be resampled: two are needed, and tens for an interval to be trusted")
+    first = np.cumsum(size) - size
+    rng = np.random.default_rng(seed)
+    for _ in range(n_resamples):
+        drawn = rng.integers(len(size), size=len(size))
+        width = size[drawn]
+        start = np.repeat(first[drawn] - (np.cumsum(width) - width), width)
+        yield [members[start + np.arange(len(start))]]
 
 
 def _cluster_counts(detected: ArrayLike, cluster: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
