@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from skytrace.errors import CatalogueError, OptionError
-from skytrace.selection.completeness import CompletenessOptions, _effective_interval, completeness_table, marginals
+from skytrace.selection.completeness import CompletenessOptions, completeness_table, marginals
 from skytrace.selection.grid import GridOptions, SelectionGrid
 from skytrace.selection.trends import trend_test, trend_tests
 from skytrace.statistics import beta_interval, cluster_bootstrap_proportion, design_effect
@@ -123,10 +123,27 @@ def test_a_cell_without_detections_borrows_the_correlation_of_the_others():
     assert row["high68_hosts"] > 1.3 * row["high68"]
 
 
-def test_effective_interval_is_the_beta_interval_at_whole_counts():
-    k, n = np.array([0.0, 1, 7, 200]), np.array([200.0, 200, 35, 200])
-    for level in (0.6827, 0.9545):
-        np.testing.assert_allclose(_effective_interval(k, n, level), beta_interval(k, n, level), rtol=1e-4)
+def test_host_intervals_are_the_one_beta_interval_at_effective_counts():
+    table = completeness_table(injections(SMALL, hosts=10, host_scatter=1.0), SMALL)
+    n = table["n_effective"]
+    assert (n != np.floor(n)).any()
+    for name, level in (("68", 0.6827), ("95", 0.9545)):
+        low, high = beta_interval(table["completeness"] * n, n, level)
+        np.testing.assert_array_equal(table[f"low{name}_hosts"], low)
+        np.testing.assert_array_equal(table[f"high{name}_hosts"], high)
+
+
+def test_the_detectors_own_threshold_comes_first_and_once():
+    options = CompletenessOptions((0.5, 0.8), min_injections=7)
+    assert options.with_detector(0.8) == CompletenessOptions((0.8, 0.5), min_injections=7)
+    alone = CompletenessOptions(()).with_detector(0.3)
+    assert completeness_table(injections(SMALL, per_cell=4), SMALL, options=alone)["threshold"].unique() == [0.3]
+
+
+@pytest.mark.parametrize("count", [completeness_table, marginals])
+def test_without_any_threshold_there_is_nothing_to_count(count):
+    with pytest.raises(OptionError, match=r"thresholds = \(\)"):
+        count(injections(SMALL, per_cell=4), SMALL, options=CompletenessOptions(()))
 
 
 def test_modes_are_never_mixed_in_a_cell():

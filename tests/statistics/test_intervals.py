@@ -49,10 +49,17 @@ def test_nothing_tried_gives_the_wide_interval_of_the_prior():
     assert beta_mean(0, 0) == 0.5
 
 
-@pytest.mark.parametrize(("k", "n"), [(3, 2), (-1, 5), (1.5, 5), (1, np.nan), (1, np.inf)])
+@pytest.mark.parametrize(("k", "n"), [(3, 2), (-1, 5), (5.1, 5), (np.nan, 5), (1, np.nan), (1, np.inf)])
 def test_impossible_counts_are_refused_by_value(k, n):
     with pytest.raises(OptionError, match=r"0 <= k <= n"):
         beta_interval(k, n)
+
+
+def test_effective_counts_between_whole_ones_have_the_same_posterior():
+    low, high = beta_interval(2.6, 13.4, 0.9)
+    posterior = stats.beta(3.1, 11.3)
+    assert posterior.cdf(low) == pytest.approx(0.05, abs=1e-12)
+    assert posterior.cdf(high) == pytest.approx(0.95, abs=1e-12)
 
 
 @pytest.mark.parametrize("level", [0.0, 1.0, -0.1, np.nan])

@@ -6,12 +6,11 @@ interval uses n / design effect trials, because injections into one host succeed
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
-from scipy import special
 
 from skytrace.errors import CatalogueError, OptionError, check_between
 from skytrace.selection.grid import AXES
@@ -33,18 +32,25 @@ _LEVELS = {"68": 0.6827, "95": 0.9545}
 
 @dataclass(frozen=True)
 class CompletenessOptions:
-    """thresholds: detected means score >= threshold, each in (0, 1). min_injections: fewer make a cell insufficient."""
+    """thresholds: detected means score >= threshold, each in (0, 1); none where only the detector's own is meant (see
+    ``with_detector``). min_injections: fewer make a cell insufficient.
+    """
 
     thresholds: tuple[float, ...] = (0.5,)
     min_injections: int = 200
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "thresholds", tuple(float(value) for value in self.thresholds))
-        if not self.thresholds or len(set(self.thresholds)) != len(self.thresholds):
-            raise OptionError(f"thresholds = {list(self.thresholds)} must be one or more different values")
+        if len(set(self.thresholds)) != len(self.thresholds):
+            raise OptionError(f"thresholds = {list(self.thresholds)} must be different values")
         for value in self.thresholds:
             check_between("thresholds", value, 0.0, 1.0, include_low=False, include_high=False)
         check_between("min_injections", self.min_injections, 1, 1_000_000)
+
+    def with_detector(self, threshold: float) -> CompletenessOptions:
+        """The same with the detector's own threshold first."""
+        others = tuple(value for value in self.thresholds if value != threshold)
+        return replace(self, thresholds=(threshold, *others))
 
 
 def completeness_table(
@@ -56,9 +62,10 @@ def completeness_table(
     ``grid.cells()``, threshold, mode (none where empty), state, sufficient, n, n_detected, n_hosts, completeness
     (n_detected / n), low68, high68, low95, high95, design_effect (of the hosts; NaN where all or none are detected or
     there is one host), n_effective, low68_hosts, high68_hosts, low95_hosts, high95_hosts. NaN with state no_hosts.
-    Raises CatalogueError on missing columns, cells outside the grid, unusable scores, or two modes in one cell.
+    Raises CatalogueError on missing columns, cells outside the grid, unusable scores, or two modes in one cell;
+    OptionError without a threshold.
     """
-    options = options or CompletenessOptions()
+    options = _usable(options)
     _check_injections(injections, n_cells=grid.n_cells)
     cell = injections["cell"].to_numpy(dtype=np.int64)
     counts = _HostCounts.of(cell, injections["galaxy_id"], n_groups=grid.n_cells)
@@ -83,7 +90,7 @@ def marginals(
     Columns: threshold, axis, value (bin centre), then those of ``completeness_table`` from n on. Which conditions are
     pooled differs from bin to bin where cells are empty; ``trend_test`` compares like with like.
     """
-    options = options or CompletenessOptions()
+    options = _usable(options)
     _check_injections(injections, n_cells=grid.n_cells)
     index = np.unravel_index(injections["cell"].to_numpy(dtype=np.int64), grid.shape)
     score = injections["score"].to_numpy(dtype=np.float64)
@@ -142,7 +149,7 @@ class _HostCounts:
             columns[f"low{name}"], columns[f"high{name}"] = np.where(full, low, np.nan), np.where(full, high, np.nan)
         columns["design_effect"], columns["n_effective"] = effect, effective
         for name, level in _LEVELS.items():
-            low, high = _effective_interval(np.where(full, share, 0.0) * effective, effective, level)
+            low, high = beta_interval(np.where(full, share, 0.0) * effective, effective, level)
             columns[f"low{name}_hosts"] = np.where(full, low, np.nan)
             columns[f"high{name}_hosts"] = np.where(full, high, np.nan)
         return columns
@@ -170,14 +177,11 @@ class _HostCounts:
         return 1.0 + (np.nan_to_num(size, nan=1.0) - 1.0) * rho
 
 
-def _effective_interval(
-    k: NDArray[np.float64], n: NDArray[np.float64], level: float
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """``beta_interval`` for effective, hence fractional, counts; the same numbers at whole ones (tested)."""
-    sigmas = {0.6827: 1.0, 0.9545: 2.0}[level]
-    tail = 0.5 * special.erfc(sigmas / np.sqrt(2.0))
-    a, b = k + 0.5, np.maximum(n - k, 0.0) + 0.5
-    return special.betaincinv(a, b, tail), 1.0 - special.betaincinv(b, a, tail)
+def _usable(options: CompletenessOptions | None) -> CompletenessOptions:
+    options = options or CompletenessOptions()
+    if not options.thresholds:
+        raise OptionError("thresholds = () leaves nothing to count: name one, or take with_detector's")
+    return options
 
 
 def _check_injections(injections: pd.DataFrame, *, n_cells: int) -> None:

@@ -30,7 +30,8 @@ _SIGMA_LEVELS = {
 def beta_interval(k: ArrayLike, n: ArrayLike, level: float = 0.6827) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Equal-tailed Jeffreys interval (low, high) of the probability behind ``k`` successes in ``n`` trials.
 
-    k, n: broadcast together, whole numbers, 0 <= k <= n. level: posterior probability inside, in (0, 1).
+    k, n: broadcast together, 0 <= k <= n. They may be fractional: trials that share hosts count as n / design effect
+    effective ones (Kish 1965, ch. 6), and k as the same share of these. level: posterior probability inside, in (0, 1).
     0.6827, 0.9545 and 0.9973 mean 1, 2 and 3 sigma exactly. With n = 0 it is the interval of the prior alone: wide,
     never (0, 0). Raises OptionError on impossible counts.
 
@@ -54,7 +55,7 @@ def beta_mean(k: ArrayLike, n: ArrayLike) -> NDArray[np.float64]:
 
 def _checked_counts(k: ArrayLike, n: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     k, n = np.broadcast_arrays(np.asarray(k, dtype=np.float64), np.asarray(n, dtype=np.float64))
-    impossible = ~((k >= 0) & (k <= n) & np.isfinite(n) & (k == np.floor(k)) & (n == np.floor(n)))
+    impossible = ~((k >= 0) & (k <= n) & np.isfinite(n))
     if impossible.any():
         where = tuple(np.argwhere(impossible)[0])
         raise OptionError(
