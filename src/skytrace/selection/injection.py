@@ -42,9 +42,10 @@ _DEGRADE_PAD = 27
 class InjectionOptions:
     """seed: of every injection's stream. batch_size: injections rendered and scored together; part of the result's
     last bits, so it belongs to the fingerprint. confine_radius_px: injected light is cut off beyond.
-    photon_noise: of the added light. psf_beta: Moffat index of degraded hosts. electrons_per_nmgy_*: of one exposure;
-    the coadd's are nobs times that (DECam, see surveys.mock.conditions). n_stamps: composites kept as
-    pictures. composites_per_anchor: injections near each real lens that the realism gates measure.
+    photon_noise: of the added light. psf_beta: Moffat index of degraded hosts, and of the half-maximum width that arc
+    annuli are drawn with. electrons_per_nmgy_*: of one exposure; the coadd's are nobs times that (DECam, see
+    surveys.mock.conditions). n_stamps: composites kept as pictures. composites_per_anchor: injections near each real
+    lens that the realism gates measure.
     """
 
     seed: int = 20260401
@@ -196,7 +197,8 @@ def inject_lenses(
     median, scale = (values[rows] for values in hosts.statistics)
     stamps = preprocess(image, options=preprocessing, statistics=(median, scale))
     magnification = flux_magnification(draw.lenses, sources)
-    measured = _measure(light[:, 1], rendered, magnification, draw, hosts, rows)
+    fwhm = moffat_fwhm_from_psfsize(hosts.psfsize_r[rows], beta=options.psf_beta)
+    measured = _measure(light[:, 1], rendered, magnification, draw, fwhm, hosts.sigma_nmgy[rows, 1])
     return Injections(stamps, image, added, measured)
 
 
@@ -205,16 +207,13 @@ def _measure(
     rendered: NDArray[np.float64],
     magnification: NDArray[np.float64],
     draw: LensDraw,
-    hosts: HostStamps,
-    rows: NDArray[np.integer],
+    fwhm_arcsec: NDArray[np.float64],
+    sigma_pix_nmgy: NDArray[np.float64],
 ) -> pd.DataFrame:
     """Numbers of the injected light alone."""
     unlensed = draw.sources.flux_nmgy[:, 1]
     kept = light_r.sum(axis=(1, 2), dtype=np.float64)
-    fwhm = moffat_fwhm_from_psfsize(hosts.psfsize_r[rows])
-    snr = arc_annulus_snr(light_r[:, None], draw.lenses.theta_e_arcsec, fwhm, hosts.sigma_nmgy[rows, 1]).integrated[
-        :, 0
-    ]
+    snr = arc_annulus_snr(light_r[:, None], draw.lenses.theta_e_arcsec, fwhm_arcsec, sigma_pix_nmgy).integrated[:, 0]
     total = magnification * unlensed
     return pd.DataFrame(
         {

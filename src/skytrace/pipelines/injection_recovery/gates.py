@@ -8,20 +8,24 @@ import pandas as pd
 from skytrace.imaging import PreprocessOptions
 from skytrace.imaging.photometry import mag_ab, mag_depth
 from skytrace.imaging.psf import moffat_fwhm_from_psfsize, sky_sigma_nmgy
+from skytrace.imaging.quality import QualityOptions
 from skytrace.lensing.population import PopulationOptions, host_light_shape
+from skytrace.pipelines.injection_recovery.nodes import cutout_flags
 from skytrace.pipelines.injection_recovery.shards import Campaign, drawn_by_lot, recompute
 from skytrace.selection.arcs import ArcOptions, measure_arcs
 from skytrace.selection.grid import GridOptions
 from skytrace.selection.injection import InjectionOptions
 from skytrace.selection.realism import (
     HOST_AXES,
+    ComparisonSettings,
     GateOptions,
     background_pixels,
     comparison_sample,
     nearest_injections,
     realism_report,
 )
-from skytrace.sky import crossmatch
+from skytrace.sky import TIERS, SelectionOptions, crossmatch
+from skytrace.sky.selection import _filters as selection_filters
 from skytrace.surveys.interface import ImagingSurvey
 
 Table = pd.DataFrame
@@ -32,11 +36,43 @@ Arrays = dict[str, np.ndarray]
 def measure_anchors(
     survey: ImagingSurvey,
     split_galaxies: Table,
+    selection: SelectionOptions,
     grid: GridOptions,
+    injection: InjectionOptions,
     preprocessing: PreprocessOptions,
+    quality: QualityOptions,
     arcs: ArcOptions,
 ) -> Table:
-    """Real lenses that the detector never trained on, with the light of their arcs."""
+    """Real lenses that the detector never trained on, with the light of their arcs.
+
+    They pass what hosts pass, or ``rejected`` names why not ("selection:filter", the first that failed;
+    "quality:reason", all of them, joined by ";"; "repeated:galaxy") and nothing of them is measured.
+    """
+    anchors = _unseen_lenses(survey, split_galaxies)
+    columns = {
+        "theta_e": anchors["theta_e_arcsec"].astype(float),
+        "psf_fwhm": anchors["psfsize_r"].astype(float),
+        "depth": mag_depth(anchors[grid.depth_column]),
+    }
+    anchors = anchors.assign(**columns, **host_light(anchors), rejected=_not_selected(anchors, selection))
+    parts = []
+    for start in range(0, max(len(anchors), 1), 250):
+        part = anchors.iloc[start : start + 250]
+        read = part[part["rejected"] == ""]
+        image, invvar, flags = _anchor_pixels(survey, read, preprocessing, quality)
+        sigma = sky_sigma_nmgy(_bands(read, "psfdepth"), _bands(read, "psfsize"))
+        light = _arcs(image, invvar, read, read["theta_e"], read["psf_fwhm"], sigma, arcs, injection.psf_beta)
+        light = light.set_index(read.index)
+        light[flags != ""] = np.nan
+        part = part.assign(rejected=part["rejected"].where(part["rejected"] != "", pd.Series(flags, read.index)))
+        parts.append(part.join(light))
+    table = pd.concat(parts, ignore_index=True)
+    keep = ["lens_id", "galaxy_id", "tier", "rejected", "theta_e", "psf_fwhm", "depth", *HOST_AXES]
+    return table[[*keep, *light.columns]]
+
+
+def _unseen_lenses(survey: ImagingSurvey, split_galaxies: Table) -> Table:
+    """Lenses that are anchors or in the test split, and neither by id nor by place in training or validation."""
     lenses = survey.lenses()
     seen = split_galaxies[split_galaxies["split"].isin(["train", "val"])]
     unseen = ~lenses["galaxy_id"].isin(seen["galaxy_id"])
@@ -44,29 +80,38 @@ def measure_anchors(
         unseen &= crossmatch(lenses["ra"], lenses["dec"], seen["ra"], seen["dec"], 1.0)[0] < 0
     test = lenses["galaxy_id"].isin(split_galaxies["galaxy_id"][split_galaxies["split"] == "test"])
     wanted = unseen & (lenses["is_anchor"].astype(bool) | test)
-    galaxies = survey.galaxies()
     anchors = lenses[wanted][["lens_id", "galaxy_id", "tier", "theta_e_arcsec"]]
-    anchors = anchors.merge(galaxies, on="galaxy_id", how="inner").sort_values("lens_id", ignore_index=True)
-    columns = {
-        "theta_e": anchors["theta_e_arcsec"].astype(float),
-        "psf_fwhm": anchors["psfsize_r"].astype(float),
-        "depth": mag_depth(anchors[grid.depth_column]),
-    }
-    anchors = anchors.assign(**columns, **host_light(anchors))
-    sigma = sky_sigma_nmgy(_bands(anchors, "psfdepth"), _bands(anchors, "psfsize"))
-    low, high = 50 - preprocessing.crop // 2, 50 + preprocessing.crop - preprocessing.crop // 2
-    parts = []
-    for start in range(0, max(len(anchors), 1), 250):
-        rows = slice(start, start + 250)
-        part = anchors[rows]
-        size = (len(part), 3, preprocessing.crop, preprocessing.crop)
-        image, invvar = np.zeros(size, dtype=np.float32), np.zeros(size, dtype=np.float32)
-        if len(part):
-            batch = survey.cutouts(list(part["galaxy_id"].astype(str)))
-            image, invvar = (plane[:, :, low:high, low:high] for plane in (batch.image, batch.invvar))
-        parts.append(_arcs(image, invvar, part, part["theta_e"], part["psf_fwhm"], sigma[rows], arcs))
-    keep = ["lens_id", "galaxy_id", "tier", "theta_e", "psf_fwhm", "depth", *HOST_AXES]
-    return pd.concat([anchors[keep], pd.concat(parts, ignore_index=True)], axis=1)
+    return anchors.merge(survey.galaxies(), on="galaxy_id", how="inner").sort_values("lens_id", ignore_index=True)
+
+
+def _not_selected(anchors: Table, selection: SelectionOptions) -> np.ndarray:
+    """(n,) the first filter of the hosts' selection that a lens fails, "" for none; of two at one galaxy the better
+    tier stays. The exclusion around lenses spares them, as it does in ``select_galaxies``.
+    """
+    lenses = anchors.assign(label=1, type=anchors["type"].astype(str).str.strip())
+    rank = lenses["tier"].map({tier: place for place, tier in enumerate(TIERS)})
+    best = lenses.assign(rank=rank).sort_values(["rank", "lens_id"], kind="stable")
+    repeated = best["galaxy_id"].duplicated().reindex(lenses.index).to_numpy(dtype=bool)
+    reasons = np.where(repeated, "repeated:galaxy", "").astype(object)
+    for name, keep, _ in selection_filters(selection, lenses):
+        reasons[(reasons == "") & ~np.asarray(keep(lenses), dtype=bool)] = f"selection:{name}"
+    return reasons
+
+
+def _anchor_pixels(
+    survey: ImagingSurvey, anchors: Table, preprocessing: PreprocessOptions, quality: QualityOptions
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Image and invvar, (n, 3, crop, crop) about the cutouts' own centre, and the reasons of quality control, (n,)."""
+    crop = preprocessing.crop
+    if anchors.empty:
+        nothing = np.zeros((0, 3, crop, crop), dtype=np.float32)
+        return nothing, nothing, np.zeros(0, dtype=object)
+    batch = survey.cutouts(list(anchors["galaxy_id"].astype(str)))
+    flags = cutout_flags(batch, anchors, preprocessing, quality)["reasons"].astype(str)
+    reasons = [";".join(f"quality:{name}" for name in joined.split(";")) if joined else "" for joined in flags]
+    low = batch.image.shape[-1] // 2 - crop // 2
+    image, invvar = (plane[:, :, low : low + crop, low : low + crop] for plane in (batch.image, batch.invvar))
+    return image, invvar, np.array(reasons, dtype=object)
 
 
 def measure_composites(
@@ -99,8 +144,9 @@ def measure_composites(
         host = rows["host_row"].to_numpy()
         psfsize, sigma = stamps.psfsize_r[host], stamps.sigma_nmgy[host]
         measured = _arcs(
-            injected.image, stamps.invvar[host], stamps.table.iloc[host], rows["theta_e"], psfsize, sigma, arcs
-        )
+            injected.image, stamps.invvar[host], stamps.table.iloc[host], rows["theta_e"], psfsize, sigma, arcs,
+            options.psf_beta,
+        )  # fmt: skip
         table = rows[["injection_id", "cell", "galaxy_id", "mode", "theta_e"]].reset_index(drop=True)
         table = table.assign(
             psf_fwhm=psfsize, depth=stamps.depth_r_mag[host], **host_light(of_host.loc[table["galaxy_id"]])
@@ -136,6 +182,10 @@ def check_realism(
     stamps: Arrays,
     hosts: Table,
     detector: Any,
+    selection: SelectionOptions,
+    injection: InjectionOptions,
+    quality: QualityOptions,
+    arcs: ArcOptions,
     gates: GateOptions,
 ) -> tuple[Report, Any]:
     """The gates' report with its verdict, and the figure of what they compare."""
@@ -144,7 +194,8 @@ def check_realism(
     sample = comparison_sample(anchors, composites, options=gates)
     background = background_pixels(
         stamps["host"], stamps["image"], stamps["invvar"],
-        theta_e_arcsec=stamps["theta_e"], fwhm_arcsec=moffat_fwhm_from_psfsize(stamps["psf_fwhm"]),
+        theta_e_arcsec=stamps["theta_e"],
+        fwhm_arcsec=moffat_fwhm_from_psfsize(stamps["psf_fwhm"], beta=injection.psf_beta),
         sigma_pix_nmgy=stamps["sigma_nmgy"], options=gates,
     )  # fmt: skip
     parity = injections.drop_duplicates(["galaxy_id", "psf_index", "depth_index"])
@@ -152,16 +203,26 @@ def check_realism(
     if "confuser_category" in hosts:
         category = hosts.drop_duplicates("galaxy_id").set_index("galaxy_id")["confuser_category"]
         parity = parity.assign(category=parity["galaxy_id"].map(category).to_numpy())
-    report = realism_report(sample, background, parity, threshold=detector.threshold, options=gates)
+    settings = ComparisonSettings(
+        arcs, selection, quality, injection.psf_beta, injection.composites_per_anchor, injection.n_stamps
+    )
+    report = realism_report(sample, background, parity, threshold=detector.threshold, options=gates, settings=settings)
     return report, realism_figure(report, sample.anchors, sample.injections)
 
 
 def _arcs(
-    image: np.ndarray, invvar: np.ndarray, table: Table, theta_e: Any, psfsize: Any, sigma: np.ndarray, arcs: ArcOptions
+    image: np.ndarray,
+    invvar: np.ndarray,
+    table: Table,
+    theta_e: Any,
+    psfsize: Any,
+    sigma: np.ndarray,
+    arcs: ArcOptions,
+    beta: float,
 ) -> Table:
     """``measure_arcs`` with the catalogue's host shape and the r-band PSF: the one call for both sides."""
     q, phi = host_light_shape(table)
-    fwhm = moffat_fwhm_from_psfsize(np.asarray(psfsize, dtype=float))
+    fwhm = moffat_fwhm_from_psfsize(np.asarray(psfsize, dtype=float), beta=beta)
     theta = np.asarray(theta_e, dtype=float)
     return measure_arcs(
         image, invvar, theta_e_arcsec=theta, fwhm_arcsec=fwhm, sigma_pix_nmgy=sigma, q=q, phi_rad=phi, options=arcs

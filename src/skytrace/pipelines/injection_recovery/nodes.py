@@ -7,13 +7,12 @@ import numpy as np
 import pandas as pd
 
 from skytrace.compute import ClusterOptions, fingerprint
-from skytrace.errors import CatalogueError
+from skytrace.errors import CatalogueError, OptionError
 from skytrace.imaging import PreprocessOptions
 from skytrace.imaging.quality import QualityOptions, cutout_quality, quality_flags
 from skytrace.lensing.population import PopulationOptions
-from skytrace.pipelines.injection_recovery.options import ThresholdedOptions
 from skytrace.pipelines.injection_recovery.shards import Campaign, run_campaign
-from skytrace.selection.completeness import completeness_table, marginals
+from skytrace.selection.completeness import CompletenessOptions, completeness_table, marginals
 from skytrace.selection.grid import GridOptions, SelectionGrid
 from skytrace.selection.hosts import HostOptions, eligible_hosts, match_hosts, verify_hosts
 from skytrace.selection.injection import InjectionOptions
@@ -21,7 +20,7 @@ from skytrace.selection.selection_function import SelectionFunction
 from skytrace.selection.trends import trend_tests
 from skytrace.sky import SelectionOptions
 from skytrace.sky import select_galaxies as select
-from skytrace.surveys.interface import ImagingSurvey, check_galaxies
+from skytrace.surveys.interface import CutoutBatch, ImagingSurvey, check_galaxies
 
 Table = pd.DataFrame
 Report = dict[str, Any]
@@ -37,8 +36,14 @@ def choose_hosts(
     options: HostOptions,
     grid_options: GridOptions,
     preprocessing: PreprocessOptions,
+    quality: QualityOptions,
 ) -> tuple[Table, Table, Report]:
     """Hosts of every (PSF, depth) condition, the account of the conditions, and what was checked and rejected."""
+    if grid_options.depth_column == "galdepth_r" and options.degraded_hosts:
+        raise OptionError(
+            "grid.depth_column = 'galdepth_r' does not go with hosts.degraded_hosts = true: hosts are degraded to a "
+            "psfdepth, and their galdepth would be a label only; set degraded_hosts: false, or depth_column: psfdepth_r"
+        )
     grid = SelectionGrid(grid_options)
     galaxies = check_galaxies(survey.galaxies(), source=survey.name)
     lenses = survey.lenses()
@@ -53,7 +58,7 @@ def choose_hosts(
         fresh = sorted(set(assignments["galaxy_id"].astype(str)) - set(checked))
         if not fresh:
             break
-        checked.update(_quality(survey, fresh, good, preprocessing))
+        checked.update(_quality(survey, fresh, good, preprocessing, quality))
     compared = verify_hosts(good, lenses, split_galaxies, radius_arcsec=options.exclusion_radius_arcsec)
     columns = [name for name in good.columns if name not in _ASSIGNMENT]
     hosts = assignments.merge(good[columns], on="galaxy_id", how="left", validate="many_to_one")
@@ -74,18 +79,28 @@ def choose_hosts(
 
 
 def _quality(
-    survey: ImagingSurvey, names: list[str], candidates: Table, preprocessing: PreprocessOptions
+    survey: ImagingSurvey,
+    names: list[str],
+    candidates: Table,
+    preprocessing: PreprocessOptions,
+    quality: QualityOptions,
 ) -> dict[str, bool]:
     """Galaxy id -> whether its cutout passes the quality control of training."""
     accepted: dict[str, bool] = {}
-    fluxes = candidates.set_index("galaxy_id")[["flux_g", "flux_r", "flux_z"]]
     for start in range(0, len(names), 250):
         part = names[start : start + 250]
-        table = cutout_quality(survey.cutouts(part), preprocess_options=preprocessing)
-        table = table.join(fluxes, on="galaxy_id")
-        flags = quality_flags(table, options=QualityOptions())
+        flags = cutout_flags(survey.cutouts(part), candidates, preprocessing, quality)
         accepted.update(zip(flags["galaxy_id"].astype(str), flags["accepted"].astype(bool), strict=True))
     return accepted
+
+
+def cutout_flags(
+    batch: CutoutBatch, galaxies: Table, preprocessing: PreprocessOptions, quality: QualityOptions
+) -> Table:
+    """``quality_flags`` of a batch, the catalogue's fluxes compared; the one judgement of hosts and of anchors."""
+    fluxes = galaxies.set_index("galaxy_id")[["flux_g", "flux_r", "flux_z"]]
+    table = cutout_quality(batch, preprocess_options=preprocessing).join(fluxes, on="galaxy_id")
+    return quality_flags(table, options=quality)
 
 
 def inject(
@@ -117,7 +132,7 @@ def measure_surface(
     detector: Any,
     grid_options: GridOptions,
     population: PopulationOptions,
-    options: ThresholdedOptions,
+    options: CompletenessOptions,
 ) -> tuple[Table, Table, Table, Report]:
     """The selection function (Parquet, and the same as CSV), its marginals, and its trends along the axes."""
     grid = SelectionGrid(grid_options)

@@ -14,7 +14,8 @@ def create_pipeline(**_: object) -> Pipeline:
     steps = [
         Node(
             nodes.choose_hosts,
-            ["survey", "split_galaxies", "params:host_selection", "params:hosts", "params:grid", "params:preprocess"],
+            ["survey", "split_galaxies", "params:host_selection", "params:hosts", "params:grid", "params:preprocess",
+             "params:quality"],
             ["hosts", "conditions", "host_report"],
             name="choose_hosts",
         ),
@@ -27,7 +28,8 @@ def create_pipeline(**_: object) -> Pipeline:
         ),
         Node(
             gates.measure_anchors,
-            ["survey", "split_galaxies", "params:grid", "params:preprocess", "params:arcs"],
+            ["survey", "split_galaxies", "params:host_selection", "params:grid", "params:injection",
+             "params:preprocess", "params:quality", "params:arcs"],
             "anchors",
         ),
         Node(
@@ -39,7 +41,8 @@ def create_pipeline(**_: object) -> Pipeline:
         ),
         Node(
             gates.check_realism,
-            ["anchors", "composites", "injections", "injection_stamps", "hosts", "detector", "params:gates"],
+            ["anchors", "composites", "injections", "injection_stamps", "hosts", "detector", "params:host_selection",
+             "params:injection", "params:quality", "params:arcs", "params:gates"],
             ["realism_report", "realism_figure"],
             name="check_realism",
         ),

@@ -9,16 +9,19 @@ from skytrace.selection.realism.gates import (
     gate_background,
     gate_parity,
 )
-from skytrace.selection.realism.options import GateOptions
-from skytrace.selection.realism.report import realism_report, require_go, verdict
+from skytrace.selection.realism.options import COMPARISON_RULE, ComparisonSettings, GateOptions
+from skytrace.selection.realism.report import comparison_hash, realism_report, require_go, verdict
 
 __all__ = [
+    "COMPARISON_RULE",
     "HOST_AXES",
     "BackgroundSample",
     "ComparisonSample",
+    "ComparisonSettings",
     "GateOptions",
     "GateResult",
     "background_pixels",
+    "comparison_hash",
     "comparison_sample",
     "gate_arc_colour",
     "gate_arc_snr",

@@ -9,8 +9,9 @@ injections. Hosts matter: a spiral's arms survive the host model and outshine an
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -35,12 +36,13 @@ _NEEDED = (*AXES, "arc_snr", "arc_flux_g", "arc_flux_r", "arc_flux_z")
 @dataclass(frozen=True)
 class ComparisonSample:
     """anchors: those compared. injections: those with weight > 0, column ``weight`` (summing to the anchors' number).
-    counts: what was left out, and why.
+    counts: what was left out, and why. axes: those that the injections were matched in.
     """
 
     anchors: pd.DataFrame
     injections: pd.DataFrame
-    counts: dict[str, int | float | bool]
+    counts: dict[str, Any]
+    axes: tuple[str, ...] = AXES
 
 
 def comparison_sample(anchors: pd.DataFrame, injections: pd.DataFrame, *, options: GateOptions) -> ComparisonSample:
@@ -49,14 +51,17 @@ def comparison_sample(anchors: pd.DataFrame, injections: pd.DataFrame, *, option
     anchors, injections: columns theta_e [arcsec], psf_fwhm (psfsize_r) [arcsec], depth [AB mag] and those of
     ``arcs.measure_arcs``, on both sides from the same call. HOST_AXES are used where both tables have them. Injections
     may carry injected_snr, the S/N of their own light, which must then be observable too: an annulus lit by a neighbour
-    holds no lens that anyone would find. Anchors without theta_E or a measurable annulus are left out and counted; so
-    are those below the observability cut, and those with no observable injection near.
+    holds no lens that anyone would find. Anchors may carry ``rejected``, reasons joined by ";" ("" for none), for not
+    being what hosts must be: left out and counted by reason (an anchor with two reasons in both). So are anchors
+    without theta_E or a measurable annulus, below the observability cut, or with no observable injection near.
     Raises CatalogueError on missing columns.
     """
     for name, table in (("anchors", anchors), ("injections", injections)):
         missing = [column for column in _NEEDED if column not in table.columns]
         if missing:
             raise CatalogueError(f"{name} lack the columns {', '.join(missing)}")
+    total, rejected = len(anchors), _rejections(anchors)
+    anchors = anchors[rejected == ""]
     axes = _shared_axes(anchors, injections)
     known = np.isfinite(anchors["theta_e"].to_numpy(dtype=np.float64))
     measured = known & _finite(anchors, (*_NEEDED, *axes))
@@ -72,7 +77,9 @@ def comparison_sample(anchors: pd.DataFrame, injections: pd.DataFrame, *, option
     counts = {
         "arc_snr_cut": cut,
         "host_matched": "host_r_mag" in axes,
-        "anchors": len(anchors),
+        "anchors": total,
+        "anchors_rejected": total - len(anchors),
+        "anchors_rejected_by_reason": _by_reason(rejected),
         "anchors_without_theta_e": int((~known).sum()),
         "anchors_not_measurable": int((known & ~measured).sum()),
         "anchors_below_snr_cut": int((measured & ~seen).sum()),
@@ -86,7 +93,7 @@ def comparison_sample(anchors: pd.DataFrame, injections: pd.DataFrame, *, option
         "injections_effective": float(weight.sum() ** 2 / np.sum(weight**2)) if weight.any() else 0.0,
     }
     used = fake.assign(weight=weight)[weight > 0]
-    return ComparisonSample(real[reached].reset_index(drop=True), used.reset_index(drop=True), counts)
+    return ComparisonSample(real[reached].reset_index(drop=True), used.reset_index(drop=True), counts, axes)
 
 
 def nearest_injections(
@@ -95,8 +102,9 @@ def nearest_injections(
     """Positions (rising, unique) of injections near the anchors in theta_E, PSF, depth and host: those worth measuring.
 
     Knows nothing of brightness or score: which composites are measured cannot prefer realistic ones. Of the injections
-    within max_distance_steps, n_per_anchor by a fixed lottery.
+    within max_distance_steps, n_per_anchor by a fixed lottery. Rejected anchors (see ``comparison_sample``) have none.
     """
+    anchors = anchors[_rejections(anchors) == ""]
     axes = _shared_axes(anchors, injections)
     real, fake = (_steps(table[_finite(table, axes)], axes, options) for table in (anchors, injections))
     nothing = np.zeros(0, dtype=np.int64)
@@ -149,6 +157,15 @@ def _weights(
     share = near / np.maximum(near.sum(axis=1, keepdims=True), 1)
     weight = np.bincount(index.ravel(), weights=share.ravel(), minlength=len(fake))
     return weight.astype(np.float64), near.any(axis=1)
+
+
+def _rejections(anchors: pd.DataFrame) -> NDArray[np.str_]:
+    return anchors["rejected"].to_numpy(dtype=str) if "rejected" in anchors else np.full(len(anchors), "")
+
+
+def _by_reason(rejected: NDArray[np.str_]) -> dict[str, int]:
+    reasons = Counter(reason for joined in rejected[rejected != ""] for reason in str(joined).split(";"))
+    return dict(sorted(reasons.items()))
 
 
 def _shared_axes(anchors: pd.DataFrame, injections: pd.DataFrame) -> tuple[str, ...]:

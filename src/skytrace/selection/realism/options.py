@@ -2,11 +2,34 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from skytrace.errors import OptionError, check_between
+from skytrace.imaging.quality import QualityOptions
+from skytrace.selection.arcs import ArcOptions
+from skytrace.sky import SelectionOptions
 
-__all__ = ["GateOptions"]
+__all__ = ["COMPARISON_RULE", "ComparisonSettings", "GateOptions"]
+
+#: What the code of the comparison means: raised by one whenever it changes. 1: anchors as they were found. 2: anchors
+#: pass the selection and the quality control of hosts; the arc annulus follows psf_beta.
+COMPARISON_RULE = 2
+
+
+@dataclass(frozen=True)
+class ComparisonSettings:
+    """What decides the comparison beside GateOptions. arcs: how arc light is measured. selection, quality: what hosts
+    and anchors pass alike. psf_beta: Moffat index that turns psfsize into the annulus' width. composites_per_anchor:
+    injections measured near each anchor. n_stamps: composites in the background gate. comparison_rule: of the code.
+    """
+
+    arcs: ArcOptions = field(default_factory=ArcOptions)
+    selection: SelectionOptions = field(default_factory=SelectionOptions)
+    quality: QualityOptions = field(default_factory=QualityOptions)
+    psf_beta: float = 3.5
+    composites_per_anchor: int = 48
+    n_stamps: int = 600
+    comparison_rule: int = COMPARISON_RULE
 
 
 @dataclass(frozen=True)

@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 
     from skytrace.selection.realism.background import BackgroundSample
     from skytrace.selection.realism.comparison import ComparisonSample
-    from skytrace.selection.realism.options import GateOptions
+    from skytrace.selection.realism.options import ComparisonSettings, GateOptions
 
-__all__ = ["realism_report", "require_go", "verdict"]
+__all__ = ["comparison_hash", "realism_report", "require_go", "verdict"]
 
 #: What these gates can and cannot show, word for word in every report.
 _LIMITS = (
@@ -41,6 +41,7 @@ _LIMITS = (
     "Measured arc light includes what a host model leaves of the host: injections are matched to the anchors' hosts in "
     "r magnitude and g-r where host_matched says so, and no further.",
     "An injection counts only if its own light is observable; of anchors that is taken for granted.",
+    "Anchors pass the selection and the quality control of hosts; a lens that search found outside them is left out.",
 )
 
 
@@ -51,11 +52,13 @@ def realism_report(
     *,
     threshold: float,
     options: GateOptions,
+    settings: ComparisonSettings,
 ) -> dict[str, Any]:
-    """All gates and the verdict: verdict, validated, gates, limits, comparison (counts), options, options_hash.
+    """All gates and the verdict: verdict, validated, gates, limits, comparison (counts), matched_axes, options,
+    settings, options_hash (``comparison_hash``).
 
     sample: ``comparison_sample``. background: ``background_pixels``. parity: see ``gate_parity``. threshold: of the
-    detector. options_hash names the bounds and the matching, not the code of the comparison. No NaN inside.
+    detector. No NaN inside.
     """
     gates = [
         gate_arc_snr(sample, options=options),
@@ -71,10 +74,19 @@ def realism_report(
         "limits": list(_LIMITS),
         "comparison": dict(sample.counts),
         "threshold": float(threshold),
+        "matched_axes": list(sample.axes),
         "options": dataclasses.asdict(options),
-        "options_hash": fingerprint(options, length=16),
+        "settings": dataclasses.asdict(settings),
+        "options_hash": comparison_hash(options, settings, axes=sample.axes),
     }
     return _plain(report)
+
+
+def comparison_hash(options: GateOptions, settings: ComparisonSettings, *, axes: Sequence[str]) -> str:
+    """16 digits that change with everything that decides the comparison but the data: the bounds and the matching, how
+    arcs are measured, what anchors pass, the axes that were matched, and the integer that stands for the code.
+    """
+    return fingerprint(options, settings, list(axes), length=16)
 
 
 def verdict(gates: Sequence[GateResult]) -> str:
