@@ -1,17 +1,24 @@
 """Gates pass what is the same, stop what is planted, and say so when they cannot judge."""
 
+import dataclasses
 import json
+import warnings
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from skytrace.errors import CatalogueError, OptionError, PixelError, RealismGateFailed
+from skytrace.imaging.quality import QualityOptions
+from skytrace.selection.arcs import ArcOptions
 from skytrace.selection.realism import (
+    COMPARISON_RULE,
     BackgroundSample,
+    ComparisonSettings,
     GateOptions,
     GateResult,
     background_pixels,
+    comparison_hash,
     comparison_sample,
     gate_arc_colour,
     gate_arc_snr,
@@ -23,6 +30,7 @@ from skytrace.selection.realism import (
     verdict,
 )
 from skytrace.selection.realism.comparison import weighted_quantile
+from skytrace.sky import SelectionOptions
 
 OPTIONS = GateOptions(n_null=100, background_resamples=50)
 
@@ -79,7 +87,7 @@ def report(anchors, injections, sky=None, scores=None, options=OPTIONS):
     sample = comparison_sample(anchors, injections, options=options)
     return realism_report(
         sample, background() if sky is None else sky, parity() if scores is None else scores,
-        threshold=0.9, options=options,
+        threshold=0.9, options=options, settings=ComparisonSettings(),
     )  # fmt: skip
 
 
@@ -161,6 +169,90 @@ def test_anchors_left_out_are_counted_by_reason():
     assert [counts[f"anchors{key}"] for key in ("", "_without_theta_e", "_not_measurable")] == [25, 10, 5]
     assert counts["anchors_below_snr_cut"] + counts["anchors_without_near_injections"] == 10
     assert counts["anchors_compared"] == 0 and counts["anchors_without_near_injections"] >= 2
+
+
+def test_rejected_anchors_are_counted_by_reason_and_never_compared():
+    anchors = arcs(100, seed=1, discovered=True).assign(rejected="")
+    honest = comparison_sample(anchors[10:], INJECTIONS, options=OPTIONS)
+    anchors.loc[:9, "rejected"] = ["selection:mag_z"] * 6 + ["quality:nan_core_g;quality:nan_core_r"] * 4
+    anchors.loc[:9, "arc_snr"] = 1e6
+    sample = comparison_sample(anchors, INJECTIONS, options=OPTIONS)
+    assert (sample.counts["anchors"], sample.counts["anchors_rejected"]) == (100, 10)
+    assert sample.counts["anchors_rejected_by_reason"] == {
+        "quality:nan_core_g": 4, "quality:nan_core_r": 4, "selection:mag_z": 6,
+    }  # fmt: skip
+    pd.testing.assert_frame_equal(sample.anchors, honest.anchors)
+    result = report(anchors, INJECTIONS)
+    assert result["comparison"]["anchors_rejected_by_reason"]["selection:mag_z"] == 6
+    near = nearest_injections(anchors, INJECTIONS, n_per_anchor=5, options=OPTIONS)
+    np.testing.assert_array_equal(near, nearest_injections(anchors[10:], INJECTIONS, n_per_anchor=5, options=OPTIONS))
+
+
+def _changed(value):
+    """Another value of the same kind, within the range of every option of the gates."""
+    if isinstance(value, bool):
+        return not value
+    if isinstance(value, int):
+        return value + 1
+    if isinstance(value, float):
+        return 0.9 * value if value else 0.1
+    if isinstance(value, tuple):
+        return value[:-1]
+    name = dataclasses.fields(value)[0].name
+    return dataclasses.replace(value, **{name: _changed(getattr(value, name))})
+
+
+@pytest.mark.parametrize("name", [field.name for field in dataclasses.fields(GateOptions)])
+def test_the_hash_changes_with_every_bound_and_every_rule_of_matching(name):
+    other = dataclasses.replace(OPTIONS, **{name: _changed(getattr(OPTIONS, name))})
+    settings, axes = ComparisonSettings(), ("theta_e",)
+    assert comparison_hash(other, settings, axes=axes) != comparison_hash(OPTIONS, settings, axes=axes)
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        *({name: _changed(getattr(ComparisonSettings(), name))} for name in
+          ("psf_beta", "composites_per_anchor", "n_stamps")),
+        {"comparison_rule": COMPARISON_RULE + 1},
+        *({"arcs": dataclasses.replace(ArcOptions(), **{field.name: _changed(getattr(ArcOptions(), field.name))})}
+          for field in dataclasses.fields(ArcOptions)),
+        {"selection": SelectionOptions(mag_z_max=21.0)}, {"selection": SelectionOptions(maskbits=(1,))},
+        {"quality": QualityOptions(nan_fraction_centre_max=0.1)},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_the_hash_changes_with_everything_else_that_decides_the_comparison(changed):
+    settings = ComparisonSettings()
+    other = dataclasses.replace(settings, **changed)
+    assert comparison_hash(OPTIONS, other, axes=("theta_e",)) != comparison_hash(OPTIONS, settings, axes=("theta_e",))
+
+
+def test_the_hash_tells_whether_hosts_were_matched():
+    anchors, injections = arcs(60, seed=1, discovered=True), INJECTIONS[:3000]
+    blind = report(anchors, injections)
+    hosts = {"host_r_mag": 18.5, "host_g_r": 1.6}
+    matched = report(anchors.assign(**hosts), injections.assign(**hosts))
+    assert blind["matched_axes"] == ["theta_e", "psf_fwhm", "depth"]
+    assert matched["matched_axes"] == [*blind["matched_axes"], *hosts]
+    assert blind["options_hash"] != matched["options_hash"]
+    assert blind["settings"]["comparison_rule"] == COMPARISON_RULE
+
+
+@pytest.mark.parametrize("real, fake", [([1.0, 1.2], [300.0] * 400), ([5.0], [5.0])])
+def test_the_figure_of_samples_that_do_not_overlap_warns_of_nothing(real, fake):
+    from skytrace.reporting.selection_figures import realism_figure
+
+    tables = [pd.DataFrame({"arc_snr": v, "arc_g_r": v, "arc_r_z": v}) for v in (np.array(real), np.array(fake))]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        figure = realism_figure({"verdict": "NO-GO"}, tables[0], tables[1])
+        figure.canvas.draw()
+    outlines = [patch.get_path().vertices for axis in figure.axes for patch in axis.patches]
+    assert len(outlines) == 6
+    for outline in outlines:  # nothing is missing: the bins of either sample add up to one
+        _, first = np.unique(outline[:, 0], return_index=True)
+        assert outline[first + 1, 1][:-1].sum() == pytest.approx(1.0)
 
 
 def test_weights_carry_the_anchors_conditions_over_to_the_injections():

@@ -137,6 +137,7 @@ def realism_figure(report: Mapping[str, Any], anchors: pd.DataFrame, injections:
     """Anchors against injections in the quantities that the gates compare: arc S/N and the two arc colours.
 
     anchors, injections: columns arc_snr, arc_g_r, arc_r_z measured by the same estimator, and ``weight`` on injections.
+    An axis holds the middle 98 % of both samples together; what lies beyond is counted in its first and last bin.
     """
     panels = [
         ("arc_snr", r"arc-annulus S/N in $r$", True),
@@ -155,10 +156,13 @@ def realism_figure(report: Mapping[str, Any], anchors: pd.DataFrame, injections:
             axis.set_xlabel(label)
             continue
         low, high = np.percentile(np.concatenate([real, fake[keep]]), [1, 99])
+        if high - low <= 1e-6 * abs(high):  # one value, or one sample too small to reach into the percentiles
+            low, high = (low / 2.0, high * 2.0) if logarithmic else (low - 0.5, high + 0.5)
         edges = np.geomspace(low, high, 22) if logarithmic else np.linspace(low, high, 22)
         style: dict[str, Any] = {"bins": edges, "histtype": "step", "linewidth": 1.3}
         share, equal = weight[keep] / weight[keep].sum(), np.full(len(real), 1.0 / len(real))
-        axis.hist(fake[keep], weights=share, color=COLOURS["blue"], label=f"injections ({keep.sum():,})", **style)
+        real, fake = np.clip(real, edges[0], edges[-1]), np.clip(fake[keep], edges[0], edges[-1])
+        axis.hist(fake, weights=share, color=COLOURS["blue"], label=f"injections ({keep.sum():,})", **style)
         axis.hist(
             real, weights=equal, color=COLOURS["vermilion"], linestyle="--", label=f"known lenses ({len(real):,})",
             **style,
