@@ -2,7 +2,7 @@
 
 Tractor (``EllipseE.getRaDecBasis``; Legacy Surveys DR10, catalogues): e = (1 - q) / (1 + q), shape_e1 = e cos 2 PA,
 shape_e2 = e sin 2 PA, PA from north through east. Stamps lie as the survey's cutouts: rows increase to the north,
-columns to the west. What is compared is measured on pixels alone, by the second moments of the region above an isophote.
+columns to the west. What is compared is measured on pixels alone: second moments of the region above an isophote.
 """
 
 import dataclasses
