@@ -231,6 +231,16 @@ def test_an_anchor_without_pixels_is_rejected_by_the_hosts_own_quality_control()
     assert lenient["rejected"].tolist() == ["quality:nan_core_r"] * 3 + [""] * 9
 
 
+@pytest.mark.parametrize(
+    "sky, n", [(FakeSky(), 0), (LensSky(), 12)], ids=["no lens is known", "every lens is rejected"]
+)
+def test_a_sky_without_usable_lenses_has_an_anchor_table_all_the_same(sky, n):
+    anchors = anchors_of(sky, selection=SelectionOptions(mag_z_max=15.0))
+    assert len(anchors) == n == (anchors["rejected"] == "selection:mag_z").sum()
+    assert anchors["arc_snr"].isna().all()
+    assert set(anchors_of(LensSky()).columns) == set(anchors.columns)
+
+
 def test_anchors_are_measured_at_the_centre_of_whatever_cutout_the_survey_gives():
     sky = LensSky(margin=40)
     batch = sky.cutouts(sky.anchor_ids)
