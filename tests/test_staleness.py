@@ -116,6 +116,7 @@ print(json.dumps(stale))
 """
 
 
+@pytest.mark.slow
 def test_a_change_of_what_decides_results_makes_the_stages_stale_and_one_of_words_does_not(
     tmp_path, repository, stages
 ):
