@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 
 from skytrace.errors import PixelError
-from skytrace.learning.augmentation import augment, move_pixels
+from skytrace.learning.augmentation import augment, mask_cores, move_pixels
+from skytrace.learning.options import TrainingOptions
 
 
 @pytest.fixture
@@ -55,3 +56,39 @@ def test_same_stream_gives_same_pixels(stamps):
 def test_stamps_that_are_not_square_are_refused():
     with pytest.raises(PixelError, match="16 x 12"):
         move_pixels(np.zeros((2, 3, 16, 12), np.float32), **unmoved(2))
+
+
+def test_a_masked_core_is_exactly_the_pixels_nearer_than_its_radius():
+    stamps = np.ones((1, 3, 16, 16), np.float32)
+    masked = mask_cores(stamps, radius_px=2.0, share=1.0, rng=np.random.default_rng(0))
+    zero = {(y - 8, x - 8) for y, x in np.argwhere(masked[0, 0] == 0)}
+    # r < 2 strictly: (2, 0) is kept, (1, 1) is not
+    assert zero == {(y, x) for y in (-1, 0, 1) for x in (-1, 0, 1)}
+    assert (masked == masked[:, :1]).all(), "all bands alike"
+    assert (stamps == 1).all(), "the stamps given stay as they were"
+    n_core = sum(y * y + x * x < 64 for y in range(-32, 32) for x in range(-32, 32))
+    wide = mask_cores(np.ones((1, 1, 64, 64), np.float32), radius_px=8.0, share=1.0, rng=np.random.default_rng(0))
+    assert (wide == 0).sum() == n_core == 193
+    odd = mask_cores(np.ones((1, 1, 15, 15), np.float32), radius_px=1.0, share=1.0, rng=np.random.default_rng(0))
+    assert np.argwhere(odd[0, 0] == 0).tolist() == [[7, 7]]
+
+
+def test_the_share_of_masked_stamps_is_the_one_asked_for_and_a_larger_one_contains_it():
+    stamps = np.ones((20_000, 1, 4, 4), np.float32)
+    masked = {
+        share: (mask_cores(stamps, radius_px=1.0, share=share, rng=np.random.default_rng([5, 2, 7]))[:, 0, 2, 2] == 0)
+        for share in (0.0, 0.3, 0.6, 1.0)
+    }
+    assert not masked[0.0].any()
+    assert masked[1.0].all()
+    assert abs(masked[0.3].mean() - 0.3) < 5 * np.sqrt(0.21 / 20_000)
+    assert masked[0.6][masked[0.3]].all()
+
+
+def test_the_share_rises_in_a_straight_line_and_then_stays():
+    options = TrainingOptions(epochs=20, core_mask_share=0.4, core_mask_ramp=0.5)
+    np.testing.assert_allclose(
+        [options.core_mask_share_at(epoch) for epoch in (0, 1, 5, 10, 19)], [0.0, 0.04, 0.2, 0.4, 0.4]
+    )
+    at_once = TrainingOptions(core_mask_share=0.4, core_mask_ramp=0.0)
+    assert at_once.core_mask_share_at(0) == 0.4

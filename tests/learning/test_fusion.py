@@ -79,7 +79,7 @@ def test_every_architecture_takes_metadata_beside_its_pooled_features(architectu
 
 def test_a_fused_detector_learns_what_only_the_metadata_tell():
     training, unseen = told_by_seeing(200, seed=3), told_by_seeing(80, seed=4)
-    options = dataclasses.replace(FUSED, epochs=6, images_per_epoch=320, learning_rate=5e-3)
+    options = dataclasses.replace(FUSED, epochs=5, images_per_epoch=256, learning_rate=5e-3)
     detector, _ = train_detector(training, unseen, options=options)
     assert roc_auc(score_stamps(detector, unseen.stamps, metadata=unseen.metadata), unseen.labels) > 0.9
     shuffled = unseen.metadata.iloc[::-1].assign(psfsize_r=1.3)

@@ -6,12 +6,23 @@ from dataclasses import dataclass
 
 from skytrace.errors import OptionError, check_between, check_choice
 
-__all__ = ["ARCHITECTURES", "DEVICES", "EnsembleOptions", "MemberOptions", "ThresholdOptions", "TrainingOptions"]
+__all__ = [
+    "ARCHITECTURES",
+    "CALIBRATION_METHODS",
+    "DEVICES",
+    "CalibrationOptions",
+    "EnsembleOptions",
+    "MemberOptions",
+    "ThresholdOptions",
+    "TrainingOptions",
+]
 
 #: torchvision architectures, each trained from scratch with one logit.
 ARCHITECTURES = ("resnet18", "efficientnet_b0", "convnext_tiny")
 #: Where a network runs: on the graphics processor if there is one, or where it is told to.
 DEVICES = ("auto", "cpu", "cuda")
+#: Maps from scores to probabilities.
+CALIBRATION_METHODS = ("platt", "isotonic", "temperature")
 
 
 @dataclass(frozen=True)
@@ -102,6 +113,35 @@ class ThresholdOptions:
         check_choice("rule", self.rule, ("false_positive_rate", "fixed"))
         check_between("false_positive_rate", self.false_positive_rate, 0.0, 1.0, include_low=False, include_high=False)
         check_between("value", self.value, 0.0, 1.0, include_low=False, include_high=False)
+
+
+@dataclass(frozen=True)
+class CalibrationOptions:
+    """How scores become probabilities, and what is asked of them on the test split.
+
+    methods: compared by cross-validated log loss on validation in ``folds``. ece_max, ece_max_top: limits of the
+    expected calibration error over all stamps and over the top_share of scores. n_resamples, seed: of the bootstrap.
+    """
+
+    methods: tuple[str, ...] = CALIBRATION_METHODS
+    folds: int = 5
+    seed: int = 20260101
+    ece_max: float = 0.02
+    ece_max_top: float = 0.05
+    top_share: float = 0.01
+    n_resamples: int = 1000
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "methods", tuple(self.methods))
+        if not self.methods:
+            raise OptionError(f"methods = () is not a choice of {', '.join(CALIBRATION_METHODS)}")
+        for method in self.methods:
+            check_choice("methods", method, CALIBRATION_METHODS)
+        check_between("folds", self.folds, 2, 100)
+        check_between("n_resamples", self.n_resamples, 100, 1_000_000)
+        check_between("ece_max", self.ece_max, 0.0, 1.0)
+        check_between("ece_max_top", self.ece_max_top, 0.0, 1.0)
+        check_between("top_share", self.top_share, 0.0, 1.0, include_low=False)
 
 
 @dataclass(frozen=True)
