@@ -16,7 +16,13 @@ import pandas as pd
 from skytrace.errors import CatalogueError, PixelError, check_between
 from skytrace.imaging.apertures import elliptical_radius
 from skytrace.imaging.photometry import mag_ab
-from skytrace.imaging.preprocessing import CORE_RADIUS_PX, PreprocessOptions, annulus_statistics
+from skytrace.imaging.preprocessing import (
+    _MAD_TO_SIGMA,
+    _MIN_ANNULUS_PIXELS,
+    CORE_RADIUS_PX,
+    PreprocessOptions,
+    _annulus_index,
+)
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -28,7 +34,6 @@ __all__ = ["QUALITY_COLUMNS", "QualityOptions", "check_flux_unit", "cutout_quali
 _BANDS = ("g", "r", "z")
 #: DR10 maskbits SATUR_G, SATUR_R, SATUR_Z.
 _SATURATED_BITS = (2, 3, 4)
-_MAD_TO_SIGMA = 1.4826
 _FRAME_PX = 5
 _CENTRE_PX = 50
 #: (inner, outer) radii of the discs (softened as in ``imaging.apertures``) and annuli.
@@ -72,19 +77,21 @@ def cutout_quality(batch: CutoutBatch, *, preprocess_options: PreprocessOptions 
     n, n_band, size, _ = batch.image.shape
     if size < _CENTRE_PX:
         raise PixelError(f"cutouts of {size} px are smaller than the {_CENTRE_PX} px centre that quality is judged on")
-    median, scale = annulus_statistics(batch.image, batch.invvar, options=preprocess_options)
+    index = _annulus_index(size, preprocess_options or PreprocessOptions()).astype(np.uint32)
+    annulus = (index, _MIN_ANNULUS_PIXELS)
     image, invvar = (
         np.ascontiguousarray(pixels, dtype=np.float32).reshape(n * n_band, size * size)
         for pixels in (batch.image, batch.invvar)
     )
     core, apertures, rings, dog = _geometry(size)
-    measured = measure_planes(image, invvar, median.ravel(), size, _FRAME_PX, core, apertures, rings, dog)
+    measured = measure_planes(image, invvar, size, _FRAME_PX, annulus, core, apertures, rings, dog)
     columns = dict(zip(PLANE_COLUMNS, np.moveaxis(measured.reshape(n, n_band, -1), 2, 0), strict=True))
     columns["band_present"] = columns["band_present"] > 0
-    scale = np.where(scale > 0, scale, np.nan)
+    mad = np.where(columns["background_mad"] > 0, columns["background_mad"], np.nan)
+    scale = _MAD_TO_SIGMA * mad
     columns |= {
-        "background_median": np.where(scale > 0, median, np.nan),
-        "background_mad": scale / _MAD_TO_SIGMA,
+        "background_median": np.where(mad > 0, columns["background_median"], np.nan),
+        "background_mad": mad,
         "saturated_fraction": set_bit_shares(
             np.ascontiguousarray(batch.maskbits, dtype=np.int32).reshape(n, size * size), np.array(_SATURATED_BITS)
         ),
@@ -166,8 +173,8 @@ def _geometry(size: int) -> tuple:
     middle = elliptical_radius(33)
     return (
         core,
-        (first, np.concatenate(pixel), np.concatenate(weight)),
-        (ring_pixel, ring.astype(np.int64), _in_annulus(ring)),
+        (first, np.concatenate(pixel).astype(np.uint32), np.concatenate(weight)),
+        (ring_pixel.astype(np.uint32), ring.astype(np.uint32), _in_annulus(ring)),
         (_gaussian_taps(1.0), _gaussian_taps(2.0), middle <= CORE_RADIUS_PX, _in_annulus(middle)),
     )
 
@@ -177,8 +184,8 @@ def _in_annulus(radius: NDArray[np.float64]) -> NDArray[np.bool_]:
     return (radius > 4.0) & (radius <= 16.0)
 
 
-def _gaussian_taps(sigma: float) -> NDArray[np.float64]:
-    """The weights of a Gaussian filter cut at 4 sigma, adding up to 1."""
+def _gaussian_taps(sigma: float) -> NDArray[np.float32]:
+    """The weights of a symmetric Gaussian filter cut at 4 sigma, from its middle outwards."""
     offset = np.arange(-int(4 * sigma), int(4 * sigma) + 1)
     taps = np.exp(-0.5 * (offset / sigma) ** 2)
-    return taps / taps.sum()
+    return (taps / taps.sum())[int(4 * sigma) :].astype(np.float32)

@@ -16,31 +16,40 @@ PLANE_COLUMNS = (
     "nan_fraction", "nan_fraction_centre", "nan_fraction_core", "core_zero_invvar", "band_present", "edge_score",
     "percentile_1", "percentile_50", "percentile_99",
     "core_flux_4", "core_flux_8", "core_flux_12", "annulus_4_16", "annulus_16_28", "radial_gradient",
-    "dog_core", "dog_annulus", "asymmetry",
+    "dog_core", "dog_annulus", "asymmetry", "background_median", "background_mad",
 )  # fmt: skip
 
-_SHIFT = np.uint32(19)  # sign, exponent and the first 4 bits of the mantissa: 8192 buckets
-_BUCKETS = 1 << 13
+_SHIFT = np.uint32(20)  # sign, exponent and the first 3 bits of the mantissa: 4096 buckets
 _SIGN = np.uint32(0x80000000)
+_MAGNITUDE = np.int32(0x7FFFFFFF)
 
 
 @numba.njit(nogil=True, cache=True)
-def measure_planes(image, invvar, pivot, size, frame_px, core, apertures, rings, dog):  # pragma: no cover
-    """(plane, PLANE_COLUMNS) float64 of planes image, invvar (plane, size * size) float32; pivot (plane,): background.
+def measure_planes(image, invvar, size, frame_px, annulus, core, apertures, rings, dog):  # pragma: no cover
+    """(plane, PLANE_COLUMNS) float64 of planes image, invvar (plane, size * size) float32.
 
-    core: flat pixels r <= 8. apertures: (first (6,), pixel, weight), five softened apertures one after another.
-    rings: (pixel, ring, in_annulus) of the 1 px rings 0-16. dog: (taps of sigma 1 and 2, in_core, in_annulus (33, 33)).
+    annulus: (flat pixels of the background, how many must have data). core: flat pixels r <= 8. apertures: (first (6,),
+    pixel, weight), five softened apertures one after another. rings: (pixel, ring, in_annulus) of the 1 px rings 0-16.
+    dog: (taps of sigma 1 and 2 from the middle outwards, in_core, in_annulus (33, 33)).
     """
-    out = np.empty((image.shape[0], 18))
+    out = np.zeros((image.shape[0], 20))
     n = image.shape[1]
-    good, value = np.empty(n, dtype=np.uint8), np.empty(n, dtype=np.float32)
-    bucket, slot_of = np.empty(n, dtype=np.uint16), np.zeros(_BUCKETS + 1, dtype=np.uint8)
-    count, drawn = np.empty(_BUCKETS + 1, dtype=np.int32), np.empty((6, n), dtype=np.float32)
+    good, value, used = np.empty(n, dtype=np.uint8), np.empty(n, dtype=np.float32), np.empty(n, dtype=np.float32)
+    keys = np.empty(annulus[0].size, dtype=np.int32)
+    bucket, drawn = np.empty(n, dtype=np.uint16), np.empty((6, n), dtype=np.float32)
+    counted = bucket, np.empty(4096, dtype=np.int32), np.zeros(4096, dtype=np.uint8), drawn
     for p in range(image.shape[0]):
         pixels, weights, row = image[p], invvar[p], out[p]
-        n_good = _subtract(pixels, weights, pivot[p], good, value)
+        n_good = 0
+        for i in range(n):
+            has = (abs(pixels[i]) < np.inf) & (weights[i] > 0.0)
+            good[i] = has
+            n_good += has
         _gaps(pixels, good, n_good, size, frame_px, core, row)
-        _percentiles(pixels, good, n_good, value, bucket, count, slot_of, drawn, row)
+        _background(pixels, good, n_good == n, annulus, used, keys, row)
+        _percentiles(pixels, good, n_good, used, counted, row)
+        for i in range(max(size // 2 - 29, 0) * size, min(size // 2 + 30, size) * size):
+            value[i] = np.float32(pixels[i] - row[18]) if good[i] else np.float32(0.0)
         _apertures(good, value, apertures, row)
         _rings(good, value, rings, row)
         _difference_of_gaussians(value, size, dog, row)
@@ -48,20 +57,149 @@ def measure_planes(image, invvar, pivot, size, frame_px, core, apertures, rings,
 
 
 @numba.njit(nogil=True, cache=True)
-def _subtract(pixels, weights, pivot, good, value):  # pragma: no cover
-    """Which pixels carry data, and their brightness above the background (0 without data); how many do."""
-    n_good = 0
-    for i in range(pixels.size):
-        has = (abs(pixels[i]) < np.inf) & (weights[i] > 0.0)
-        good[i] = has
-        value[i] = np.float32(pixels[i] - pivot) if has else np.float32(0.0)
-        n_good += has
-    return n_good
+def _ranked(values, pivot, wanted, counted, ranked):  # pragma: no cover
+    """Set ranked[j] to the value of rank wanted[j] (not decreasing) among the values (float32, all finite), exactly.
+
+    Values are counted by the leading bits of their distance from the pivot: buckets are narrow near it, where a plane
+    has its pixels. Subtraction and bits keep the order, so only buckets that hold a wanted rank are looked into.
+    """
+    bucket, count, slot_of, drawn = counted
+    for i in range(values.size):
+        bits = np.float32(values[i] - pivot).view(np.uint32)
+        order = np.uint32(np.int32(bits) >> np.int32(31)) | _SIGN
+        bucket[i] = np.uint16((bits ^ order) >> _SHIFT)
+    count[:] = 0
+    for i in range(values.size):
+        count[bucket[i]] += 1
+    chosen, slot = np.empty(6, dtype=np.int64), np.empty(6, dtype=np.int64)
+    first, filled = np.empty(6, dtype=np.int64), np.zeros(6, dtype=np.int64)
+    below, slots, j = 0, 0, 0
+    for block in range(0, count.size, 64):
+        inside = count[block : block + 64].sum()
+        if j == wanted.size or wanted[j] >= below + inside:
+            below += inside
+            continue
+        for place in range(block, block + 64):
+            below += count[place]
+            if j < wanted.size and wanted[j] < below:
+                chosen[slots], first[slots] = place, below - count[place]
+                slot_of[place] = slots + 1
+                while j < wanted.size and wanted[j] < below:
+                    slot[j] = slots
+                    j += 1
+                slots += 1
+    for i in range(values.size):
+        s = slot_of[bucket[i]]
+        if s:
+            drawn[s - 1, filled[s - 1]] = values[i]
+            filled[s - 1] += 1
+    for s in range(slots):
+        slot_of[chosen[s]] = 0
+    for k in range(wanted.size):
+        s, rank = slot[k], wanted[k] - first[slot[k]]
+        if k > 0 and s == slot[k - 1] and wanted[k] <= wanted[k - 1] + 1:
+            # the selection left all larger values behind the former rank
+            smallest = drawn[s, rank]
+            for i in range(rank + 1, filled[s]):
+                smallest = min(smallest, drawn[s, i])
+            ranked[k] = smallest
+        else:
+            ranked[k] = _select(drawn[s, : filled[s]], rank)
+
+
+@numba.njit(nogil=True, cache=True)
+def _select(values, k):  # pragma: no cover
+    """The value of rank k; reorders the values (Hoare 1961)."""
+    low, high = 0, values.size - 1
+    same = 0  # planes of one value exist: all its pixels are in one bucket
+    while same <= high and values[same] == values[0]:
+        same += 1
+    if same > high:
+        return values[0]
+    while low < high:
+        middle = values[(low + high) // 2]
+        i, j = low, high
+        while i <= j:
+            while values[i] < middle:
+                i += 1
+            while values[j] > middle:
+                j -= 1
+            if i <= j:
+                values[i], values[j] = values[j], values[i]
+                i += 1
+                j -= 1
+        if k <= j:
+            high = j
+        elif k >= i:
+            low = i
+        else:
+            break
+    return values[k]
+
+
+@numba.njit(nogil=True, cache=True)
+def _background(pixels, good, complete, annulus, used, keys, row):  # pragma: no cover
+    """Median and median absolute deviation of the annulus: bit for bit those of ``preprocessing.annulus_statistics``.
+
+    Both 0 where too few of its pixels have data.
+    """
+    index, fewest = annulus
+    n_used = 0
+    if complete:
+        n_used = index.size
+        for j in range(n_used):
+            used[j] = pixels[index[j]]
+    else:
+        for i in index:
+            used[n_used] = pixels[i]
+            n_used += good[i]
+    if n_used < fewest:
+        return
+    values = used[:n_used]
+    row[18] = _median(values, keys[:n_used])
+    median = np.float32(row[18])
+    for i in range(n_used):
+        values[i] = abs(values[i] - median)
+    row[19] = _median(values, keys[:n_used])
+
+
+@numba.njit(nogil=True, cache=True)
+def _median(values, keys):  # pragma: no cover
+    """Median of float32 values, exactly: bisection in their bits, which count 16 at once and sort nothing."""
+    bits = values.view(np.int32)
+    for i in range(keys.size):
+        keys[i] = bits[i] ^ ((bits[i] >> np.int32(31)) & _MAGNITUDE)  # as whole numbers in the order of the values
+    rank = (keys.size - 1) // 2
+    low, high = np.int64(-(2**31)), np.int64(2**31 - 1)
+    while low < high:
+        middle = (low + high) >> 1
+        if _count_up_to(keys, np.int32(middle)) > rank:
+            high = middle
+        else:
+            low = middle + 1
+    lower, upper = np.int32(low), np.int32(low)
+    if keys.size % 2 == 0 and _count_up_to(keys, lower) == rank + 1:
+        upper = _MAGNITUDE
+        for i in range(keys.size):
+            upper = np.int32(min(upper, np.int32(keys[i]) if keys[i] > lower else _MAGNITUDE))
+    return 0.5 * (_of_key(lower) + _of_key(upper))
+
+
+@numba.njit(nogil=True, cache=True)
+def _count_up_to(keys, limit):  # pragma: no cover
+    count = np.int32(0)
+    for i in range(keys.size):
+        count = np.int32(count + np.int32(keys[i] <= limit))
+    return count
+
+
+@numba.njit(nogil=True, cache=True)
+def _of_key(key):  # pragma: no cover
+    return np.float64(np.int32(key ^ ((key >> np.int32(31)) & _MAGNITUDE)).view(np.float32))
 
 
 @numba.njit(nogil=True, cache=True)
 def _gaps(pixels, good, n_good, size, frame_px, core, row):  # pragma: no cover
-    row[:6] = 0.0
     row[4] = n_good > 0
     if n_good == pixels.size:
         return
@@ -85,53 +223,31 @@ def _gaps(pixels, good, n_good, size, frame_px, core, row):  # pragma: no cover
 
 
 @numba.njit(nogil=True, cache=True)
-def _percentiles(pixels, good, n_good, value, bucket, count, slot_of, drawn, row):  # pragma: no cover
-    """Exact percentiles 1, 50, 99, linear between ranks.
-
-    Pixels are counted by the leading bits of their brightness above the background: buckets are narrow where pixels are
-    many. Subtraction and bits keep the order, so only the buckets that hold a wanted rank are sorted.
-    """
+def _percentiles(pixels, good, n_good, used, counted, row):  # pragma: no cover
+    """Percentiles 1, 50, 99 of the pixels with data, linear between ranks; NaN without data."""
+    row[6:9] = np.nan
     if n_good == 0:
-        row[6:9] = np.nan
         return
-    count[:] = 0
-    bits = value.view(np.uint32)
-    for i in range(pixels.size):
-        ordered = ~bits[i] if bits[i] & _SIGN else bits[i] | _SIGN
-        bucket[i] = (ordered >> _SHIFT) if good[i] else _BUCKETS
-    for i in range(pixels.size):
-        count[bucket[i]] += 1
-    rank, wanted = np.empty(3), np.empty(6, dtype=np.int64)
+    values = pixels
+    if n_good < pixels.size:
+        n_used = 0
+        for i in range(pixels.size):
+            used[n_used] = pixels[i]
+            n_used += good[i]
+        values = used[:n_good]
+    wanted, ranked = np.empty(6, dtype=np.int64), np.empty(6)
     for k, percent in enumerate((1, 50, 99)):
-        rank[k] = 0.01 * percent * (n_good - 1)
-        wanted[2 * k] = int(np.floor(rank[k]))
+        wanted[2 * k] = int(0.01 * percent * (n_good - 1))
         wanted[2 * k + 1] = min(wanted[2 * k] + 1, n_good - 1)
-    # low ranks of a percentile, then its high: never decreasing, but for samples of a few pixels
-    order = np.argsort(wanted)
-    place, below, slots = -1, 0, 0
-    first, slot = np.empty(6, dtype=np.int64), np.empty(6, dtype=np.int64)
-    chosen, filled = np.empty(6, dtype=np.int64), np.zeros(6, dtype=np.int64)
-    for j in order:
-        while wanted[j] >= below:
-            place += 1
-            below += count[place]
-        if slots == 0 or chosen[slots - 1] != place:
-            chosen[slots] = place
-            slots += 1
-            slot_of[place] = slots
-        slot[j], first[j] = slots - 1, below - count[place]
-    for i in range(pixels.size):
-        s = slot_of[bucket[i]]
-        if s:
-            drawn[s - 1, filled[s - 1]] = pixels[i]
-            filled[s - 1] += 1
-    for s in range(slots):
-        slot_of[chosen[s]] = 0
-        drawn[s, : filled[s]].sort()
-    for k in range(3):
-        low = np.float64(drawn[slot[2 * k], wanted[2 * k] - first[2 * k]])
-        high = np.float64(drawn[slot[2 * k + 1], wanted[2 * k + 1] - first[2 * k + 1]])
-        row[6 + k] = low + (rank[k] - wanted[2 * k]) * (high - low)
+    if n_good >= 200:
+        _ranked(values, np.float32(row[18]), wanted, counted, ranked)
+    else:  # the ranks of so few pixels are not in order
+        used[:n_good] = values
+        for k in range(6):
+            ranked[k] = _select(used[:n_good], wanted[k])
+    for k, percent in enumerate((1, 50, 99)):
+        share = 0.01 * percent * (n_good - 1) - wanted[2 * k]
+        row[6 + k] = ranked[2 * k] + share * (ranked[2 * k + 1] - ranked[2 * k])
 
 
 @numba.njit(nogil=True, cache=True)
@@ -169,34 +285,43 @@ def _rings(good, value, rings, row):  # pragma: no cover
 
 @numba.njit(nogil=True, cache=True)
 def _difference_of_gaussians(value, size, dog, row):  # pragma: no cover
-    """Mean squares in core and annulus of the 33 x 33 pixels that the annulus needs; 49 x 49 go in."""
+    """Mean squares in core and annulus of the 33 x 33 pixels that the annulus needs; 49 x 49 go in.
+
+    Separable and symmetric: opposite pixels are added first, for both widths. One statement a pixel, so that the
+    compiler works on 16 at once.
+    """
     narrow, wide, in_core, in_annulus = dog
+    n0, n1, n2, n3, n4 = narrow[0], narrow[1], narrow[2], narrow[3], narrow[4]
+    w0, w1, w2, w3, w4 = wide[0], wide[1], wide[2], wide[3], wide[4]
+    w5, w6, w7, w8 = wide[5], wide[6], wide[7], wide[8]
     corner = size // 2 - 24
-    blurred = np.zeros((2, 49, 33))
+    one, two = np.empty((49, 33), dtype=np.float32), np.empty((49, 33), dtype=np.float32)
     for y in range(49):
-        line = value[(corner + y) * size + corner : (corner + y) * size + corner + 49]
-        for k in range(17):
-            for x in range(33):
-                blurred[1, y, x] += wide[k] * line[x + k]
-        for k in range(9):
-            for x in range(33):
-                blurred[0, y, x] += narrow[k] * line[x + k + 4]
-    core, annulus, n_core, n_annulus = 0.0, 0.0, 0, 0
-    difference = np.empty(33)
-    for y in range(33):
-        difference[:] = 0.0
-        for k in range(9):
-            for x in range(33):
-                difference[x] += narrow[k] * blurred[0, y + k + 4, x]
-        for k in range(17):
-            for x in range(33):
-                difference[x] -= wide[k] * blurred[1, y + k, x]
+        start = (corner + y) * size + corner
+        v = value[start : start + 49]
         for x in range(33):
-            square = difference[x] * difference[x]
-            core += square * in_core[y, x]
-            annulus += square * in_annulus[y, x]
-            n_core += in_core[y, x]
-            n_annulus += in_annulus[y, x]
+            s1, s2, s3, s4 = v[x + 7] + v[x + 9], v[x + 6] + v[x + 10], v[x + 5] + v[x + 11], v[x + 4] + v[x + 12]
+            s5, s6, s7, s8 = v[x + 3] + v[x + 13], v[x + 2] + v[x + 14], v[x + 1] + v[x + 15], v[x] + v[x + 16]
+            one[y, x] = n0 * v[x + 8] + n1 * s1 + n2 * s2 + n3 * s3 + n4 * s4
+            two[y, x] = w0 * v[x + 8] + w1 * s1 + w2 * s2 + w3 * s3 + w4 * s4 + w5 * s5 + w6 * s6 + w7 * s7 + w8 * s8
+    core, annulus, n_core, n_annulus = 0.0, 0.0, 0, 0
+    square = np.empty(33, dtype=np.float32)
+    for y in range(33):
+        for x in range(33):
+            fine = n0 * one[y + 8, x] + n1 * (one[y + 7, x] + one[y + 9, x]) + n2 * (one[y + 6, x] + one[y + 10, x])
+            fine += n3 * (one[y + 5, x] + one[y + 11, x]) + n4 * (one[y + 4, x] + one[y + 12, x])
+            coarse = w0 * two[y + 8, x] + w1 * (two[y + 7, x] + two[y + 9, x]) + w2 * (two[y + 6, x] + two[y + 10, x])
+            coarse += w3 * (two[y + 5, x] + two[y + 11, x]) + w4 * (two[y + 4, x] + two[y + 12, x])
+            coarse += w5 * (two[y + 3, x] + two[y + 13, x]) + w6 * (two[y + 2, x] + two[y + 14, x])
+            coarse += w7 * (two[y + 1, x] + two[y + 15, x]) + w8 * (two[y, x] + two[y + 16, x])
+            square[x] = (fine - coarse) * (fine - coarse)
+        for x in range(33):
+            if in_annulus[y, x]:
+                annulus += square[x]
+                n_annulus += 1
+            if in_core[y, x]:
+                core += square[x]
+                n_core += 1
     row[15], row[16] = core / n_core, annulus / n_annulus
 
 
