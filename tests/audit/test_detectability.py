@@ -1,0 +1,187 @@
+"""The gate on planted arcs, noise and artefacts; recall in two factors, exactly; completeness with Beta intervals."""
+
+from fractions import Fraction
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from skytrace.audit.detectability import (
+    DetectabilityOptions,
+    anchor_completeness,
+    arc_evidence,
+    calibrate_gate,
+    observable,
+    recall_factors,
+)
+from skytrace.errors import CatalogueError, OptionError, PixelError
+from skytrace.imaging.photometry import psfdepth_from_mag
+from skytrace.statistics import beta_interval
+
+SIGMA = 0.01
+OPTIONS = DetectabilityOptions(n_resamples=200)
+
+
+def hosts(n, *, seed=0, arc=0.0, bands=(1.0, 1.0, 1.0), half_deg=50.0):
+    """Round hosts in white noise, (n, 3, 101, 101); arc: brightness [sigma] of an arc at 8-10 px."""
+    rng = np.random.default_rng(seed)
+    y, x = np.indices((101, 101)) - 50
+    radius = np.hypot(x, y)
+    light = 0.5 * np.exp(-radius / 3.0)
+    where = (np.abs(radius - 9.0) <= 1.0) & (np.abs(np.arctan2(y, x)) < np.radians(half_deg))
+    stamps = np.tile(light, (n, 3, 1, 1)) + arc * SIGMA * where * np.asarray(bands)[:, None, None]
+    return (stamps + rng.normal(0.0, SIGMA, stamps.shape)).astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def random():
+    return arc_evidence(hosts(300, seed=1))
+
+
+def test_noise_about_a_host_has_no_energy_and_a_score_of_unit_variance(random):
+    assert abs(random["arc_energy"].mean()) < 0.05
+    assert abs(random["coherence"].mean()) < 0.005
+    assert abs(random["score"].mean()) < 4.0 / np.sqrt(300)
+    assert random["score"].std() == pytest.approx(1.0, abs=0.12)
+
+
+def test_an_arc_has_the_energy_that_was_planted():
+    y, x = np.indices((101, 101)) - 50
+    radius = np.hypot(x, y)
+    annulus = (radius >= 4) & (radius <= 16)
+    arc = (np.abs(radius - 9.0) <= 1.0) & (np.abs(np.arctan2(y, x)) < np.radians(12.0))
+    share = arc.sum() / annulus.sum()
+    # short: an arc of 100 degrees would draw the median of its rings by half a sigma
+    planted = arc_evidence(hosts(60, seed=2, arc=5.0, half_deg=12.0))
+    assert planted["arc_energy"].mean() == pytest.approx(share * 25.0, rel=0.08)
+    assert planted["score"].mean() == pytest.approx(np.sqrt(3 * annulus.sum()) * share * 25.0, rel=0.08)
+    fraction = share * 25.0 * (1 - share) / (1.0 + share * 25.0 * (1 - share))
+    assert planted["coherence"].mean() == pytest.approx(fraction, abs=0.03)
+
+
+def test_light_in_one_band_alone_is_no_evidence(random):
+    artefact = arc_evidence(hosts(60, seed=3, arc=5.0, bands=(0.0, 1.0, 0.0)))
+    assert artefact["arc_energy"].mean() > 0.3
+    assert abs(artefact["score"].mean()) < 0.6 and artefact["score"].std() < 2.0
+
+
+def test_a_bright_neighbour_counts_no_more_than_its_clipped_pixels():
+    stamps = hosts(4, seed=4)
+    stamps[:, :, 48:53, 60:65] += 100.0
+    evidence = arc_evidence(stamps)
+    n_pix = (np.hypot(*(np.indices((101, 101)) - 50)) <= 16).sum()
+    assert (evidence["arc_energy"] < 100.0 * 25 / (n_pix - 60)).all()
+
+
+@pytest.mark.parametrize("how", ["step", "noise"])
+def test_an_unstable_background_is_never_observable(how):
+    stamps = hosts(10, seed=5, arc=8.0)
+    if how == "step":
+        stamps[:, 2, :50, :50] += 2.0 * SIGMA
+    else:
+        stamps[:, 0, 51:, 51:] += np.random.default_rng(1).normal(0, 2 * SIGMA, (10, 50, 50)).astype(np.float32)
+    evidence = arc_evidence(stamps)
+    column, limit = ("median_range", 0.5) if how == "step" else ("sigma_ratio", 1.5)
+    assert (evidence[column] > limit).all()
+    assert not observable(evidence, 3.0).any()
+    assert observable(arc_evidence(hosts(10, seed=5, arc=8.0)), 3.0).all()
+
+
+def test_the_host_shape_matters_and_is_taken_from_the_catalogue():
+    y, x = np.indices((101, 101)) - 50
+    radius = np.sqrt(0.5 * x**2 + y**2 / 0.5)
+    noise = np.random.default_rng(6).normal(0, SIGMA, (20, 3, 101, 101))
+    stamps = (0.8 * np.exp(-radius / 3.0) + noise).astype(np.float32)
+    assert arc_evidence(stamps, q=0.5)["score"].mean() < 3.0
+    assert arc_evidence(stamps)["score"].mean() > 30.0
+
+
+def test_missing_pixels_lower_the_coverage_until_nothing_is_measured():
+    stamps = hosts(2, seed=7)
+    weight = np.full_like(stamps, SIGMA**-2)
+    weight[1, 0, 30:50, :] = 0.0
+    evidence = arc_evidence(stamps, weight)
+    assert evidence["coverage"].tolist()[0] == 1.0 and evidence["coverage"][1] < 0.6
+    assert np.isfinite(evidence["score"][0]) and np.isnan(evidence["score"][1])
+    assert not observable(evidence, -100.0)[1]
+
+
+def test_the_threshold_keeps_the_stated_false_alarms_and_not_one_fewer(random):
+    arcs = arc_evidence(hosts(60, seed=8, arc=2.0))
+    gate = calibrate_gate(arcs, random, options=OPTIONS)
+    assert gate["false_alarms"]["k"] == 15 and gate["false_alarms"]["n"] == 300
+    assert observable(random, gate["threshold"]).sum() == 15
+    # 5 % of a unit normal lies above 1.64
+    assert gate["threshold"] == pytest.approx(1.64, abs=0.35)
+    assert gate["anchors_observable"]["share"] > 0.95 and gate["auc"]["value"] > 0.98
+    low, high = gate["anchors_observable"]["interval_95"]
+    k, n = gate["anchors_observable"]["k"], 60
+    assert [low, high] == [float(end) for end in beta_interval(k, n, 0.9545)]
+    same = calibrate_gate(random.iloc[:150], random.iloc[150:], options=OPTIONS)
+    assert same["auc"]["low_95"] < 0.5 < same["auc"]["high_95"]
+    with pytest.raises(CatalogueError, match="at least 20 random galaxies"):
+        calibrate_gate(arcs, random.iloc[:19])
+
+
+@given(st.lists(st.tuples(st.booleans(), st.booleans()), min_size=1, max_size=60))
+def test_the_two_factors_multiply_to_the_recall_exactly(pairs):
+    gate, found = np.array(pairs).T
+    factors = recall_factors(gate, found)
+
+    def exact(name):
+        return Fraction(factors[name]["k"], factors[name]["n"]) if factors[name]["n"] else Fraction(0)
+
+    assert exact("observable_fraction") * exact("conditional_recall") == exact("product")
+    assert exact("recall") == exact("product") + exact("recovered_unobservable")
+    unobservable = 1 - exact("observable_fraction")
+    assert exact("recovered_unobservable") == unobservable * exact("recall_of_unobservable")
+    consistent = recall_factors(gate, found & gate)
+    assert consistent["product"] == consistent["recall"]
+
+
+def test_factors_carry_beta_intervals_and_nobody_observable_has_no_conditional_recall():
+    factors = recall_factors([True] * 30 + [False] * 70, [True] * 20 + [False] * 80)
+    assert factors["observable_fraction"]["share"] == pytest.approx(0.3)
+    assert factors["conditional_recall"]["share"] == pytest.approx(2 / 3)
+    assert factors["recall"]["interval_68"] == [float(end) for end in beta_interval(20, 100, 0.6827)]
+    nobody = recall_factors([False, False], [True, False])
+    assert nobody["conditional_recall"]["share"] is None and nobody["recall"]["share"] == pytest.approx(0.5)
+    with pytest.raises(CatalogueError, match="same anchors"):
+        recall_factors([True], [True, False])
+
+
+def test_completeness_is_counted_in_every_bin_and_over_all():
+    anchors = pd.DataFrame(
+        {
+            "psfsize_r": [1.0, 1.2, 1.2, 1.4, 2.0],
+            "psfdepth_r": psfdepth_from_mag([23.0, 23.7, 24.2, 24.9, 24.9]),
+            "theta_e_arcsec": [0.8, 1.2, np.nan, 2.5, 1.0],
+        }
+    )
+    detected = np.array([True, False, True, True, False])
+    table = anchor_completeness(anchors, detected)
+    assert table.iloc[0][["axis", "n", "k"]].tolist() == ["all", 5, 3]
+    theta = table[table["axis"] == "theta_e_arcsec"].set_index("low")
+    assert theta["n"].to_dict() == {0.0: 1, 1.0: 2, 1.5: 0, 2.0: 1}
+    assert theta["k"].to_dict() == {0.0: 1, 1.0: 0, 1.5: 0, 2.0: 1}
+    assert np.isnan(theta.loc[1.5, "completeness"])
+    unmeasured = table[table["axis"] == "theta_e_arcsec unmeasured"].iloc[0]
+    assert (unmeasured["n"], unmeasured["k"]) == (1, 1)
+    for axis in ("psfsize_r", "depth_r_mag", "theta_e_arcsec"):
+        assert table[table["axis"].str.startswith(axis)]["n"].sum() == 5
+    low, high = beta_interval(table["k"], table["n"], 0.9545)
+    np.testing.assert_allclose(table[["low95", "high95"]], np.stack([low, high], axis=1))
+    with pytest.raises(CatalogueError, match="psfsize_r outside"):
+        anchor_completeness(anchors.assign(psfsize_r=9.0), detected)
+    with pytest.raises(CatalogueError, match="4 answers for 5 anchors"):
+        anchor_completeness(anchors, detected[:4])
+
+
+def test_bad_pixels_and_options_are_refused():
+    with pytest.raises(PixelError, match="bands g, r, z"):
+        arc_evidence(np.zeros((1, 2, 101, 101)))
+    for bad in ({"outer_px": 4.5}, {"false_alarm_rate": 0.0}, {"sigma_ratio_max": 1.0}, {"depth_edges_mag": (3, 2)}):
+        with pytest.raises(OptionError, match=next(iter(bad))):
+            DetectabilityOptions(**bad)
