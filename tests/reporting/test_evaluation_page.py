@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 from skytrace.errors import CatalogueError, OptionError
+from skytrace.learning.calibration import CalibrationOptions, calibration_verdict
 from skytrace.reporting import evaluation_figures as figures
 from skytrace.reporting.detector_figures import precision_recall_figure, roc_figure
 from skytrace.reporting.evaluation_page import evaluation_page
@@ -25,6 +26,7 @@ CARD = {
     "training_sample": {"stamps_sha256": "cd" * 32},
     "must_not_be_claimed": ["No purity of a survey follows without its prevalence of <b>lenses</b>."],
 }  # fmt: skip
+OPTIONS = CalibrationOptions(n_resamples=100)
 EVIL = "<script>alert(1)</script>"
 
 
@@ -90,7 +92,7 @@ def inputs(scores, evaluation):
         "shortcuts": figures.shortcut_figure(shortcuts),
         "recall_by_stratum": figures.recall_by_stratum_figure(strata),
     }
-    after = evaluation["calibration"]
+    verdict = calibration_verdict(scores["score"], scores["score"], scores["label"], options=OPTIONS)
     return {
         "card": CARD,
         "figures": {name: figure_png(figure) for name, figure in drawn.items()},
@@ -112,9 +114,24 @@ def inputs(scores, evaluation):
         "ensemble": {
             "correlation": pd.DataFrame([[1.0, 0.4], [0.4, 1.0]], index=["a", "b"], columns=["a", "b"]),
             "comparison": {"0.001": {"sentence": "The ensemble does not beat the single network.", "beats": False}},
+            "selective": {
+                "curve": {"coverage": [k / 100 for k in range(1, 101)], "risk": [k / 1000 for k in range(100)]}
+            },
         },
-        "calibration": {"method": "Platt", "after": after},
-        "parity": {"verdict": "population shift", "pixel_correlation": {"value": 0.99, "low_95": 0.98, "high_95": 1.0}},
+        "calibration": {**verdict, "choice": {"method": "platt", "folds": 5}},
+        "parity": {
+            "verdict": {"verdict": "processing artifact", "undecided": ["population"]},
+            "processing": {
+                "state": "outside",
+                "measures": {
+                    "g": {
+                        "central_ratio": {
+                            "value": 0.8, "interval": [0.78, 0.82], "bounds": [0.95, 1.05], "state": "outside", "n": 40,
+                        }
+                    }
+                },
+            },
+        },
         "detectability": {"factors": parts.two_factor(scores)},
         "split_report": {"verified": True, "rows": {"train": 10, "test": 5}, "columns": {}},
         "ledgers": {"Filters": pd.DataFrame({"filter": ["mag_z"], "removed": [1234], "reason": [f"faint {EVIL}"]})},
@@ -170,16 +187,17 @@ def test_recall_confusers_shortcuts_and_factors_are_the_values_of_their_tables(r
     cells = row(read.tables["At the threshold"], "spiral_proxy")
     assert cells[1:3] == [str(spirals["k"]), str(spirals["n"])]
     assert float(cells[3]) == pytest.approx(spirals["value"], abs=1e-3)
-    assert row(read.tables["AUC of each feature alone, strongest first"], "annulus_4_16_g")[1] == "■ red"
-    assert "1 ■ red" in read.sections["shortcuts"]
+    assert row(read.tables["AUC of each feature alone, strongest first"], "annulus_4_16_g")[1] == "■\xa0red"
+    assert "1 ■\xa0red" in read.sections["shortcuts"]
     assert len(read.tables["Two-factor recall: factors"]) == 7
 
 
 def test_entries_that_no_section_knows_are_shown_and_sentences_are_quoted(read):
     assert "The ensemble does not beat the single network." in read.sections["ensemble"]
-    assert row(read.tables["Parity"], "pixel correlation")[1] == "0.990"
-    assert "Verdict: population shift" in read.sections["parity"]
-    assert row(read.tables["How it was calibrated"], "method")[1] == "Platt"
+    assert row(read.tables["Parity: further entries"], "processing.state")[1] == "outside"
+    assert row(read.tables["How it was calibrated"], "choice.method")[1] == "platt"
+    risks = read.tables["Members and combinations: selective.curve"]
+    assert (risks[1], risks[-1]) == (["0.010", "0"], ["1.000", "0.099"])  # thinned, both ends kept
     assert "9f" * 32 in read.sections["preprocessing"]
     assert "ab" * 32 in read.sections["split"]
     assert "cd" * 32 in read.sections["card"]
@@ -187,15 +205,29 @@ def test_entries_that_no_section_knows_are_shown_and_sentences_are_quoted(read):
     assert table[1] == ["1 in 10,000", "0.0001", "100", "12.5", "87.5"]
 
 
-def test_the_calibration_targets_are_judged_by_value_and_by_interval(evaluation):
+def test_the_calibration_limits_are_judged_by_value_and_by_interval(evaluation):
     def said(value, high):
-        after = {"all": {"ece": {"value": value, "high_95": high}}, "top": {}}
-        return Reader(evaluation_page(evaluation, card=CARD, calibration={"after": after})).sections["calibration"]
+        scope = {"share": 1.0, "limit": 0.02, "noise_95": 0.012, "before": {}}
+        part = {"all": {**scope, "after": {"ece": {"value": value, "low_95": 0.0, "high_95": high}}}}
+        return Reader(evaluation_page(evaluation, card=CARD, calibration=part)).sections["calibration"]
 
-    assert "at most 0.02 after calibration: met (ECE 0.010)" in said(0.010, 0.015)
+    assert "ECE over all scores 0.010, limit 0.02: met, at 95 % too." in said(0.010, 0.015)
     assert "met by the value, but the 95 % interval reaches beyond it" in said(0.010, 0.03)
-    assert "missed (ECE 0.030)" in said(0.030, 0.04)
-    assert "at most 0.05 after calibration; it was not measured" in said(0.030, 0.04)
+    assert "ECE over all scores 0.030, limit 0.02: missed. A perfect calibration shows up to 0.012" in said(0.030, 0.04)
+
+
+def test_errors_before_and_after_calibration_stand_side_by_side(read, inputs):
+    table = read.tables["Expected (ECE) and maximum (MCE) calibration error"]
+    for stage in ("before", "after"):
+        record = inputs["calibration"]["top"][stage]["ece"]
+        assert row(table, f"ECE, highest 1 % of scores, {stage}")[1:4] == list(interval_cells(record))
+
+
+def test_a_judged_measure_shows_its_interval_its_bounds_and_its_state(read):
+    cells = row(read.tables["Parity"], "processing.measures.g.central ratio")
+    assert cells[1:] == ["0.800", "–", "0.780 to\xa00.820", "outside 0.950 to\xa01.050"]
+    assert "Verdict: processing artifact (undecided: population)." in read.sections["parity"]
+    assert "processing artifact (undecided: population)" in read.sections["checks"]
 
 
 def test_every_part_that_was_not_run_says_so_with_its_reason(evaluation):

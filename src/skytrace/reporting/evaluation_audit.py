@@ -21,6 +21,7 @@ from skytrace.reporting.evaluation_tables import (
     report_sentences,
     report_tables,
     share_table,
+    thinned,
 )
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 __all__ = ["audit_sections", "checks_section"]
 
 #: Flags as a word with a shape of its own: colour is never the only sign.
-FLAG_TEXT = {"green": "● green", "yellow": "▲ yellow", "red": "■ red"}
+FLAG_TEXT = {"green": "●\u00a0green", "yellow": "▲\u00a0yellow", "red": "■\u00a0red"}
 LEDGER_ROWS = 80
 
 
@@ -51,7 +52,7 @@ def checks_section(parts: Parts) -> Section:
         or f"{DASH} not measured. {reason(parts, 'calibration')}",
         "Is the ensemble better than one network?": " ".join(report_sentences(ensemble))
         or f"{DASH} not measured. {reason(parts, 'ensemble')}",
-        "Do two extraction routes give the same pixels?": (parts.parity or {}).get("verdict")
+        "Why are anchors found less often: processing, or the sky?": _verdict(parts.parity or {})
         or f"{DASH} not measured. {reason(parts, 'parity')}",
     }
     return Section("checks", "Checks at a glance", tables=(facts_table("Question and answer", rows),))
@@ -147,7 +148,7 @@ def _ensemble(parts: Parts) -> Section:
         tables.append(frame_table("Correlation of the members' scores", _with_index(correlation)))
     curve = rest.pop("risk_coverage", None)
     if curve is not None:
-        tables.append(plain_table("Risk against coverage", _thinned(as_table(curve))))
+        tables.append(plain_table("Risk against coverage", thinned(as_table(curve))))
     return Section(
         "ensemble", title, items=tuple(report_sentences(parts.ensemble)), pictures=("diversity", "risk_coverage"),
         tables=(*report_tables("Members and combinations", rest), *tables),
@@ -236,10 +237,21 @@ def _verdict_section(parts: Parts, key: str, title: str, pictures: tuple[str, ..
     if part is None:
         return Section(key, title, absence=reason(parts, key))
     rest = dict(part)
-    said = [(name, str(rest.pop(name))) for name in ("verdict", "sentence", "note") if isinstance(rest.get(name), str)]
-    sentences = tuple(f"Verdict: {text}" if name == "verdict" else text for name, text in said)
-    sentences += tuple(text for text in report_sentences(rest) if text not in sentences)
-    return Section(key, title, sentences, pictures=pictures, tables=tuple(report_tables(caption, rest)))
+    verdict, note = _verdict(rest), rest.pop("note", None)
+    rest.pop("verdict", None)
+    sentences = [f"Verdict: {verdict}." if verdict else "", str(note or ""), *report_sentences(part)]
+    return Section(
+        key, title, tuple(filter(None, sentences)), pictures=pictures, tables=tuple(report_tables(caption, rest))
+    )
+
+
+def _verdict(part: Mapping[str, Any]) -> str:
+    """The verdict of a part, in a word or two, with what it could not decide; "" where it has none."""
+    verdict = part.get("verdict")
+    whole = verdict if isinstance(verdict, Mapping) else part
+    undecided = ", ".join(str(name) for name in whole.get("undecided", ()) or ())
+    word = str(whole.get("verdict") or "")
+    return f"{word} (undecided: {undecided})" if word and undecided else word
 
 
 def _tables(caption: str, value: Any) -> list[PageTable]:
@@ -253,12 +265,3 @@ def _with_index(correlation: Any) -> pd.DataFrame:
 
     matrix = pd.DataFrame(correlation)
     return matrix if "member" in matrix.columns else matrix.rename_axis("member").reset_index()
-
-
-def _thinned(table: pd.DataFrame, *, rows: int = 12) -> pd.DataFrame:
-    """At most about ``rows`` rows a curve, the first and the last among them: the figure shows them all."""
-    import numpy as np
-
-    groups = table.groupby("curve", sort=False) if "curve" in table else [("", table)]
-    kept = [part.iloc[np.unique(np.linspace(0, len(part) - 1, min(rows, len(part))).astype(int))] for _, part in groups]
-    return as_table([row for part in kept for row in part.to_dict("records")])

@@ -71,8 +71,9 @@ def evaluation_page(
     max_stratified_gap (records). top_k: table scenario, k, category, share, expected, or a report holding such tables.
     audit: columns (names, or a table), shortcuts (table: feature, auc, flag), gates (table: region, auc).
     ensemble: correlation (square, or with a column member), risk_coverage (table: coverage, risk, curve), sentence.
-    calibration: before, after (each {"all": {"ece", "mce"}, "top": ...} of records), and how it was done.
-    parity, detectability: verdict, sentence, and any records and tables. split_report: of the split's verification.
+    calibration: all, top (before, after, limit, noise_95) of ``learning.calibration_verdict``, and how it was chosen.
+    parity: verdict (of ``audit.parity_verdict``) and both tests. detectability: any records and tables.
+    split_report: of the split's verification.
     ledgers: heading -> table. not_measured: part's name -> why it was not run.
     Raises OptionError on a figure of an unknown name, CatalogueError on a table without a needed column.
     """

@@ -28,8 +28,7 @@ if TYPE_CHECKING:
 
 __all__ = ["performance_sections", "target_sentences"]
 
-#: Largest calibration errors that the project allows after calibration: over all scores, among the highest.
-ECE_TARGETS = {"all": 0.02, "top": 0.05}
+_SCOPES = {"all": "over all scores", "top": "among the highest scores"}
 QUOTED_RATES = ("0.01", "0.001", "0.0001")
 
 
@@ -79,19 +78,17 @@ def _curves(parts: Parts) -> Section:
 
 
 def _calibration(parts: Parts) -> Section:
-    before, part = parts.evaluation["calibration"], parts.calibration
-    rows = _calibration_records("as trained", before)
-    note = str(before.get("note", ""))
+    evaluated, part = parts.evaluation["calibration"], parts.calibration
+    note = str(evaluated.get("note", ""))
     sentences = [f"{note[:1].upper()}{note[1:]}." if note else ""]
-    tables = []
+    tables: list[PageTable] = []
     if part is None:
+        rows = _error_records({scope: {"as trained": evaluated.get(scope, {})} for scope in _SCOPES}, evaluated)
         sentences.append(f"After calibration: not measured. {reason(parts, 'calibration')}")
     else:
-        after = part.get("after", {})
-        rows += _calibration_records("after calibration", after)
+        rows = _error_records(part, part)
         sentences += target_sentences(parts)
-        rest = {name: value for name, value in part.items() if name not in ("before", "after")}
-        tables = report_tables("How it was calibrated", rest)
+        tables = report_tables("How it was calibrated", {key: part[key] for key in part if key not in _SCOPES})
     if any(_outside(record) for _, record in rows):
         sentences.append(
             "Calibration errors are distances, so resampling noise only adds to them: where an interval does not hold "
@@ -103,14 +100,16 @@ def _calibration(parts: Parts) -> Section:
     )  # fmt: skip
 
 
-def _calibration_records(when: str, errors: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
-    share = errors.get("top", {}).get("share", 0.01)
-    scopes = {"all": "all scores", "top": f"highest {100 * share:g} % of scores"}
+def _error_records(stages: Mapping[str, Any], sizes: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
+    """Errors of every scope and stage; ``sizes`` has the share of the highest scores."""
+    share = sizes.get("top", {}).get("share", 0.01)
+    words = {"all": "all scores", "top": f"highest {100 * share:g} % of scores"}
     return [
-        (f"{kind.upper()}, {words}, {when}", errors[scope][kind])
-        for scope, words in scopes.items()
+        (f"{kind.upper()}, {words[scope]}, {stage}", stages[scope][stage][kind])
+        for scope in _SCOPES
         for kind in ("ece", "mce")
-        if kind in errors.get(scope, {})
+        for stage in ("as trained", "before", "after")
+        if kind in stages.get(scope, {}).get(stage, {})
     ]
 
 
@@ -120,25 +119,25 @@ def _outside(record: Mapping[str, Any]) -> bool:
 
 
 def target_sentences(parts: Parts) -> list[str]:
-    """Whether the calibrated scores keep to the targets; nothing where there was no calibration."""
-    after = (parts.calibration or {}).get("after")
-    return [] if after is None else [_target_sentence(after, scope) for scope in ECE_TARGETS]
+    """Whether the calibrated scores keep to their limits, by value and by interval; nothing without a calibration."""
+    part = parts.calibration or {}
+    return [_target_sentence(part[scope], words) for scope, words in _SCOPES.items() if scope in part]
 
 
-def _target_sentence(after: Mapping[str, Any], scope: str) -> str:
-    """Whether the ECE keeps to its target, by its value and by its interval."""
-    target, words = ECE_TARGETS[scope], {"all": "over all scores", "top": "among the highest scores"}[scope]
-    record = after.get(scope, {}).get("ece") or {}
-    value, high = record.get("value"), record.get("high_95")
+def _target_sentence(scope: Mapping[str, Any], words: str) -> str:
+    ece, limit = scope["after"]["ece"], scope["limit"]
+    value, high = ece.get("value"), ece.get("high_95")
     if value is None:
-        return f"Target: ECE {words} at most {target:g} after calibration; it was not measured."
-    if value > target:
+        return f"ECE {words}: not measured; its limit is {limit:g}."
+    if value > limit:
         verdict = "missed"
     elif high is None:
         verdict = "met by the value; there is no interval"
     else:
-        verdict = "met" if high <= target else "met by the value, but the 95 % interval reaches beyond it"
-    return f"Target: ECE {words} at most {target:g} after calibration: {verdict} (ECE {number_text(value)})."
+        verdict = "met, at 95 % too" if high <= limit else "met by the value, but the 95 % interval reaches beyond it"
+    noise = scope.get("noise_95")
+    luck = f" A perfect calibration shows up to {number_text(noise)} here (95 %)." if noise is not None else ""
+    return f"ECE {words} {number_text(value)}, limit {limit:g}: {verdict}.{luck}"
 
 
 def _recall(parts: Parts) -> Section:

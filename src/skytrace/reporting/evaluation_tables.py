@@ -33,6 +33,8 @@ __all__ = [
     "report_sentences",
     "report_tables",
     "share_table",
+    "span_text",
+    "thinned",
 ]
 
 DASH = "–"
@@ -89,7 +91,7 @@ def number_text(value: Any, *, decimals: int | None = None) -> str:
     value = float(value)
     if decimals is not None:
         return f"{value:.{decimals}f}"
-    if 0 < abs(value) < 0.01:
+    if abs(value) < 0.01:
         return f"{value:.2g}"
     return f"{value:,.{3 if abs(value) < 10 else 1 if abs(value) < 1000 else 0}f}"
 
@@ -114,13 +116,13 @@ def interval_cells(
     """
     ends = [(_end(record, "low", level), _end(record, "high", level)) for level in LEVELS]
     decimals = interval_decimals(record) if decimals is None else decimals
-    spans = [
-        f"{number_text(low, decimals=decimals)} to\u00a0{number_text(high, decimals=decimals)}"
-        if low is not None
-        else DASH
-        for low, high in ends
-    ]
+    spans = [DASH if low is None else span_text(low, high, decimals=decimals) for low, high in ends]
     return number_text(record.get(value), decimals=decimals), spans[0], spans[1]
+
+
+def span_text(low: float | None, high: float | None, *, decimals: int | None = None) -> str:
+    """low to high, broken between the two only before the "to"."""
+    return f"{number_text(low, decimals=decimals)} to\u00a0{number_text(high, decimals=decimals)}"
 
 
 def interval_decimals(record: Mapping[Any, Any]) -> int | None:
@@ -135,14 +137,26 @@ def record_table(caption: str, records: Iterable[tuple[str, Mapping[str, Any] | 
     rows: list[tuple[str, ...]] = []
     for name, record in records:
         record = record or {"reason": "not measured in this run"}
-        remark = str(record.get("reason", ""))
-        if "k" in record and "n" in record:
-            remark = f"{number_text(record['k'])} of {number_text(record['n'])}" + (f"; {remark}" if remark else "")
-        rows.append((name, *interval_cells(record), remark))
+        rows.append((name, *interval_cells(_with_ends(record)), _remark(record)))
     columns: tuple[str, ...] = ("quantity", "value", "68 %", "95 %", "remark")
     if not any(row[-1] for row in rows):
         columns, rows = columns[:-1], [row[:-1] for row in rows]
     return PageTable(caption, columns, tuple(rows), tuple(column not in ("quantity", "remark") for column in columns))
+
+
+def _with_ends(record: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A judged record (``audit.parity``) has one interval, a pair at 95 %."""
+    pair = record.get("interval")
+    return record if pair is None else {**record, "low_95": pair[0], "high_95": pair[1]}
+
+
+def _remark(record: Mapping[str, Any]) -> str:
+    said = []
+    if "k" in record and "n" in record:
+        said.append(f"{number_text(record['k'])} of {number_text(record['n'])}")
+    if "state" in record and "bounds" in record:
+        said.append(f"{record['state']} {span_text(*record['bounds'])}")
+    return "; ".join([*said, *filter(None, [str(record.get("reason") or "")])])
 
 
 def share_table(
@@ -207,6 +221,8 @@ def _collect(
             continue
         if isinstance(value, Mapping) and "value" in value:
             measured.append((words, value))
+        elif isinstance(value, Mapping) and _is_columns(value):
+            tables.append(plain_table(f"{caption}: {words}", thinned(as_table(value))))
         elif isinstance(value, Mapping) and _is_grid(value):
             rows = [{words.split(".")[-1]: str(row), **entries} for row, entries in value.items()]
             tables.append(plain_table(f"{caption}: {words}", rows))
@@ -227,6 +243,21 @@ def report_sentences(report: Mapping[str, Any]) -> list[str]:
         elif isinstance(value, Mapping):
             said += report_sentences(value)
     return list(dict.fromkeys(said))
+
+
+def thinned(table: pd.DataFrame, *, rows: int = 12) -> pd.DataFrame:
+    """At most about ``rows`` rows a curve, the first and the last among them: a figure shows them all."""
+    groups = table.groupby("curve", sort=False) if "curve" in table else [("", table)]
+    kept = [part.iloc[np.unique(np.linspace(0, len(part) - 1, min(rows, len(part))).astype(int))] for _, part in groups]
+    return as_table([row for part in kept for row in part.to_dict("records")])
+
+
+def _is_columns(value: Mapping[str, Any]) -> bool:
+    """Whether these are two or more lists of one length, longer than a reader would take for a list of options."""
+    lists = list(value.values())
+    if len(lists) < 2 or not all(isinstance(column, list | tuple) for column in lists):
+        return False
+    return len(lists[0]) > 4 and len({len(column) for column in lists}) == 1
 
 
 def _is_grid(value: Mapping[str, Any]) -> bool:
