@@ -10,6 +10,7 @@ import pytest
 
 from skytrace.errors import CatalogueError, OptionError
 from skytrace.learning.calibration import CalibrationOptions, calibration_verdict
+from skytrace.learning.comparison import compare_scores
 from skytrace.reporting import evaluation_figures as figures
 from skytrace.reporting.detector_figures import precision_recall_figure, roc_figure
 from skytrace.reporting.evaluation_page import evaluation_page
@@ -113,7 +114,7 @@ def inputs(scores, evaluation):
         },
         "ensemble": {
             "correlation": pd.DataFrame([[1.0, 0.4], [0.4, 1.0]], index=["a", "b"], columns=["a", "b"]),
-            "comparison": {"0.001": {"sentence": "The ensemble does not beat the single network.", "beats": False}},
+            "comparison": compare_scores(scores["score"], scores["score"] ** 2, scores["label"], n_resamples=100),
             "selective": {
                 "curve": {"coverage": [k / 100 for k in range(1, 101)], "risk": [k / 1000 for k in range(100)]}
             },
@@ -193,10 +194,13 @@ def test_recall_confusers_shortcuts_and_factors_are_the_values_of_their_tables(r
 
 
 def test_entries_that_no_section_knows_are_shown_and_sentences_are_quoted(read):
-    assert "The ensemble does not beat the single network." in read.sections["ensemble"]
-    assert row(read.tables["Parity: further entries"], "processing.state")[1] == "outside"
-    assert row(read.tables["How it was calibrated"], "choice.method")[1] == "platt"
-    risks = read.tables["Members and combinations: selective.curve"]
+    assert "The ensemble does not beat the single network in AUC: " in read.sections["ensemble"]
+    table = read.tables["Comparison: ensemble against single network, paired bootstrap"]
+    assert row(table, "AUC")[3:6] == ["0", "0 to\xa00", "0 to\xa00"]  # the same ranks
+    assert row(table, "recall at FPR 0.001")[6] == "2850 galaxies show 2.9 false positives; 5 are needed"
+    assert row(read.tables["Parity: processing, further entries"], "state")[1] == "outside"
+    assert row(read.tables["How it was calibrated"], "choice, method")[1] == "platt"
+    risks = read.tables["Ensemble: selective: curve"]
     assert (risks[1], risks[-1]) == (["0.010", "0"], ["1.000", "0.099"])  # thinned, both ends kept
     assert "9f" * 32 in read.sections["preprocessing"]
     assert "ab" * 32 in read.sections["split"]
@@ -224,7 +228,7 @@ def test_errors_before_and_after_calibration_stand_side_by_side(read, inputs):
 
 
 def test_a_judged_measure_shows_its_interval_its_bounds_and_its_state(read):
-    cells = row(read.tables["Parity"], "processing.measures.g.central ratio")
+    cells = row(read.tables["Parity: processing"], "measures, g, central ratio")
     assert cells[1:] == ["0.800", "–", "0.780 to\xa00.820", "outside 0.950 to\xa01.050"]
     assert "Verdict: processing artifact (undecided: population)." in read.sections["parity"]
     assert "processing artifact (undecided: population)" in read.sections["checks"]

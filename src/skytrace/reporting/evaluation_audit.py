@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from skytrace.reporting.evaluation_parts import Parts, Section, reason
 from skytrace.reporting.evaluation_performance import target_sentences
+from skytrace.reporting.evaluation_reports import plain_table, report_sentences, report_tables, thinned
 from skytrace.reporting.evaluation_tables import (
     DASH,
     PageTable,
@@ -17,11 +18,8 @@ from skytrace.reporting.evaluation_tables import (
     facts_table,
     frame_table,
     interval_cells,
-    plain_table,
-    report_sentences,
-    report_tables,
+    number_text,
     share_table,
-    thinned,
 )
 
 if TYPE_CHECKING:
@@ -146,13 +144,35 @@ def _ensemble(parts: Parts) -> Section:
     tables, correlation = [], rest.pop("correlation", None)
     if correlation is not None:
         tables.append(frame_table("Correlation of the members' scores", _with_index(correlation)))
+    comparison = rest.pop("comparison", None)
+    if comparison is not None:
+        tables += _comparison_tables(comparison)
     curve = rest.pop("risk_coverage", None)
     if curve is not None:
         tables.append(plain_table("Risk against coverage", thinned(as_table(curve))))
     return Section(
         "ensemble", title, items=tuple(report_sentences(parts.ensemble)), pictures=("diversity", "risk_coverage"),
-        tables=(*report_tables("Members and combinations", rest), *tables),
+        tables=(*tables, *report_tables("Ensemble", rest)),
     )  # fmt: skip
+
+
+def _comparison_tables(comparison: Mapping[str, Any]) -> list[PageTable]:
+    """``learning.compare_scores`` in one table, a quantity a row; another report as it is."""
+    rates = comparison.get("recall_at_false_positive_rate", {})
+    entries = {f"recall at FPR {rate}": entry for rate, entry in rates.items()} | {"AUC": comparison.get("auc", {})}
+    rows, names = [], list(comparison.get("names", ()))
+    for name, entry in entries.items():
+        if "difference" in entry:
+            values = [number_text(entry["values"].get(column)) for column in names]
+            rows.append((name, *values, *interval_cells(entry["difference"]), ""))
+        elif entry:
+            rows.append((name, *[DASH] * (len(names) + 3), str(entry.get("reason", ""))))
+    if not rows:
+        return report_tables("Comparison", comparison)
+    columns = ("quantity", *names, "difference", "68 %", "95 %", "remark")
+    numeric = (False, *[True] * (len(names) + 3), False)
+    caption = f"{' against '.join(names)}, paired bootstrap"
+    return [PageTable(f"Comparison: {caption}", columns, tuple(rows), numeric)]
 
 
 def _parity(parts: Parts) -> Section:

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from skytrace.reporting.evaluation_parts import Parts, Section, reason
+from skytrace.reporting.evaluation_reports import plain_table, report_tables
 from skytrace.reporting.evaluation_tables import (
     PageTable,
     as_table,
@@ -17,9 +18,7 @@ from skytrace.reporting.evaluation_tables import (
     facts_table,
     frame_table,
     number_text,
-    plain_table,
     record_table,
-    report_tables,
     share_table,
 )
 
@@ -228,4 +227,5 @@ def _composition_tables(caption: str, value: Any) -> list[PageTable]:
     order = list(dict.fromkeys(table["category"]))
     rows = [name for name in ("scenario", "prevalence", "k") if name in table.columns]
     wide = table.pivot_table(index=rows, columns="category", values=number, sort=False)[order].reset_index()
-    return [frame_table(f"{caption}: {'numbers' if number == 'expected' else 'shares'} by category", wide)]
+    title = f"{caption}: {'numbers' if number == 'expected' else 'shares'} by category"
+    return [frame_table(title, wide, headings={"k": "K"})]

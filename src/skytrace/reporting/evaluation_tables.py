@@ -25,19 +25,17 @@ __all__ = [
     "fact_text",
     "facts_table",
     "frame_table",
+    "heading_text",
     "interval_cells",
     "interval_decimals",
     "number_text",
-    "plain_table",
     "record_table",
-    "report_sentences",
-    "report_tables",
     "share_table",
     "span_text",
-    "thinned",
 ]
 
 DASH = "–"
+#: Levels of the intervals, per cent.
 LEVELS = ("68", "95")
 
 
@@ -174,7 +172,7 @@ def share_table(
     for row in records:
         cells = interval_cells(row, value=value, decimals=decimals)
         rows.append((*(number_text(row[column]) for column in present), cells[0], *(cells[1 + k] for k in levels)))
-    columns = (*present.values(), heading or _heading(value), *(f"{LEVELS[k]} %" for k in levels))
+    columns = (*present.values(), heading or heading_text(value), *(f"{LEVELS[k]} %" for k in levels))
     text = [_is_text(table[column]) for column in present]
     return PageTable(caption, columns, tuple(rows), (*(not t for t in text), *[True] * (1 + len(levels))))
 
@@ -183,7 +181,7 @@ def frame_table(caption: str, table: pd.DataFrame, *, headings: Mapping[str, str
     """A table as it is, one column a column."""
     headings = headings or {}
     rows = tuple(tuple(number_text(cell) for cell in row.values()) for row in _records(table))
-    columns = tuple(headings.get(str(column), _heading(str(column))) for column in table.columns)
+    columns = tuple(headings.get(str(column), heading_text(str(column))) for column in table.columns)
     numeric = tuple(not _is_text(table[column]) for column in table.columns)
     return PageTable(caption, columns, rows, numeric)
 
@@ -194,100 +192,13 @@ def facts_table(caption: str, facts: Mapping[str, Any]) -> PageTable:
     return PageTable(caption, ("entry", "content"), rows, (False, False))
 
 
-def report_tables(caption: str, report: Mapping[str, Any]) -> list[PageTable]:
-    """Everything that a JSON-like report holds, as tables: its numbers with intervals, its lists of records, the rest.
-
-    Nested names are joined by dots; a reader sees every entry of the report, whoever added it. Entries called sentence
-    are left to ``report_sentences``.
-    """
-    measured: list[tuple[str, Mapping[str, Any]]] = []
-    facts: list[tuple[str, str]] = []
-    tables: list[PageTable] = []
-    _collect(report, "", measured, facts, tables, caption)
-    lists = [record_table(caption, measured)] if measured else []
-    if facts:
-        title = f"{caption}: further entries" if measured else caption
-        lists.append(PageTable(title, ("entry", "content"), tuple(facts), (False, False)))
-    return [*lists, *tables]
-
-
-def _collect(
-    report: Mapping[str, Any], prefix: str, measured: list, facts: list, tables: list[PageTable], caption: str
-) -> None:
-    for key, value in report.items():
-        name = f"{prefix}{key}"
-        words = name.replace("_", " ")
-        if key == "sentence":
-            continue
-        if isinstance(value, Mapping) and "value" in value:
-            measured.append((words, value))
-        elif isinstance(value, Mapping) and _is_columns(value):
-            tables.append(plain_table(f"{caption}: {words}", thinned(as_table(value))))
-        elif isinstance(value, Mapping) and _is_grid(value):
-            rows = [{words.split(".")[-1]: str(row), **entries} for row, entries in value.items()]
-            tables.append(plain_table(f"{caption}: {words}", rows))
-        elif isinstance(value, Mapping):
-            _collect(value, f"{name}.", measured, facts, tables, caption)
-        elif hasattr(value, "columns") or (isinstance(value, list | tuple) and value and isinstance(value[0], Mapping)):
-            tables.append(plain_table(f"{caption}: {words}", value))
-        else:
-            facts.append((words, fact_text(words, value)))
-
-
-def report_sentences(report: Mapping[str, Any]) -> list[str]:
-    """What a report says of itself under the name ``sentence``, at any depth, each once."""
-    said: list[str] = []
-    for key, value in report.items():
-        if key == "sentence" and isinstance(value, str):
-            said.append(value)
-        elif isinstance(value, Mapping):
-            said += report_sentences(value)
-    return list(dict.fromkeys(said))
-
-
-def thinned(table: pd.DataFrame, *, rows: int = 12) -> pd.DataFrame:
-    """At most about ``rows`` rows a curve, the first and the last among them: a figure shows them all."""
-    groups = table.groupby("curve", sort=False) if "curve" in table else [("", table)]
-    kept = [part.iloc[np.unique(np.linspace(0, len(part) - 1, min(rows, len(part))).astype(int))] for _, part in groups]
-    return as_table([row for part in kept for row in part.to_dict("records")])
-
-
-def _is_columns(value: Mapping[str, Any]) -> bool:
-    """Whether these are two or more lists of one length, longer than a reader would take for a list of options."""
-    lists = list(value.values())
-    if len(lists) < 2 or not all(isinstance(column, list | tuple) for column in lists):
-        return False
-    return len(lists[0]) > 4 and len({len(column) for column in lists}) == 1
-
-
-def _is_grid(value: Mapping[str, Any]) -> bool:
-    """Whether these are two or more rows of the same plain entries: a table, not nested facts."""
-    rows = list(value.values())
-    return (
-        len(rows) > 1
-        and all(isinstance(row, Mapping) and row and "value" not in row for row in rows)
-        and len({tuple(row) for row in rows}) == 1
-        and not any(isinstance(entry, Mapping | list | tuple) for row in rows for entry in row.values())
-    )
-
-
-def plain_table(caption: str, value: Any) -> PageTable:
-    """Any table: intervals joined to one cell a level behind the number that they belong to, where there is one."""
-    table = as_table(value)
-    ends = {f"{end}{level}" for end in ("low", "high") for level in LEVELS}
-    names = [str(c) for c in table.columns if c not in ends]
-    number = next((n for n in ("recall", "auc", "value", "gap", "share", "risk", "expected") if n in names), None)
-    if number is None or not ends & set(table.columns):
-        return frame_table(caption, table)
-    return share_table(caption, table, names={n: _heading(n) for n in names if n != number}, value=number)
-
-
-def _heading(column: str) -> str:
-    return {"auc": "AUC", "k": "K", "fpr": "FPR", "ece": "ECE"}.get(column, column.replace("_", " "))
+def heading_text(column: str) -> str:
+    """A column's name as a heading."""
+    return {"auc": "AUC", "fpr": "FPR", "ece": "ECE"}.get(column, column.replace("_", " "))
 
 
 def _is_text(column: pd.Series) -> bool:
-    return bool(column.map(lambda cell: isinstance(cell, str)).any())
+    return bool(column.map(lambda cell: isinstance(cell, str | list | tuple)).any())
 
 
 def _records(table: pd.DataFrame) -> Sequence[dict[str, Any]]:
