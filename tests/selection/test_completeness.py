@@ -197,6 +197,30 @@ def test_trends_of_a_detector_that_behaves_are_seen_on_every_axis():
     assert abs(found["theta_e"].slope - expected) < 3 * found["theta_e"].standard_error
 
 
+def test_worse_seeing_at_the_same_exposure_is_told_from_worse_seeing_at_the_same_depth():
+    """Slopes of +0.20 per mag of sky noise and -0.10 per arcsec of PSF: at a fixed depth a broader PSF brings a quieter
+    sky, so that its slope there is the sum of both."""
+    grid = SelectionGrid(GridOptions((1.0, 1.5), (0.9, 1.2, 1.5, 1.8), (23.0, 23.5, 24.0, 24.5)))
+    cells = grid.cells()
+    sky_mag = cells["depth"] + 2.5 * np.log10(cells["psf_fwhm"])
+    truth = 0.45 + 0.20 * (sky_mag - 24.1) - 0.10 * (cells["psf_fwhm"] - 1.35)
+    sample = injections(grid, per_cell=2000, probability=truth.to_numpy(), hosts=200)
+    same_exposure = trend_test(sample, grid, axis="seeing", threshold=0.5)
+    assert same_exposure.slope == pytest.approx(-0.10, abs=3 * same_exposure.standard_error)
+    assert (same_exposure.direction, same_exposure.n_lines) == ("falls", 2) and same_exposure.standard_error < 0.02
+    same_depth = trend_test(sample, grid, axis="psf_fwhm", threshold=0.5)
+    size = np.array([0.9, 1.2, 1.5, 1.8])
+    expected = -0.10 + 0.20 * np.polyfit(size, 2.5 * np.log10(size), 1)[0]
+    assert same_depth.slope == pytest.approx(expected, abs=3 * same_depth.standard_error)
+    assert same_depth.direction == "rises"
+
+
+def test_seeing_is_not_measured_where_every_cell_of_a_plane_has_the_same_psf():
+    sample = injections(SMALL, per_cell=20)
+    one_psf = sample[sample["cell"].isin(SMALL.cells().query("psf_index == 0")["cell"])]
+    assert trend_tests(one_psf, SMALL, threshold=0.5)["seeing"]["direction"] == "not measured"
+
+
 def test_a_trend_is_not_made_by_empty_cells_alone():
     # depth raises completeness; the sharp PSF exists in deep sky only. Pooled, sharp looks better; line by line not
     p = np.where(SMALL.cells()["depth"] > 23.2, 0.8, 0.2)

@@ -17,7 +17,7 @@ from skytrace.selection.grid import GridOptions, SelectionGrid
 from skytrace.selection.hosts import HostOptions, eligible_hosts, match_hosts, verify_hosts
 from skytrace.selection.injection import InjectionOptions
 from skytrace.selection.selection_function import SelectionFunction
-from skytrace.selection.trends import trend_tests
+from skytrace.selection.trends import TRENDS, trend_tests
 from skytrace.sky import SelectionOptions
 from skytrace.sky import select_galaxies as select
 from skytrace.surveys.interface import CutoutBatch, ImagingSurvey, check_galaxies
@@ -25,7 +25,6 @@ from skytrace.surveys.interface import CutoutBatch, ImagingSurvey, check_galaxie
 Table = pd.DataFrame
 Report = dict[str, Any]
 Arrays = dict[str, np.ndarray]
-_AXIS_WORDS = {"theta_e": "Einstein radius", "psf_fwhm": "PSF size", "depth": "depth"}
 _ASSIGNMENT = ("condition", "psf_index", "depth_index", "mode", "rank")
 
 
@@ -198,7 +197,7 @@ def write_page(
         "Einstein radius": host_report["axes"]["theta_e"],
         "PSF size": host_report["axes"]["psf_fwhm"],
         "Depth": host_report["axes"]["depth"],
-        **{f"Trend with {_AXIS_WORDS[axis]}": str(trend["sentence"]) for axis, trend in trends.items()},
+        **{f"Trend with {TRENDS[axis]}": str(trend["sentence"]) for axis, trend in trends.items()},
     }
     downloads = {"selection_function.csv": selection_function.to_csv(index=False).encode()}
     return selection_function_page(selection_function, realism, galleries=galleries, facts=facts, downloads=downloads)

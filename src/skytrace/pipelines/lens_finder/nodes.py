@@ -142,7 +142,7 @@ def score_sample(detector: Detector, stamps: Arrays, manifest: Table, preprocess
     """Scores of everything that the detector was not trained on: validation, test and withheld anchors."""
     detector.check_preprocessing(preprocessing_checksum(preprocessing))
     rows = rows_of(manifest, "val", "test", "anchor")
-    columns = ["galaxy_id", "split", "label", "tier", "is_anchor", "pool", "confuser_category"]
+    columns = ["galaxy_id", "split", "label", "tier", "is_anchor", "pool", "confuser_category", "healpix_128"]
     scores = rows[columns].reset_index(drop=True)
     scores["score"] = score_stamps(detector, stamps["stamps"][rows["stamp_row"].to_numpy()])
     return scores
