@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 
+from skytrace.audit.detectability import recall_factors
 from skytrace.learning import EvaluationOptions, evaluate_scores, metrics
 from skytrace.statistics import beta_interval, bootstrap_interval
 
@@ -70,14 +71,9 @@ def shortcuts_of(scores: pd.DataFrame) -> pd.DataFrame:
     return auc_table(scores, {name: rng.normal(shift * label) for name, shift in shifts.items()}, name="feature")
 
 
-def two_factor(scores: pd.DataFrame) -> pd.DataFrame:
-    rows = []
-    for tier, part in scores[scores["label"] == 1].groupby("tier"):
-        seen, found = part["arc_snr"] > 5.0, part["score"] >= THRESHOLD
-        counts = {
-            "observable": (seen.sum(), len(part)),
-            "recall of observable": ((seen & found).sum(), seen.sum()),
-            "recall": (found.sum(), len(part)),
-        }
-        rows += [{"group": f"tier {tier}", "quantity": q, "k": int(k), "n": int(n)} for q, (k, n) in counts.items()]
-    return shares(rows)
+def two_factor(scores: pd.DataFrame) -> dict:
+    """By tier, what the gate calls observable and what is found."""
+    return {
+        f"tier {tier}": recall_factors(part["arc_snr"] > 5.0, part["score"] >= THRESHOLD)
+        for tier, part in scores[scores["label"] == 1].groupby("tier")
+    }

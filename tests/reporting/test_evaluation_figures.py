@@ -7,7 +7,7 @@ from matplotlib.colors import to_hex
 
 from skytrace.errors import CatalogueError
 from skytrace.reporting import evaluation_figures as figures
-from skytrace.reporting.evaluation_tables import category_table
+from skytrace.reporting.evaluation_tables import category_table, factor_table
 from skytrace.reporting.style import COLOURS, figure_png
 
 from . import evaluation_parts as parts
@@ -135,8 +135,12 @@ def test_the_top_k_bars_have_the_shares_of_their_categories_and_reach_one():
     assert [text.get_text() for text in axes.get_xticklabels()] == ["100", "1,000"]
 
 
-def test_the_three_factors_of_each_group_stand_at_their_values(scores):
-    table = parts.two_factor(scores)
+def test_the_factors_of_each_group_stand_at_their_values_and_multiply(scores):
+    table = factor_table(parts.two_factor(scores))
+    by_quantity = table.pivot_table(index="group", columns="quantity", values="value")
+    assert by_quantity["product"].tolist() == pytest.approx(
+        (by_quantity["observable"] * by_quantity["recall of observable"]).tolist()
+    )
     axes = figures.detectability_figure(table).axes[0]
     assert sorted(dots(axes)[0]) == pytest.approx(sorted(table["value"]))
     assert len(segments(axes)) == 2 * len(table)
@@ -152,7 +156,7 @@ def test_axes_are_labelled_and_the_same_table_gives_the_same_bytes(scores, evalu
     drawn = [
         lambda: figures.recall_by_stratum_figure(parts.recall_by_stratum(scores)),
         lambda: figures.confuser_fpr_figure(category_table(evaluation)),
-        lambda: figures.detectability_figure(parts.two_factor(scores)),
+        lambda: figures.detectability_figure(factor_table(parts.two_factor(scores))),
     ]
     for draw in drawn:
         assert all(axes.get_xlabel() for axes in draw().axes)

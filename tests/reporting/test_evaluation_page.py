@@ -133,7 +133,15 @@ def inputs(scores, evaluation):
                 },
             },
         },
-        "detectability": {"factors": parts.two_factor(scores)},
+        "detectability": {
+            "factors": parts.two_factor(scores),
+            "gate": {
+                "threshold": 3.1, "false_alarm_rate": 0.01,
+                "false_alarms": {
+                    "k": 10, "n": 1000, "share": 0.01, "interval_68": [0.006, 0.015], "interval_95": [0.004, 0.02],
+                },
+            },
+        },
         "split_report": {"verified": True, "rows": {"train": 10, "test": 5}, "columns": {}},
         "ledgers": {"Filters": pd.DataFrame({"filter": ["mag_z"], "removed": [1234], "reason": [f"faint {EVIL}"]})},
     }  # fmt: skip
@@ -190,7 +198,11 @@ def test_recall_confusers_shortcuts_and_factors_are_the_values_of_their_tables(r
     assert float(cells[3]) == pytest.approx(spirals["value"], abs=1e-3)
     assert row(read.tables["AUC of each feature alone, strongest first"], "annulus_4_16_g")[1] == "■\xa0red"
     assert "1 ■\xa0red" in read.sections["shortcuts"]
-    assert len(read.tables["Two-factor recall: factors"]) == 7
+    factors = parts.two_factor(scores)["tier A"]["conditional_recall"]
+    cells = next(cells for cells in read.tables["Two-factor recall"] if cells[1] == "recall of observable")
+    assert (cells[0], cells[2:4]) == ("tier A", [str(factors["k"]), str(factors["n"])])
+    gate = row(read.tables["Gate and anchors: gate"], "false alarms")
+    assert gate[1:] == ["0.0100", "0.0060 to\xa00.0150", "0.0040 to\xa00.0200", "10 of 1,000"]
 
 
 def test_entries_that_no_section_knows_are_shown_and_sentences_are_quoted(read):

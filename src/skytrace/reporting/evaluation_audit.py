@@ -15,7 +15,7 @@ from skytrace.reporting.evaluation_tables import (
     DASH,
     PageTable,
     as_table,
-    facts_table,
+    factor_table,
     frame_table,
     interval_cells,
     number_text,
@@ -30,6 +30,10 @@ __all__ = ["audit_sections", "checks_section"]
 #: Flags as a word with a shape of its own: colour is never the only sign.
 FLAG_TEXT = {"green": "●\u00a0green", "yellow": "▲\u00a0yellow", "red": "■\u00a0red"}
 LEDGER_ROWS = 80
+_SELECTIVE = (
+    "Selective classification: stamps are accepted from the surest down. Coverage is the accepted share, risk the share "
+    "of errors among them, AURC the mean risk over all coverages."
+)
 
 
 def checks_section(parts: Parts) -> Section:
@@ -53,7 +57,8 @@ def checks_section(parts: Parts) -> Section:
         "Why are anchors found less often: processing, or the sky?": _verdict(parts.parity or {})
         or f"{DASH} not measured. {reason(parts, 'parity')}",
     }
-    return Section("checks", "Checks at a glance", tables=(facts_table("Question and answer", rows),))
+    table = PageTable("One line each", ("question", "answer"), tuple(rows.items()), (False, False))
+    return Section("checks", "Checks at a glance", tables=(table,))
 
 
 def _flag_counts(shortcuts: Any) -> str:
@@ -150,8 +155,9 @@ def _ensemble(parts: Parts) -> Section:
     curve = rest.pop("risk_coverage", None)
     if curve is not None:
         tables.append(plain_table("Risk against coverage", thinned(as_table(curve))))
+    sentences = (_SELECTIVE,) if "selective" in rest or curve is not None else ()
     return Section(
-        "ensemble", title, items=tuple(report_sentences(parts.ensemble)), pictures=("diversity", "risk_coverage"),
+        "ensemble", title, sentences, items=tuple(report_sentences(parts.ensemble)), pictures=("diversity", "risk_coverage"),
         tables=(*tables, *report_tables("Ensemble", rest)),
     )  # fmt: skip
 
@@ -169,20 +175,46 @@ def _comparison_tables(comparison: Mapping[str, Any]) -> list[PageTable]:
             rows.append((name, *[DASH] * (len(names) + 3), str(entry.get("reason", ""))))
     if not rows:
         return report_tables("Comparison", comparison)
-    columns = ("quantity", *names, "difference", "68 %", "95 %", "remark")
-    numeric = (False, *[True] * (len(names) + 3), False)
+    columns: tuple[str, ...] = ("quantity", *names, "difference", "68 %", "95 %", "remark")
+    numeric: tuple[bool, ...] = (False, *[True] * (len(names) + 3), False)
+    if not any(row[-1] for row in rows):
+        columns, numeric, rows = columns[:-1], numeric[:-1], [row[:-1] for row in rows]
     caption = f"{' against '.join(names)}, paired bootstrap"
     return [PageTable(f"Comparison: {caption}", columns, tuple(rows), numeric)]
 
 
 def _parity(parts: Parts) -> Section:
-    return _verdict_section(parts, "parity", "Two extraction routes: parity and population", (), "Parity")
+    title = "Two extraction routes: parity and population"
+    if parts.parity is None:
+        return Section("parity", title, absence=reason(parts, "parity"))
+    rest = {key: value for key, value in parts.parity.items() if key not in ("verdict", "note")}
+    verdict = _verdict(parts.parity)
+    sentences = [f"Verdict: {verdict}." if verdict else "", str(parts.parity.get("note") or "")]
+    return Section(
+        "parity", title, tuple(filter(None, [*sentences, *report_sentences(parts.parity)])),
+        tables=tuple(report_tables("Parity", rest)),
+    )  # fmt: skip
 
 
 def _detectability(parts: Parts) -> Section:
-    return _verdict_section(
-        parts, "detectability", "Detectability: recall = observable share × recall of the observable",
-        ("detectability",), "Two-factor recall",
+    title = "Detectability: recall = observable share × recall of the observable"
+    if parts.detectability is None:
+        return Section("detectability", title, absence=reason(parts, "detectability"))
+    rest = dict(parts.detectability)
+    tables: list[PageTable] = []
+    factors = rest.pop("factors", None)
+    if factors is not None:
+        table = factor_table(factors) if isinstance(factors, Mapping) else as_table(factors)
+        names = {"group": "group", "quantity": "quantity", "k": "k", "n": "n"}
+        tables.append(share_table("Two-factor recall", table, names=names, value="value"))
+    sentences = (
+        "The gate uses no learning. The product counts lenses that are observable and found; recall exceeds it by "
+        "those that were found although the gate calls them unobservable.",
+        *report_sentences(parts.detectability),
+    )
+    return Section(
+        "detectability", title, sentences, pictures=("detectability",),
+        tables=(*tables, *report_tables("Gate and anchors", rest)),
     )  # fmt: skip
 
 
@@ -249,19 +281,6 @@ def _card(parts: Parts) -> Section:
         items=claims,
         tables=tables,
         absence="" if tables else "There is no card.",
-    )
-
-
-def _verdict_section(parts: Parts, key: str, title: str, pictures: tuple[str, ...], caption: str) -> Section:
-    part = getattr(parts, key)
-    if part is None:
-        return Section(key, title, absence=reason(parts, key))
-    rest = dict(part)
-    verdict, note = _verdict(rest), rest.pop("note", None)
-    rest.pop("verdict", None)
-    sentences = [f"Verdict: {verdict}." if verdict else "", str(note or ""), *report_sentences(part)]
-    return Section(
-        key, title, tuple(filter(None, sentences)), pictures=pictures, tables=tuple(report_tables(caption, rest))
     )
 
 

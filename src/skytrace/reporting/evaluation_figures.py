@@ -236,8 +236,7 @@ def topk_composition_figure(table: pd.DataFrame) -> Figure:
 def detectability_figure(table: pd.DataFrame) -> Figure:
     """Recall as observable share times recall of the observable, group by group.
 
-    table: group, quantity ("observable", "recall of observable", "recall"), value, low68, high68, and low95, high95
-    where known.
+    table: group, quantity, value, low68, high68, and low95, high95 where known (``factor_table``).
     """
     table = as_table(table, needs=("group", "quantity", "value"), name="detectability")
     groups, quantities = list(dict.fromkeys(table["group"])), list(dict.fromkeys(table["quantity"]))

@@ -72,7 +72,8 @@ def evaluation_page(
     audit: columns (names, or a table), shortcuts (table: feature, auc, flag), gates (table: region, auc).
     ensemble: correlation (square, or with a column member), risk_coverage (table: coverage, risk, curve), sentence.
     calibration: all, top (before, after, limit, noise_95) of ``learning.calibration_verdict``, and how it was chosen.
-    parity: verdict (of ``audit.parity_verdict``) and both tests. detectability: any records and tables.
+    parity: verdict (of ``audit.parity_verdict``) and both tests. detectability: factors (of
+    ``audit.recall_factors``, or those by group), and any records and tables.
     split_report: of the split's verification.
     ledgers: heading -> table. not_measured: part's name -> why it was not run.
     Raises OptionError on a figure of an unknown name, CatalogueError on a table without a needed column.

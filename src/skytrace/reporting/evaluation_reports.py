@@ -14,6 +14,7 @@ from skytrace.reporting.evaluation_tables import (
     fact_text,
     frame_table,
     heading_text,
+    is_record,
     record_table,
     share_table,
 )
@@ -22,6 +23,14 @@ if TYPE_CHECKING:
     import pandas as pd
 
 __all__ = ["plain_table", "report_sentences", "report_tables", "thinned"]
+
+#: Columns to which a table's intervals may belong, the first that is there.
+_NUMBERS = ("recall", "auc", "value", "gap", "completeness", "share", "risk", "expected")
+#: Entries of a record that its row shows; standard_error says no more than its intervals.
+_RECORD_ENTRIES = {
+    "value", "share", "k", "n", "n_agree", "reason", "resolved", "state", "bounds", "interval", "interval_68",
+    "interval_95", "low_68", "high_68", "low_95", "high_95", "standard_error", "sentence",
+}  # fmt: skip
 
 
 def report_tables(caption: str, report: Mapping[str, Any]) -> list[PageTable]:
@@ -51,7 +60,7 @@ def _flat_tables(caption: str, report: Mapping[str, Any]) -> list[PageTable]:
 
 def _is_branch(value: Any) -> bool:
     """Whether this deserves tables of its own: a part of a report with more than a few entries."""
-    if not isinstance(value, Mapping) or "value" in value or _is_columns(value) or _is_grid(value):
+    if not isinstance(value, Mapping) or is_record(value) or _is_columns(value) or _is_grid(value):
         return False
     return len(value) > 2 or any(isinstance(entry, Mapping) for entry in value.values())
 
@@ -64,8 +73,10 @@ def _collect(
         words = name.replace("_", " ")
         if key == "sentence":
             continue
-        if isinstance(value, Mapping) and "value" in value:
+        if is_record(value):
             measured.append((words, value))
+            beyond = {entry: value[entry] for entry in value if entry not in _RECORD_ENTRIES}
+            _collect(beyond, f"{name}, ", measured, facts, tables, caption)
         elif isinstance(value, Mapping) and _is_columns(value):
             tables.append(plain_table(f"{caption}: {words}", thinned(as_table(value))))
         elif isinstance(value, Mapping) and _is_grid(value):
@@ -84,7 +95,9 @@ def plain_table(caption: str, value: Any) -> PageTable:
     table = as_table(value)
     ends = {f"{end}{level}" for end in ("low", "high") for level in LEVELS}
     names = [str(c) for c in table.columns if c not in ends]
-    number = next((n for n in ("recall", "auc", "value", "gap", "share", "risk", "expected") if n in names), None)
+    number = next(
+        (n for n in ("recall", "auc", "value", "gap", "completeness", "share", "risk", "expected") if n in names), None
+    )
     if number is None or not ends & set(table.columns):
         return frame_table(caption, table)
     return share_table(caption, table, names={n: heading_text(n) for n in names if n != number}, value=number)
@@ -121,7 +134,7 @@ def _is_grid(value: Mapping[str, Any]) -> bool:
     rows = list(value.values())
     return (
         len(rows) > 1
-        and all(isinstance(row, Mapping) and row and "value" not in row for row in rows)
+        and all(isinstance(row, Mapping) and row and not is_record(row) for row in rows)
         and len({tuple(row) for row in rows}) == 1
         and not any(isinstance(entry, Mapping | list | tuple) for row in rows for entry in row.values())
     )

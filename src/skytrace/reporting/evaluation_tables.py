@@ -20,14 +20,17 @@ if TYPE_CHECKING:
 __all__ = [
     "DASH",
     "PageTable",
+    "as_record",
     "as_table",
     "category_table",
     "fact_text",
+    "factor_table",
     "facts_table",
     "frame_table",
     "heading_text",
     "interval_cells",
     "interval_decimals",
+    "is_record",
     "number_text",
     "record_table",
     "share_table",
@@ -62,6 +65,46 @@ def as_table(value: Any, *, needs: Iterable[str] = (), name: str = "table") -> p
     if missing:
         raise CatalogueError(f"the {name} table lacks columns {', '.join(missing)}")
     return table.reset_index(drop=True)
+
+
+def is_record(value: Any) -> bool:
+    """Whether this is one measured number: {value, ...}, or a counted {share, interval_68, ...} of ``audit``."""
+    return isinstance(value, Mapping) and ("value" in value or {"share", "interval_68"} <= set(value))
+
+
+def as_record(value: Mapping[str, Any]) -> dict[str, Any]:
+    """value, low_68 ... high_95, and k, n, reason, state, bounds where there are, from either form of a record.
+
+    A judged record of ``audit.parity`` has one interval, a pair at 95 %.
+    """
+    record = dict(value)
+    if "value" not in record:
+        record["value"] = record.pop("share")
+        record.setdefault("k", record.pop("n_agree", None))
+    pairs = {level: record.pop(f"interval_{level}", None) for level in LEVELS}
+    if record.get("interval") is not None:
+        pairs["95"] = record.pop("interval")
+    for level, pair in pairs.items():
+        if pair is not None:
+            record[f"low_{level}"], record[f"high_{level}"] = pair
+    return record
+
+
+def factor_table(factors: Mapping[str, Any]) -> pd.DataFrame:
+    """group, quantity, k, n, value and intervals of ``audit.recall_factors``, of all anchors or group by group."""
+    groups = {"all": factors} if "observable_fraction" in factors else factors
+    names = {
+        "observable_fraction": "observable", "conditional_recall": "recall of observable", "product": "product",
+        "recall": "recall",
+    }  # fmt: skip
+    return as_table(
+        [
+            {"group": str(group), "quantity": words, **as_record(record[name])}
+            for group, record in groups.items()
+            for name, words in names.items()
+            if name in record
+        ]
+    )
 
 
 def category_table(evaluation: Mapping[str, Any]) -> pd.DataFrame:
@@ -134,23 +177,17 @@ def record_table(caption: str, records: Iterable[tuple[str, Mapping[str, Any] | 
     """One row a quantity, (name, record with value, low_68, ... or a reason): name, value, 68 %, 95 %, remark."""
     rows: list[tuple[str, ...]] = []
     for name, record in records:
-        record = record or {"reason": "not measured in this run"}
-        rows.append((name, *interval_cells(_with_ends(record)), _remark(record)))
+        record = as_record(record) if record else {"reason": "not measured in this run"}
+        rows.append((name, *interval_cells(record), _remark(record)))
     columns: tuple[str, ...] = ("quantity", "value", "68 %", "95 %", "remark")
     if not any(row[-1] for row in rows):
         columns, rows = columns[:-1], [row[:-1] for row in rows]
     return PageTable(caption, columns, tuple(rows), tuple(column not in ("quantity", "remark") for column in columns))
 
 
-def _with_ends(record: Mapping[str, Any]) -> Mapping[str, Any]:
-    """A judged record (``audit.parity``) has one interval, a pair at 95 %."""
-    pair = record.get("interval")
-    return record if pair is None else {**record, "low_95": pair[0], "high_95": pair[1]}
-
-
 def _remark(record: Mapping[str, Any]) -> str:
     said = []
-    if "k" in record and "n" in record:
+    if record.get("k") is not None and "n" in record:
         said.append(f"{number_text(record['k'])} of {number_text(record['n'])}")
     if "state" in record and "bounds" in record:
         said.append(f"{record['state']} {span_text(*record['bounds'])}")
