@@ -40,6 +40,14 @@ def test_a_point_source_has_the_moffats_own_share_in_the_aperture():
     np.testing.assert_allclose(flux, [[8.0 * share, 25.0 * share, 45.0 * share]], rtol=3e-3)
 
 
+def test_a_band_without_exposures_says_nothing_and_the_others_decide():
+    flux = catalogue_aperture_flux(catalogue(1, psfsize_g=0.0))
+    assert np.isnan(flux[0, 0]) and np.isfinite(flux[0, 1:]).all()
+    stamps = images(1)
+    stamps[:, 0] = np.nan
+    assert anchor_flux_check(stamps, catalogue(1, psfsize_g=0.0))["agrees"].all()
+
+
 def test_galaxies_in_place_agree_whatever_their_profile():
     ser = images(2, radius=1.5 * np.sqrt(0.5), index=2.5, q=0.5)  # shape_r is along the major axis
     checked = anchor_flux_check(

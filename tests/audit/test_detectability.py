@@ -21,7 +21,12 @@ from skytrace.imaging.photometry import psfdepth_from_mag
 from skytrace.statistics import beta_interval
 
 SIGMA = 0.01
-OPTIONS = DetectabilityOptions(n_resamples=200)
+#: The bare measures: nothing clipped that is planted, no error granted to the host model.
+OPTIONS = DetectabilityOptions(clip=10.0, host_error=0.0, false_alarm_rate=0.05, n_resamples=200)
+
+
+def evidence_of(stamps, weight=None, **shape):
+    return arc_evidence(stamps, weight, options=OPTIONS, **shape)
 
 
 def hosts(n, *, seed=0, arc=0.0, bands=(1.0, 1.0, 1.0), half_deg=50.0):
@@ -37,7 +42,7 @@ def hosts(n, *, seed=0, arc=0.0, bands=(1.0, 1.0, 1.0), half_deg=50.0):
 
 @pytest.fixture(scope="module")
 def random():
-    return arc_evidence(hosts(300, seed=1))
+    return evidence_of(hosts(300, seed=1))
 
 
 def test_noise_about_a_host_has_no_energy_and_a_score_of_unit_variance(random):
@@ -54,7 +59,7 @@ def test_an_arc_has_the_energy_that_was_planted():
     arc = (np.abs(radius - 9.0) <= 1.0) & (np.abs(np.arctan2(y, x)) < np.radians(12.0))
     share = arc.sum() / annulus.sum()
     # short: an arc of 100 degrees would draw the median of its rings by half a sigma
-    planted = arc_evidence(hosts(60, seed=2, arc=5.0, half_deg=12.0))
+    planted = evidence_of(hosts(60, seed=2, arc=5.0, half_deg=12.0))
     assert planted["arc_energy"].mean() == pytest.approx(share * 25.0, rel=0.08)
     assert planted["score"].mean() == pytest.approx(np.sqrt(3 * annulus.sum()) * share * 25.0, rel=0.08)
     fraction = share * 25.0 * (1 - share) / (1.0 + share * 25.0 * (1 - share))
@@ -62,7 +67,7 @@ def test_an_arc_has_the_energy_that_was_planted():
 
 
 def test_light_in_one_band_alone_is_no_evidence(random):
-    artefact = arc_evidence(hosts(60, seed=3, arc=5.0, bands=(0.0, 1.0, 0.0)))
+    artefact = evidence_of(hosts(60, seed=3, arc=5.0, bands=(0.0, 1.0, 0.0)))
     assert artefact["arc_energy"].mean() > 0.3
     assert abs(artefact["score"].mean()) < 0.6 and artefact["score"].std() < 2.0
 
@@ -70,7 +75,7 @@ def test_light_in_one_band_alone_is_no_evidence(random):
 def test_a_bright_neighbour_counts_no_more_than_its_clipped_pixels():
     stamps = hosts(4, seed=4)
     stamps[:, :, 48:53, 60:65] += 100.0
-    evidence = arc_evidence(stamps)
+    evidence = evidence_of(stamps)
     n_pix = (np.hypot(*(np.indices((101, 101)) - 50)) <= 16).sum()
     assert (evidence["arc_energy"] < 100.0 * 25 / (n_pix - 60)).all()
 
@@ -82,11 +87,11 @@ def test_an_unstable_background_is_never_observable(how):
         stamps[:, 2, :50, :50] += 2.0 * SIGMA
     else:
         stamps[:, 0, 51:, 51:] += np.random.default_rng(1).normal(0, 2 * SIGMA, (10, 50, 50)).astype(np.float32)
-    evidence = arc_evidence(stamps)
+    evidence = evidence_of(stamps)
     column, limit = ("median_range", 0.5) if how == "step" else ("sigma_ratio", 1.5)
     assert (evidence[column] > limit).all()
     assert not observable(evidence, 3.0).any()
-    assert observable(arc_evidence(hosts(10, seed=5, arc=8.0)), 3.0).all()
+    assert observable(evidence_of(hosts(10, seed=5, arc=8.0)), 3.0).all()
 
 
 def test_the_host_shape_matters_and_is_taken_from_the_catalogue():
@@ -94,22 +99,22 @@ def test_the_host_shape_matters_and_is_taken_from_the_catalogue():
     radius = np.sqrt(0.5 * x**2 + y**2 / 0.5)
     noise = np.random.default_rng(6).normal(0, SIGMA, (20, 3, 101, 101))
     stamps = (0.8 * np.exp(-radius / 3.0) + noise).astype(np.float32)
-    assert arc_evidence(stamps, q=0.5)["score"].mean() < 3.0
-    assert arc_evidence(stamps)["score"].mean() > 30.0
+    assert evidence_of(stamps, q=0.5)["score"].mean() < 3.0
+    assert evidence_of(stamps)["score"].mean() > 30.0
 
 
 def test_missing_pixels_lower_the_coverage_until_nothing_is_measured():
     stamps = hosts(2, seed=7)
     weight = np.full_like(stamps, SIGMA**-2)
     weight[1, 0, 30:50, :] = 0.0
-    evidence = arc_evidence(stamps, weight)
+    evidence = evidence_of(stamps, weight)
     assert evidence["coverage"].tolist()[0] == 1.0 and evidence["coverage"][1] < 0.6
     assert np.isfinite(evidence["score"][0]) and np.isnan(evidence["score"][1])
     assert not observable(evidence, -100.0)[1]
 
 
 def test_the_threshold_keeps_the_stated_false_alarms_and_not_one_fewer(random):
-    arcs = arc_evidence(hosts(60, seed=8, arc=2.0))
+    arcs = evidence_of(hosts(60, seed=8, arc=2.0))
     gate = calibrate_gate(arcs, random, options=OPTIONS)
     assert gate["false_alarms"]["k"] == 15 and gate["false_alarms"]["n"] == 300
     assert observable(random, gate["threshold"]).sum() == 15
@@ -121,8 +126,22 @@ def test_the_threshold_keeps_the_stated_false_alarms_and_not_one_fewer(random):
     assert [low, high] == [float(end) for end in beta_interval(k, n, 0.9545)]
     same = calibrate_gate(random.iloc[:150], random.iloc[150:], options=OPTIONS)
     assert same["auc"]["low_95"] < 0.5 < same["auc"]["high_95"]
+    assert gate["confusers_passing"] is None
+    assert calibrate_gate(arcs, random, confusers=arcs, options=OPTIONS)["confusers_passing"]["n"] == 60
     with pytest.raises(CatalogueError, match="at least 20 random galaxies"):
-        calibrate_gate(arcs, random.iloc[:19])
+        calibrate_gate(arcs, random.iloc[:19], options=OPTIONS)
+
+
+def test_an_error_granted_to_the_host_model_silences_its_structure_and_not_an_arc_outside():
+    y, x = np.indices((101, 101)) - 50
+    lumpy = hosts(20, seed=9) + (0.1 * 2.0 * np.exp(-np.hypot(x, y) / 4.0) * np.cos(6 * np.arctan2(y, x))).astype("f4")
+    lumpy += (1.5 * np.exp(-np.hypot(x, y) / 4.0)).astype(np.float32)
+    arcs = hosts(20, seed=10, arc=4.0)
+    bare, granted = DetectabilityOptions(host_error=0.0, clip=10.0), DetectabilityOptions(host_error=0.2, clip=10.0)
+    lumps = [arc_evidence(lumpy, options=options)["score"].mean() for options in (bare, granted)]
+    arc = [arc_evidence(arcs, options=options)["score"].mean() for options in (bare, granted)]
+    assert lumps[1] < 0.1 * lumps[0]
+    assert arc[1] > 0.7 * arc[0]
 
 
 @given(st.lists(st.tuples(st.booleans(), st.booleans()), min_size=1, max_size=60))
@@ -181,7 +200,7 @@ def test_completeness_is_counted_in_every_bin_and_over_all():
 
 def test_bad_pixels_and_options_are_refused():
     with pytest.raises(PixelError, match="bands g, r, z"):
-        arc_evidence(np.zeros((1, 2, 101, 101)))
+        evidence_of(np.zeros((1, 2, 101, 101)))
     for bad in ({"outer_px": 4.5}, {"false_alarm_rate": 0.0}, {"sigma_ratio_max": 1.0}, {"depth_edges_mag": (3, 2)}):
         with pytest.raises(OptionError, match=next(iter(bad))):
             DetectabilityOptions(**bad)

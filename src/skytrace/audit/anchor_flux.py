@@ -58,7 +58,7 @@ def catalogue_aperture_flux(
     """Flux (n, band) [nanomaggies] that the catalogue's model of each galaxy has within the aperture.
 
     catalogue: Tractor columns type, shape_r, shape_e1, shape_e2, sersic, flux_*, psfsize_*. A type without a profile
-    (PSF) is a point. Raises CatalogueError on missing columns.
+    (PSF) is a point; NaN in a band without exposures. Raises CatalogueError on missing columns.
     """
     options = options or AnchorFluxOptions()
     missing = [name for name in _NEEDED if name not in catalogue.columns]
@@ -79,11 +79,13 @@ def catalogue_aperture_flux(
     )  # fmt: skip
     point = np.zeros(len(points))
     psfsize = catalogue[[f"psfsize_{band}" for band in _BANDS]].to_numpy(dtype=float)
+    seen = np.isfinite(psfsize) & (psfsize > 0)  # a band without exposures has psfsize 0
+    psfsize = np.where(seen, psfsize, 1.0)
     psf = MoffatPsf(moffat_fwhm_from_psfsize(psfsize, beta=options.psf_beta), beta=options.psf_beta)
     pixels = 2 * int(np.ceil(options.radius_px)) + 5
     stamps = render_profiles(sersic, GaussianComponents(points, unit[points], point, point, point), psf, pixels=pixels)
     share = aperture_photometry(stamps, radius_px=options.radius_px).flux_nmgy
-    return share * catalogue[[f"flux_{band}" for band in _BANDS]].to_numpy(dtype=float)
+    return np.where(seen, share * catalogue[[f"flux_{band}" for band in _BANDS]].to_numpy(dtype=float), np.nan)
 
 
 def anchor_flux_check(

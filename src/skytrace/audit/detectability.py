@@ -47,6 +47,8 @@ _AXES = {"psfsize_r": "psf_edges_arcsec", "depth_r_mag": "depth_edges_mag", "the
 class DetectabilityOptions:
     """inner_px, outer_px: annulus in which arcs lie (4-16 px: 1.0-4.2"). bin_px: width of the host model's rings.
     clip: residuals in it are clipped to +- this many sigma, so that a bright neighbour does not outweigh an arc.
+    host_error: error of the host model as a share of its light, added to the noise in quadrature: real galaxies are
+    not constant on ellipses, bright ones visibly so.
     min_coverage: share of the annulus with data in every band. median_range_max: largest difference of the background
     medians of the four quadrants [sigma per pixel]; sigma_ratio_max: of their noises; beyond either the background is
     not stable and nothing is called observable. false_alarm_rate: share of random galaxies that may pass.
@@ -56,11 +58,12 @@ class DetectabilityOptions:
     inner_px: float = 4.0
     outer_px: float = 16.0
     bin_px: float = 1.0
-    clip: float = 10.0
+    clip: float = 3.0
+    host_error: float = 0.1
     min_coverage: float = 0.9
     median_range_max: float = 0.5
     sigma_ratio_max: float = 1.5
-    false_alarm_rate: float = 0.05
+    false_alarm_rate: float = 0.10
     n_resamples: int = 1000
     seed: int = 20260101
     psf_edges_arcsec: tuple[float, ...] = (0.0, 1.1, 1.3, 1.5, 5.0)
@@ -72,6 +75,7 @@ class DetectabilityOptions:
         check_between("outer_px", self.outer_px, self.inner_px + 1.0, 500.0)
         check_between("bin_px", self.bin_px, 0.5, 10.0)
         check_between("clip", self.clip, 1.0, np.inf)
+        check_between("host_error", self.host_error, 0.0, 10.0)
         check_between("min_coverage", self.min_coverage, 0.0, 1.0, include_low=False)
         check_between("median_range_max", self.median_range_max, 0.0, np.inf, include_low=False)
         check_between("sigma_ratio_max", self.sigma_ratio_max, 1.0, np.inf, include_low=False)
@@ -96,12 +100,12 @@ def arc_evidence(
     """What is left in the arc annulus after the host model, one row a stamp; no learning, no theta_E.
 
     images: (n, 3, y, x) nanomaggies, bands g, r, z; invvar as images. q, phi_rad: shape of the host's light in the
-    catalogue, numbers or (n,). With z the clipped residual over the background's sigma, and <> the annulus' mean:
-    arc_energy: mean over bands of <z^2> - 1. coherence: mean over the three pairs of bands of the correlation of z.
-    score: sqrt(3 n_pix) times the mean over pairs of <z_a z_b>: the energy that the bands share, of unit variance for
-    white noise (about 1.5 times that where resampling correlates pixels). median_range, sigma_ratio: background
-    stability over the quadrants of the background annulus, the worst band. coverage: share of the annulus with data,
-    the worst band. NaN below min_coverage or without a background.
+    catalogue, numbers or (n,) (``lensing.host_light_shape``). With z the clipped residual over the noise of sky and
+    host model, and <> the annulus' mean: arc_energy: mean over bands of <z^2> - 1. coherence: mean over the three pairs
+    of bands of the correlation of z. score: sqrt(3 n_pix) times the mean over pairs of <z_a z_b>: the energy that the
+    bands share, of unit variance for white noise and, within 5 %, for that of a coadd. median_range, sigma_ratio:
+    background stability over the quadrants of the background annulus, the worst band. coverage: share of the annulus
+    with data in every band. NaN below min_coverage or without a background.
     """
     options, preprocess_options = options or DetectabilityOptions(), preprocess_options or PreprocessOptions()
     images = np.asarray(images, dtype=np.float32)
@@ -123,7 +127,10 @@ def arc_evidence(
         good = np.isfinite(images[rows]) if weight is None else np.isfinite(images[rows]) & (weight[rows] > 0)
         sigma = np.where(scale[rows] > 0, scale[rows], np.nan)
         central = np.asarray(good)[:, :, box, box][:, :, inside]
-        evidence = _shared_energy(residual[rows][:, :, inside], central, sigma, options)
+        left = residual[rows][:, :, inside]
+        host = np.maximum(core[rows][:, :, inside] - left - median[rows][..., None], 0.0)
+        noise = np.hypot(sigma[..., None], options.host_error * host)
+        evidence = _shared_energy(left / noise, central, options)
         stability = _stability(images[rows], np.asarray(good), median[rows], sigma, preprocess_options)
         parts.append(pd.DataFrame({**evidence, **stability}))
     columns = ["arc_energy", "coherence", "score", "coverage", "median_range", "sigma_ratio"]
@@ -138,13 +145,20 @@ def observable(
 
 
 def calibrate_gate(
-    anchors: pd.DataFrame, random: pd.DataFrame, *, options: DetectabilityOptions | None = None
+    anchors: pd.DataFrame,
+    random: pd.DataFrame,
+    *,
+    confusers: pd.DataFrame | None = None,
+    options: DetectabilityOptions | None = None,
 ) -> dict[str, Any]:
     """The lowest threshold that at most false_alarm_rate of the random galaxies pass, and what anchors make of it.
 
-    anchors, random: ``arc_evidence``. {"threshold", "false_alarm_rate" (asked for), "false_alarms" and
-    "anchors_observable" (each k, n, share, interval_68, interval_95), "auc" (of the score, with intervals),
-    "unstable_or_unmeasured" (anchors, random)}. Random galaxies hold some unknown lenses: the rate is an upper bound.
+    anchors, random, confusers: ``arc_evidence``. random: galaxies of no confuser category (pool N1): rings and spiral
+    arms are there to be seen as arcs are, and a threshold set on them asks another question; what share of them
+    (confusers, pool N2) passes is reported, not judged. Keys: threshold; false_alarm_rate (asked for); false_alarms,
+    anchors_observable, confusers_passing (each k, n, share, interval_68, interval_95); auc (of the score, with
+    intervals); unstable_or_unmeasured (anchors, random). Random galaxies hold some unknown lenses, so that the rate is
+    an upper bound.
     Raises CatalogueError where too few random galaxies resolve the rate.
     """
     options = options or DetectabilityOptions()
@@ -166,6 +180,7 @@ def calibrate_gate(
         "false_alarm_rate": options.false_alarm_rate,
         "false_alarms": _share(passed[1]),
         "anchors_observable": _share(passed[0]),
+        "confusers_passing": None if confusers is None else _share(observable(confusers, threshold, options=options)),
         "auc": auc.as_dict(),
         "unstable_or_unmeasured": {
             name: int((score == _NEVER).sum()) for name, score in zip(("anchors", "random"), scores, strict=True)
@@ -242,15 +257,14 @@ def _usable_score(evidence: pd.DataFrame, options: DetectabilityOptions) -> NDAr
 
 
 def _shared_energy(
-    residual: NDArray[np.float32], good: NDArray[np.bool_], sigma: NDArray[np.float64], options: DetectabilityOptions
+    significance: NDArray[np.floating], good: NDArray[np.bool_], options: DetectabilityOptions
 ) -> dict[str, NDArray[np.float64]]:
-    """Columns from the residuals (n, band, pixel) of the annulus; a pixel counts where every band has data."""
-    everywhere = np.asarray(good.all(axis=1))
+    """Columns from the residuals over their noise (n, band, pixel); a pixel counts where every band has data."""
+    everywhere = np.asarray(good.all(axis=1)) & np.isfinite(significance).all(axis=1)
     count = everywhere.sum(axis=1)
     coverage = count / everywhere.shape[1]
+    z = np.clip(np.where(everywhere[:, None], significance, 0.0), -options.clip, options.clip)
     with np.errstate(invalid="ignore", divide="ignore"):
-        z = np.where(everywhere[:, None], residual / sigma[..., None], 0.0)
-        z = np.clip(z, -options.clip, options.clip)
         product = np.einsum("nap,nbp->nab", z, z) / count[:, None, None]
         mean = z.sum(axis=2) / count[:, None]
         covariance = product - mean[:, :, None] * mean[:, None, :]
@@ -262,7 +276,7 @@ def _shared_energy(
         "coherence": correlation[:, first, second].mean(axis=1),
         "score": np.sqrt(len(_PAIRS) * count) * product[:, first, second].mean(axis=1),
     }
-    measured = (coverage >= options.min_coverage) & np.isfinite(sigma).all(axis=1)
+    measured = coverage >= options.min_coverage
     return {**{name: np.where(measured, values, np.nan) for name, values in columns.items()}, "coverage": coverage}
 
 
