@@ -24,7 +24,7 @@ class Detector:
     """
 
     architecture: str
-    state: dict[str, NDArray[Any]]
+    state: dict[str, NDArray[Any]] = field(repr=False)
     card: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:

@@ -6,6 +6,7 @@ Their scores are averaged, or stacked by ``learning.stacking``.
 
 from __future__ import annotations
 
+import json
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -150,7 +151,7 @@ def train_ensemble(
         {name: score_stamps(m, validation.stamps, metadata=validation.metadata) for name, m in members.items()}
     )
     card: dict[str, Any] = {
-        "options": asdict(ensemble),
+        "options": json.loads(json.dumps(asdict(ensemble))),  # lists for tuples, as they come back from disk
         "stamp_shape": [int(side) for side in training.stamps.shape[1:]],
         "image_budget": _budget(options, members),
         "domains": {name: _domain_record(domains[name], training.labels) for name in domains},

@@ -258,7 +258,7 @@ class _Run:
         best = max(self.history, key=lambda record: record["validation_auc"])
         card = {
             "architecture": self.options.architecture,
-            "options": asdict(self.options),
+            "options": asdict(self.options) | {"metadata": list(self.options.metadata)},  # as JSON gives it back
             "device": self.device,
             "stamp_shape": [int(side) for side in self.training.stamps.shape[1:]],
             "training_sample": self.training.summary,
