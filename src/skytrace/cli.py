@@ -67,14 +67,20 @@ cli.add_command(
 
 @cli.command()
 @click.option("--env", "-e", default=None, help="Kedro environment: base, smoke, decam_fields, legacy_survey.")
+@click.option(
+    "--save",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=None,
+    help="Also copy the small reports (JSON, CSV) there, with the commit that they belong to: to cite them, or commit them.",
+)
 @_say
-def results(env: str | None) -> None:
+def results(env: str | None, save: Path | None) -> None:
     """Show the verdict and where the results are."""
     from kedro.framework.session import KedroSession
     from kedro.framework.startup import bootstrap_project
     from kedro.utils import find_kedro_project
 
-    from skytrace.provenance.results import find_results
+    from skytrace.provenance.results import find_results, save_reports
 
     project = find_kedro_project(Path.cwd())
     if project is None:
@@ -84,3 +90,6 @@ def results(env: str | None) -> None:
         catalog = session.load_context().config_loader["catalog"]
     for line in find_results(catalog, project).lines(project):
         click.echo(line)
+    if save is not None:
+        for path in save_reports(catalog, project, save):
+            click.echo(f"saved {path}")

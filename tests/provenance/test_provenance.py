@@ -10,9 +10,10 @@ import pandas as pd
 import pytest
 
 from skytrace.compute import ClusterOptions
+from skytrace.errors import SkytraceError
 from skytrace.provenance import PeakMemory, RunManifest, describe_path, device, package_versions, repository_state
 from skytrace.provenance.manifest import collect_seeds, count_rows, plain
-from skytrace.provenance.results import find_results
+from skytrace.provenance.results import find_results, save_reports
 
 
 def _git(folder, *arguments: str) -> None:
@@ -180,3 +181,23 @@ def test_results_name_the_newest_version_or_the_release(tmp_path, monkeypatch, r
     newest = release or "2026-01-01T00.00.00.000Z"
     assert any(line.startswith(f"surface.parquet/{newest}/surface.parquet  the selection function") for line in lines)
     assert "lens_finder.detector" not in results.paths
+
+
+def test_saved_reports_carry_the_run_that_made_them(tmp_path):
+    reports = tmp_path / "data" / "mock"
+    catalog = {"injection_recovery.trends": {"filepath": "data/mock/injection_recovery/trends.json"}}
+    with pytest.raises(SkytraceError, match="no reports to save yet"):
+        save_reports(catalog, tmp_path, tmp_path / "kept")
+    (reports / "injection_recovery").mkdir(parents=True)
+    (reports / "injection_recovery" / "trends.json").write_text('{"depth": 1}')
+    with pytest.raises(SkytraceError, match="no manifest of a finished run"):
+        save_reports(catalog, tmp_path, tmp_path / "kept")
+    (reports / "manifests").mkdir()
+    for run_id, status in (("2026-01-01", "done"), ("2026-01-02", "done"), ("2026-01-03", "failed")):
+        facts = {"run_id": run_id, "status": status, "git": {"commit": f"of-{run_id}"}}
+        (reports / "manifests" / f"{run_id}.json").write_text(json.dumps(facts))
+    saved = save_reports(catalog, tmp_path, tmp_path / "kept")
+    assert [path.name for path in saved] == ["trends.json", "run.json"]
+    run = json.loads((tmp_path / "kept" / "run.json").read_text())
+    assert run["git"]["commit"] == "of-2026-01-02", "the newest run that was finished"
+    assert run["reports"]["injection_recovery.trends"]["sha256"] == hashlib.sha256(b'{"depth": 1}').hexdigest()

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from skytrace.provenance.hashing import relative_name
+from skytrace.compute import atomic_path
+from skytrace.errors import SkytraceError
+from skytrace.provenance.hashing import file_sha256, relative_name
 
-__all__ = ["HEADLINES", "Results", "find_results"]
+__all__ = ["HEADLINES", "REPORTS", "Results", "find_results", "save_reports"]
 
 #: Datasets worth naming at the end, in reading order, with the words for each.
 HEADLINES = {
@@ -22,6 +25,14 @@ HEADLINES = {
     "lens_finder.evaluation": "the detector on sky it never saw",
     "lens_finder.detector": "the detector and its card",
 }
+
+#: The small reports whose numbers a README may cite: what ``save_reports`` keeps.
+REPORTS = (
+    "lens_finder.evaluation",
+    "injection_recovery.realism_report",
+    "injection_recovery.trends",
+    "injection_recovery.marginals",
+)
 
 
 @dataclass(frozen=True)
@@ -56,6 +67,36 @@ def find_results(catalog: dict[str, Any], project: Path) -> Results:
             paths[name] = path
     report = _read(paths.get("injection_recovery.realism_report"))
     return Results(report.get("verdict"), _auc(_read(paths.get("lens_finder.evaluation"))), paths)
+
+
+def save_reports(catalog: dict[str, Any], project: Path, folder: Path) -> list[Path]:
+    """Copy the REPORTS that are there to ``folder``, with run.json: the commit and the hashes that they belong to.
+
+    run.json: run_id, started, seconds, git, device, globals of the newest manifest of a finished run beside them, and
+    the SHA-256 of every copied file. Raises SkytraceError where there are none, or no such manifest.
+    """
+    found = {name: project / catalog[name]["filepath"] for name in REPORTS if name in catalog}
+    found = {name: path for name, path in found.items() if path.is_file()}
+    if not found:
+        raise SkytraceError("no reports to save yet: kedro run --pipelines injection_recovery")
+    near = next(iter(found.values())).parents[1] / "manifests"
+    manifests = [facts for path in sorted(near.glob("*.json")) if (facts := _read(path)).get("status") == "done"]
+    if not manifests:
+        raise SkytraceError(
+            f"no manifest of a finished run in {relative_name(near, project)}: the reports have no origin"
+        )
+    folder.mkdir(parents=True, exist_ok=True)
+    saved, hashes = [], {}
+    for name, path in found.items():
+        target = folder / path.name
+        with atomic_path(target) as partial:
+            shutil.copyfile(path, partial)
+        saved.append(target)
+        hashes[name] = {"file": path.name, "sha256": file_sha256(target)}
+    run = {key: manifests[-1].get(key) for key in ("run_id", "started", "seconds", "git", "device", "globals")}
+    with atomic_path(folder / "run.json") as partial:
+        partial.write_text(json.dumps(run | {"reports": hashes}, indent=2) + "\n", encoding="utf-8")
+    return [*saved, folder / "run.json"]
 
 
 def _newest(path: Path, versioned: bool) -> Path | None:
