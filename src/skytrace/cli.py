@@ -71,7 +71,7 @@ cli.add_command(
     "--save",
     type=click.Path(file_okay=False, path_type=Path),
     default=None,
-    help="Also copy the small reports (JSON, CSV) there, with the commit that they belong to: to cite them, or commit them.",
+    help="Also copy the small reports (JSON, CSV) there, with the commit that they belong to: to be cited.",
 )
 @_say
 def results(env: str | None, save: Path | None) -> None:
