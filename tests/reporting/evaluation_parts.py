@@ -59,7 +59,7 @@ def auc_table(scores: pd.DataFrame, features: dict[str, np.ndarray], *, name: st
         interval = bootstrap_interval(metrics.roc_auc, values, label, n_resamples=60, seed=1, strata=label).as_dict()
         low = interval["low_68"]
         flag = "red" if low > 0.7 else "yellow" if low > 0.6 else "green"
-        rows.append({name: feature, "auc": interval.pop("value"), **interval, "flag": flag})
+        rows.append({name: feature, "auc": interval.pop("value"), **interval, "colour": flag})
     table = pd.DataFrame(rows).drop(columns="standard_error")
     return table.rename(columns=lambda column: column.replace("_", "") if column[:3] in ("low", "hig") else column)
 

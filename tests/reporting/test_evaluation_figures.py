@@ -72,7 +72,7 @@ def test_shortcuts_are_sorted_by_strength_and_flags_have_shapes_of_their_own(sco
     assert [text.get_text() for text in axes.get_yticklabels()] == ["psfsize_r", "core_flux_8_r", "annulus_4_16_g"]
     assert sorted(dots(axes)[0]) == pytest.approx(sorted(table["auc"]))
     drawn = {line.get_marker(): line for line in axes.get_lines() if line.get_marker() in "o^s"}
-    red = table[table["flag"] == "red"]
+    red = table[table["colour"] == "red"]
     assert drawn["s"].get_xdata() == pytest.approx(red["auc"].to_numpy())
     assert to_hex(drawn["s"].get_color()).upper() == COLOURS["vermilion"]
     bounds = {line.get_xdata()[0] for line in axes.get_lines() if line.get_marker() in (None, "None", "")}
@@ -81,11 +81,12 @@ def test_shortcuts_are_sorted_by_strength_and_flags_have_shapes_of_their_own(sco
 
 def test_a_feature_that_tells_the_classes_apart_backwards_is_as_strong():
     table = pd.DataFrame(
-        {"feature": ["up", "down", "none"], "auc": [0.7, 0.2, 0.5], "flag": ["yellow", "red", "green"]}
+        {"feature": ["up", "down", "none"], "auc": [0.7, 0.2, 0.5], "colour": ["yellow", "red", "green"]}
     )
     labels = [text.get_text() for text in figures.shortcut_figure(table).axes[0].get_yticklabels()]
     assert labels == ["none", "up", "down"]
-    few = figures.shortcut_figure(table, most=2)
+    unknown = pd.DataFrame({"feature": ["rare"], "auc": [np.nan], "colour": ["not judged"]})
+    few = figures.shortcut_figure(pd.concat([table, unknown]), most=2)
     assert "2 strongest of 3" in few.axes[0].get_xlabel()
 
 

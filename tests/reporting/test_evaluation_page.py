@@ -110,6 +110,7 @@ def inputs(scores, evaluation):
         ),
         "audit": {
             "columns": ["stamps"], "shortcuts": shortcuts,
+            "shortcut_summary": {"verdict": "match the classes", "expected_by_chance": 0.0123},
             "gates": [{"region": "core_only", "auc": 0.61, "low_68": 0.58, "high_68": 0.64}],
         },
         "ensemble": {
@@ -198,6 +199,7 @@ def test_recall_confusers_shortcuts_and_factors_are_the_values_of_their_tables(r
     assert float(cells[3]) == pytest.approx(spirals["value"], abs=1e-3)
     assert row(read.tables["AUC of each feature alone, strongest first"], "annulus_4_16_g")[1] == "■\xa0red"
     assert "1 ■\xa0red" in read.sections["shortcuts"]
+    assert "Verdict: match the classes." in read.sections["shortcuts"]
     factors = parts.two_factor(scores)["tier A"]["conditional_recall"]
     cells = next(cells for cells in read.tables["Two-factor recall"] if cells[1] == "recall of observable")
     assert (cells[0], cells[2:4]) == ("tier A", [str(factors["k"]), str(factors["n"])])
@@ -291,7 +293,7 @@ def test_an_unknown_figure_and_a_table_without_a_needed_column_are_refused(evalu
         evaluation_page(evaluation, card=CARD, figures={"rock": b""})
     with pytest.raises(OptionError, match="'roc' is not a PNG"):
         evaluation_page(evaluation, card=CARD, figures={"roc": b"<svg/>"})
-    with pytest.raises(CatalogueError, match="lacks columns flag"):
+    with pytest.raises(CatalogueError, match="lacks columns colour"):
         evaluation_page(evaluation, card=CARD, audit={"shortcuts": [{"feature": "psf", "auc": 0.5}]})
 
 

@@ -1,4 +1,4 @@
-"""Sections of the evaluation page on what the detector learnt, on what, and how: audit, ensemble, parity, provenance.
+"""Sections of the evaluation page on what the detector learnt: audit, gates, ensemble, parity, detectability.
 
 Entries that a section does not know are shown as plain tables.
 """
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from skytrace.reporting.evaluation_parts import Parts, Section, reason
 from skytrace.reporting.evaluation_performance import target_sentences
+from skytrace.reporting.evaluation_provenance import MOST_ROWS, cut_remark, split_sentence
 from skytrace.reporting.evaluation_reports import plain_table, report_sentences, report_tables, thinned
 from skytrace.reporting.evaluation_tables import (
     DASH,
@@ -27,12 +28,13 @@ if TYPE_CHECKING:
 
 __all__ = ["audit_sections", "checks_section"]
 
-#: Flags as a word with a shape of its own: colour is never the only sign.
-FLAG_TEXT = {"green": "●\u00a0green", "yellow": "▲\u00a0yellow", "red": "■\u00a0red"}
-LEDGER_ROWS = 80
+#: Colours as a word with a shape of its own: colour is never the only sign.
+COLOUR_TEXT = {"green": "●\u00a0green", "yellow": "▲\u00a0yellow", "red": "■\u00a0red"}
+#: Entries of the audit that have sections of their own.
+_AUDIT_ENTRIES = ("columns", "shortcuts", "shortcut_summary", "gates")
 _SELECTIVE = (
-    "Selective classification: stamps are accepted from the surest down. Coverage is the accepted share, risk the share "
-    "of errors among them, AURC the mean risk over all coverages."
+    "Selective classification: stamps are accepted from the surest down. Coverage is the accepted share, risk the "
+    "share of errors among them, AURC the mean risk over all coverages."
 )
 
 
@@ -40,11 +42,11 @@ def checks_section(parts: Parts) -> Section:
     """Each question of a referee with its answer in one line; the sections below hold the numbers."""
     audit, ensemble = parts.audit or {}, parts.ensemble or {}
     rows = {
-        "Do the splits overlap?": _split_sentence(parts),
+        "Do the splits overlap?": split_sentence(parts),
         "Did a label or an injection reach the model?": "✓ no: every input is on the whitelist"
         if "columns" in audit
         else f"{DASH} not measured. {reason(parts, 'audit')}",
-        "Can a single feature tell lenses from galaxies?": _flag_counts(audit["shortcuts"])
+        "Can a single feature tell lenses from galaxies?": _colour_counts(audit["shortcuts"])
         if "shortcuts" in audit
         else f"{DASH} not measured. {reason(parts, 'audit')}",
         "What can be told without the arc, from the core alone?": _core_sentence(audit.get("gates"))
@@ -61,9 +63,10 @@ def checks_section(parts: Parts) -> Section:
     return Section("checks", "Checks at a glance", tables=(table,))
 
 
-def _flag_counts(shortcuts: Any) -> str:
-    flags = as_table(shortcuts, needs=("flag",), name="shortcut")["flag"].value_counts()
-    return ", ".join(f"{int(flags.get(flag, 0))} {words}" for flag, words in reversed(FLAG_TEXT.items()))
+def _colour_counts(shortcuts: Any) -> str:
+    colours = as_table(shortcuts, needs=("colour",), name="shortcut")["colour"].value_counts()
+    told = [f"{int(colours.get(colour, 0))} {words}" for colour, words in reversed(COLOUR_TEXT.items())]
+    return ", ".join(told) + (f", {int(colours['not judged'])} not judged" if "not judged" in colours else "")
 
 
 def _core_sentence(gates: Any) -> str:
@@ -75,18 +78,9 @@ def _core_sentence(gates: Any) -> str:
     return f"AUC {value} ({narrow}, 68 %) from the core alone"
 
 
-def _split_sentence(parts: Parts) -> str:
-    if (parts.split_report or parts.card.get("split", {})).get("verified"):
-        return "✓ no: no HEALPix cell, galaxy or position (within 1″) is in two, and no anchor in train or validation"
-    return "✗ the run holds no proof that the splits do not overlap"
-
-
 def audit_sections(parts: Parts) -> list[Section]:
-    """What the detector saw and used, where it errs, and how it was made."""
-    makers = (
-        _columns, _shortcuts, _gates, _ensemble, _parity, _detectability, _errors, _split, _preprocessing,
-        _ledgers, _card,
-    )  # fmt: skip
+    """What the detector saw and used, and what else it was checked for."""
+    makers = (_columns, _shortcuts, _gates, _ensemble, _parity, _detectability)
     return [maker(parts) for maker in makers]
 
 
@@ -109,18 +103,27 @@ def _shortcuts(parts: Parts) -> Section:
     title = "Shortcuts: how well single features tell lenses from galaxies"
     if shortcuts is None:
         return Section("shortcuts", title, absence=reason(parts, "audit"))
-    table = as_table(shortcuts, needs=("feature", "auc", "flag"), name="shortcut")
-    table = table.assign(strength=(table["auc"] - 0.5).abs()).sort_values("strength", ascending=False, kind="stable")
-    table = table.assign(flag=table["flag"].map(lambda flag: FLAG_TEXT.get(flag, str(flag)))).drop(columns="strength")
-    told = _flag_counts(shortcuts)
-    names = {"feature": "feature", "flag": "flag"}
-    return Section(
-        "shortcuts", title,
-        (f"Flags by the lower 68 % bound of the AUC: yellow above 0.60, red above 0.70. Here: {told}.",
-         "A red feature is a way to be right without seeing an arc. It is not proof that the network uses it."),
-        pictures=("shortcuts",),
-        tables=(share_table("AUC of each feature alone, strongest first", table, names=names, value="auc"),),
-    )  # fmt: skip
+    table = as_table(shortcuts, needs=("feature", "auc", "colour"), name="shortcut")
+    order = (table["auc"].astype(float) - 0.5).abs().sort_values(ascending=False, kind="stable").index
+    table = table.loc[order].assign(colour=table["colour"].map(lambda colour: COLOUR_TEXT.get(colour, str(colour))))
+    names = {
+        "feature": "feature", "kind": "kind", "higher_in": "higher in", "n_lenses": "lenses", "n_galaxies": "galaxies",
+        "colour": "colour",
+    }  # fmt: skip
+    summary = (parts.audit or {}).get("shortcut_summary", {})
+    sentences = [
+        "Colours by the lower 68 % bound of the AUC: yellow above 0.60, red above 0.70, where the run set no others. "
+        f"Here: {_colour_counts(shortcuts)}.",
+        "A coloured feature is a way to be right without seeing an arc; it is not proof that the network uses it.",
+    ]
+    if "verdict" in summary:
+        sentences.append(f"Verdict: {summary['verdict']}.")
+    if "expected_by_chance" in summary:
+        chance = number_text(summary["expected_by_chance"])
+        sentences.append(f"Features that would be coloured by chance alone: {chance}.")
+    caption = "AUC of each feature alone, strongest first" + cut_remark(table)
+    shown = share_table(caption, table.head(MOST_ROWS), names=names, value="auc")
+    return Section("shortcuts", title, tuple(sentences), pictures=("shortcuts",), tables=(shown,))
 
 
 def _gates(parts: Parts) -> Section:
@@ -129,9 +132,7 @@ def _gates(parts: Parts) -> Section:
     if gates is None:
         return Section("gates", title, absence=reason(parts, "gates" if parts.audit else "audit"))
     table = as_table(gates, needs=("region", "auc"), name="gates")
-    extra = {
-        name: value for name, value in (parts.audit or {}).items() if name not in ("columns", "shortcuts", "gates")
-    }
+    extra = {name: value for name, value in (parts.audit or {}).items() if name not in _AUDIT_ENTRIES}
     names = {"region": "what it sees", "n": "stamps", "note": "note"}
     return Section(
         "gates", title,
@@ -157,7 +158,8 @@ def _ensemble(parts: Parts) -> Section:
         tables.append(plain_table("Risk against coverage", thinned(as_table(curve))))
     sentences = (_SELECTIVE,) if "selective" in rest or curve is not None else ()
     return Section(
-        "ensemble", title, sentences, items=tuple(report_sentences(parts.ensemble)), pictures=("diversity", "risk_coverage"),
+        "ensemble", title, sentences, items=tuple(report_sentences(parts.ensemble)),
+        pictures=("diversity", "risk_coverage"),
         tables=(*tables, *report_tables("Ensemble", rest)),
     )  # fmt: skip
 
@@ -216,72 +218,6 @@ def _detectability(parts: Parts) -> Section:
         "detectability", title, sentences, pictures=("detectability",),
         tables=(*tables, *report_tables("Gate and anchors", rest)),
     )  # fmt: skip
-
-
-def _errors(parts: Parts) -> Section:
-    if not parts.galleries:
-        return Section("errors", "The worst errors", absence=reason(parts, "galleries"))
-    note = "Pictures are the pixels that the network saw, with the stretch undone; faint arcs may not survive a print."
-    return Section("errors", "The worst errors", (note,), galleries=tuple(parts.galleries))
-
-
-def _split(parts: Parts) -> Section:
-    report = parts.split_report
-    stamps = parts.evaluation.get("stamps_by_split") or parts.card.get("split", {}).get("splits")
-    tables = []
-    if stamps:
-        tables.append(
-            frame_table("Certificate", as_table([{"split": name, **entry} for name, entry in stamps.items()]))
-        )
-    if report is not None:
-        columns = report.get("columns", {})
-        rows = [
-            {"column": name, "compared": pair.replace("_", " "), **numbers}
-            for name, pairs in columns.items()
-            for pair, numbers in pairs.items()
-        ]
-        if rows:
-            headings = {"ks": "KS distance", "p_value": "p-value"}
-            tables.append(frame_table("Balance of the splits", as_table(rows), headings=headings))
-        tables += report_tables("Verification", {name: value for name, value in report.items() if name != "columns"})
-    return Section("split", "Split certificate", (_split_sentence(parts) + ".",), tables=tuple(tables))
-
-
-def _preprocessing(parts: Parts) -> Section:
-    entry = parts.card.get("preprocessing")
-    if not entry:
-        return Section("preprocessing", "Preprocessing", absence=reason(parts, "preprocessing"))
-    sentence = (
-        "One function prepares stamps for training, evaluation and injections; its checksum on reference cutouts:"
-    )
-    return Section(
-        "preprocessing", "Preprocessing", (sentence,), tables=tuple(report_tables("Preprocessing", entry))
-    )  # fmt: skip
-
-
-def _ledgers(parts: Parts) -> Section:
-    if not parts.ledgers:
-        return Section("ledgers", "Ledgers: what was left out, and why", absence=reason(parts, "ledgers"))
-    tables = []
-    for name, ledger in parts.ledgers.items():
-        cut = f" (the first {LEDGER_ROWS} of {len(ledger)} rows)" if len(ledger) > LEDGER_ROWS else ""
-        tables.append(frame_table(f"{name}{cut}", ledger.head(LEDGER_ROWS)))
-    return Section("ledgers", "Ledgers: what was left out, and why", tables=tuple(tables))
-
-
-def _card(parts: Parts) -> Section:
-    card = {name: value for name, value in parts.card.items() if name not in ("split", "preprocessing")}
-    claims = tuple(str(claim) for claim in card.pop("must_not_be_claimed", ()))
-    tables = tuple(report_tables("The detector", card))
-    opening = ("Must not be claimed:",) if claims else ()
-    return Section(
-        "card",
-        "Model card",
-        opening,
-        items=claims,
-        tables=tables,
-        absence="" if tables else "There is no card.",
-    )
 
 
 def _verdict(part: Mapping[str, Any]) -> str:

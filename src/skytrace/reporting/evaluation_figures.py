@@ -32,8 +32,8 @@ __all__ = [
 
 #: AUC of a single feature above which (by its lower 68 % bound) it is yellow, red (``lens_finder``, stage 6).
 SHORTCUT_BOUNDS = (0.60, 0.70)
-#: Flag -> colour and marker: told apart without colour too.
-FLAG_MARKS = {"green": ("green", "o"), "yellow": ("orange", "^"), "red": ("vermilion", "s")}
+#: Colour of a shortcut -> colour and marker: told apart without colour too.
+COLOUR_MARKS = {"green": ("green", "o"), "yellow": ("orange", "^"), "red": ("vermilion", "s")}
 STRATUM_LABELS = {
     "tier": "tier", "psfsize_r": "psfsize_r (arcsec)", "psfdepth_r": "psfdepth_r (AB mag)", "nobs_z": "exposures in z",
     "galdepth_r": "galdepth_r (AB mag)", "nobs_z_bin": "exposures in z", "type": "Tractor type",
@@ -108,25 +108,27 @@ def confuser_fpr_figure(table: pd.DataFrame, *, overall: float | None = None) ->
 def shortcut_figure(table: pd.DataFrame, *, most: int = 40) -> Figure:
     """AUC of single features, the strongest on top, against the bounds of yellow and red.
 
-    table: feature, auc, low68, high68, flag (green, yellow, red), and low95, high95 where known. An AUC below 1/2 tells
-    the classes apart as well as its mirror image: features are sorted by distance from 1/2. most: features shown.
+    table: of ``audit.shortcut_aucs``: feature, auc, low68, high68, colour (green, yellow, red; others are not drawn),
+    and low95, high95 where known. Features are sorted by distance from 1/2. most: features shown.
     """
-    table = as_table(table, needs=("feature", "auc", "flag"), name="shortcut")
+    table = as_table(table, needs=("feature", "auc", "colour"), name="shortcut")
+    table = table[table["colour"].isin(list(COLOUR_MARKS)) & table["auc"].notna()]
+    counts = table["colour"].value_counts()
     shown = table.assign(strength=(table["auc"] - 0.5).abs()).sort_values("strength", kind="stable").tail(most)
     omitted = f" ({len(shown)} strongest of {len(table)})" if len(shown) < len(table) else ""
     table = shown
     figure, axes = new_figure(width=SINGLE_COLUMN_INCHES * 1.35, height=0.9 + _ROW_INCHES * len(table))
     y = np.arange(len(table))
-    for flag, (colour, marker) in FLAG_MARKS.items():
-        chosen = (table["flag"] == flag).to_numpy()
+    for judged, (colour, marker) in COLOUR_MARKS.items():
+        chosen = (table["colour"] == judged).to_numpy()
         if chosen.any():
-            label = f"{flag} ({chosen.sum()})"
+            label = f"{judged} ({counts[judged]})"
             _dots(axes, y[chosen], table[chosen], "auc", colour=colour, marker=marker, label=label)
     for bound, style in zip((0.5, *SHORTCUT_BOUNDS), (":", "--", "-"), strict=True):
         axes.axvline(bound, ls=style, color="0.4", lw=0.7, zorder=0)
-        if bound > 0.5:
+        if bound > 0.5 and (table["auc"] < 0.5).any():
             axes.axvline(1.0 - bound, ls=style, color="0.8", lw=0.7, zorder=0)
-    low = min(0.38, float(table["low95" if "low95" in table else "auc"].min()) - 0.02)
+    low = min(0.46, float(table["low95" if "low95" in table else "auc"].min()) - 0.02)
     high = max(0.72, float(table["high95" if "high95" in table else "auc"].max()) + 0.02)
     axes.set_yticks(y, table["feature"].astype(str))
     axes.set(xlim=(low, min(high, 1.02)), ylim=(-0.7, len(table) - 0.3), xlabel=f"AUC of the feature alone{omitted}")

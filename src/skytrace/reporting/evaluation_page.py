@@ -14,6 +14,7 @@ from skytrace.errors import OptionError
 from skytrace.reporting.evaluation_audit import audit_sections, checks_section
 from skytrace.reporting.evaluation_parts import Parts
 from skytrace.reporting.evaluation_performance import performance_sections
+from skytrace.reporting.evaluation_provenance import provenance_sections
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -69,8 +70,10 @@ def evaluation_page(
     figures: name (FIGURE_CAPTIONS) -> PNG bytes. galleries: of ``reporting.galleries``.
     strata: recall (table: stratum, bin, n, n_found, recall), gaps (table: stratum, bin, gap, ...), global_gap and
     max_stratified_gap (records). top_k: table scenario, k, category, share, expected, or a report holding such tables.
-    audit: columns (names, or a table), shortcuts (table: feature, auc, flag), gates (table: region, auc).
-    ensemble: correlation (square, or with a column member), risk_coverage (table: coverage, risk, curve), sentence.
+    audit: columns (names, or a table), shortcuts (table of ``audit.shortcut_aucs``: feature, auc, colour),
+    shortcut_summary, gates (table: region, auc).
+    ensemble: comparison, diversity, selective (of ``learning.compare_scores``, ``score_diversity``,
+    ``selective_summary``); or correlation (square), risk_coverage (table: coverage, risk, curve).
     calibration: all, top (before, after, limit, noise_95) of ``learning.calibration_verdict``, and how it was chosen.
     parity: verdict (of ``audit.parity_verdict``) and both tests. detectability: factors (of
     ``audit.recall_factors``, or those by group), and any records and tables.
@@ -89,7 +92,12 @@ def evaluation_page(
         {**vars(section), "pictures": [_picture(name, figures[name]) for name in section.pictures if name in figures]}
         if figures
         else {**vars(section), "pictures": []}
-        for section in (checks_section(parts), *performance_sections(parts), *audit_sections(parts))
+        for section in (
+            checks_section(parts),
+            *performance_sections(parts),
+            *audit_sections(parts),
+            *provenance_sections(parts),
+        )
     ]
     return _environment().get_template("evaluation.html.j2").render(
         title=title, subtitle=_subtitle(evaluation, card), sections=views

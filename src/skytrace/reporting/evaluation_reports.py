@@ -95,9 +95,7 @@ def plain_table(caption: str, value: Any) -> PageTable:
     table = as_table(value)
     ends = {f"{end}{level}" for end in ("low", "high") for level in LEVELS}
     names = [str(c) for c in table.columns if c not in ends]
-    number = next(
-        (n for n in ("recall", "auc", "value", "gap", "completeness", "share", "risk", "expected") if n in names), None
-    )
+    number = next((name for name in _NUMBERS if name in names), None)
     if number is None or not ends & set(table.columns):
         return frame_table(caption, table)
     return share_table(caption, table, names={n: heading_text(n) for n in names if n != number}, value=number)
