@@ -4,7 +4,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from skytrace.audit.anchor_flux import MISPLACED, anchor_flux_check, anchor_flux_summary, catalogue_aperture_flux
+from skytrace.audit.anchor_flux import (
+    MISPLACED,
+    AnchorFluxOptions,
+    anchor_flux_check,
+    anchor_flux_summary,
+    catalogue_aperture_flux,
+)
 from skytrace.errors import CatalogueError, PixelError
 from skytrace.imaging.profiles import GaussianComponents, SersicComponents, render_profiles
 from skytrace.imaging.psf import PIXEL_SCALE_ARCSEC, MoffatPsf, moffat_fwhm_from_psfsize
@@ -36,7 +42,7 @@ def test_a_point_source_has_the_moffats_own_share_in_the_aperture():
     fwhm = float(moffat_fwhm_from_psfsize(PSFSIZE))
     alpha = fwhm / (2.0 * np.sqrt(2.0 ** (1.0 / 3.5) - 1.0))
     share = 1.0 - (1.0 + (8.0 * PIXEL_SCALE_ARCSEC / alpha) ** 2) ** -2.5
-    flux = catalogue_aperture_flux(catalogue(1, type="PSF"))
+    flux = catalogue_aperture_flux(catalogue(1, type="PSF"), options=AnchorFluxOptions(radius_px=8.0))
     np.testing.assert_allclose(flux, [[8.0 * share, 25.0 * share, 45.0 * share]], rtol=3e-3)
 
 

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from skytrace.errors import CatalogueError, OptionError
-from skytrace.sky import ConfuserOptions, SelectionOptions, confuser_categories, select_galaxies
+from skytrace.sky import ConfuserOptions, SelectionOptions, confuser_categories, select_galaxies, select_positions
 
 
 def make_galaxies(n, **columns):
@@ -150,6 +150,20 @@ def test_bad_tables_are_refused_with_every_problem_in_one_message():
         select_galaxies(doubled, strange)
     with pytest.raises(CatalogueError, match=r"'nobs_g'.*left none of 3"):
         select_galaxies(galaxies.assign(nobs_g=1), make_lenses())
+
+
+def test_a_list_of_positions_passes_the_filters_of_position_alone():
+    places = make_galaxies(4, ra={0: np.nan}, dec={1: 40.0})[["galaxy_id", "ra", "dec"]]
+    lenses = make_lenses(("L1", "", places["ra"][2], 2.0, "B", np.nan, False))
+    kept, ledger = select_positions(places, lenses)
+    assert kept["galaxy_id"].tolist() == ["g003"] and (kept["label"] == 0).all()
+    assert ledger[["filter", "removed"]].to_numpy().tolist() == [
+        ["finite_coordinates", 1], ["dec", 1], ["near_lens", 1],
+    ]  # fmt: skip
+    with pytest.raises(CatalogueError, match="repeats: g000"):
+        select_positions(pd.concat([places, places]), lenses)
+    with pytest.raises(CatalogueError, match="lacks columns dec"):
+        select_positions(places.drop(columns="dec"), lenses)
 
 
 @pytest.mark.parametrize(

@@ -94,11 +94,15 @@ def select_positions(
     without photometry; the others are not passed, and the ledger does not name them.
 
     positions: galaxy_id, ra, dec [deg]. lenses: LENS_COLUMNS. Returns the rows left with label 0, and the ledger.
+    Raises CatalogueError on an empty table, missing columns, repeated galaxy_id, and when nothing survives.
     """
     options = options or SelectionOptions()
     missing = [name for name in ("galaxy_id", "ra", "dec") if name not in positions.columns]
     if positions.empty or missing:
         raise CatalogueError(f"the list of positions is empty or lacks columns {', '.join(missing)}")
+    repeated = positions.loc[positions["galaxy_id"].duplicated(), "galaxy_id"]
+    if len(repeated):
+        raise CatalogueError(f"galaxy_id repeats: {repeated.iloc[0]} ({len(repeated)} repeats in all)")
     filters = [entry for entry in _filters(options, lenses) if entry[0] in _POSITION_FILTERS]
     return _sieved(positions.reset_index(drop=True).assign(label=np.int8(0)), filters)
 
