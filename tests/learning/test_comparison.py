@@ -79,3 +79,18 @@ def test_diversity_against_a_case_computed_by_hand():
 def test_one_class_cannot_be_compared():
     with pytest.raises(CatalogueError, match="both"):
         compare_scores([0.1, 0.2], [0.1, 0.2], [0, 0])
+
+
+def test_whole_cells_are_drawn_where_there_are_enough():
+    """Stamps of a cell that agree count once: with 20 copies of each, the interval is that of the cells."""
+    first, second, labels = two_detectors(300, gain=0.5, seed=4)
+    copies = [np.repeat(values, 20) for values in (first, second, labels)]
+    cells = np.repeat(np.arange(300), 20)
+    alone = compare_scores(first, second, labels, n_resamples=200)["auc"]["difference"]["standard_error"]
+    by_cell = compare_scores(*copies, cells=cells, n_resamples=200)
+    assert by_cell["resampled"] == "sky cells"
+    assert by_cell["auc"]["difference"]["standard_error"] == pytest.approx(alone, rel=0.2)
+    by_stamp = compare_scores(*copies, n_resamples=200)["auc"]["difference"]["standard_error"]
+    assert by_stamp < 0.4 * alone
+    few = compare_scores(first, second, labels, cells=np.arange(300) % 5, n_resamples=100)
+    assert few["resampled"] == "stamps"

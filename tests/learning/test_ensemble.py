@@ -1,4 +1,8 @@
 import dataclasses
+import os
+import signal
+import subprocess
+import sys
 
 import numpy as np
 import pandas as pd
@@ -13,7 +17,7 @@ from skytrace.learning.ensemble import Ensemble, domain_mask, train_ensemble
 from skytrace.learning.metrics import roc_auc
 from skytrace.learning.options import EnsembleOptions, MemberOptions
 from skytrace.learning.stacking import cross_fitted_scores, fit_stacking, fold_numbers, stacked_scores
-from tests.learning.test_training import TINY, Interrupted, same_bytes
+from tests.learning.test_training import TINY, same_bytes
 
 SHARP = MemberOptions("sharp", column="psfsize_r", high=1.3)
 BLURRED = MemberOptions("blurred", column="psfsize_r", low=1.3)
@@ -131,21 +135,34 @@ def test_folds_hold_equal_numbers_of_both_classes():
         fold_numbers(labels, folds=30, seed=3)
 
 
-def test_finished_members_survive_a_kill_and_the_rest_gives_the_same_bytes(samples, trained, tmp_path, monkeypatch):
+KILLED = """
+import os, signal, sys
+sys.path.insert(0, sys.argv[2])
+import skytrace.learning.ensemble as module
+from tests.learning.conftest import ring_stamps
+from tests.learning.test_ensemble import SHORT, TWO, with_seeing
+train = module.train_detector
+def second_member_is_killed(*args, options, **kwargs):
+    if options.seed != SHORT.seed:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return train(*args, options=options, **kwargs)
+module.train_detector = second_member_is_killed
+samples = with_seeing(ring_stamps(240, seed=1), 1), with_seeing(ring_stamps(90, seed=2), 2)
+module.train_ensemble(*samples, options=SHORT, ensemble=TWO, checkpoint_folder=sys.argv[1])
+"""
+
+
+def test_finished_members_survive_a_kill_and_the_rest_gives_the_same_bytes(
+    samples, trained, tmp_path, monkeypatch, repository
+):  # fmt: skip
     import skytrace.learning.ensemble as module
 
-    original, calls = module.train_detector, []
-
-    def second_member_is_killed(*args, **kwargs):
-        calls.append(kwargs["options"].seed)
-        if len(calls) == 2:
-            raise Interrupted
-        return original(*args, **kwargs)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(module, "train_detector", second_member_is_killed)
-        with pytest.raises(Interrupted):
-            train_ensemble(*samples, options=SHORT, ensemble=TWO, checkpoint_folder=tmp_path)
+    environment = os.environ | {"PYTHONPATH": str(repository / "src")}
+    done = subprocess.run(
+        [sys.executable, "-c", KILLED, str(tmp_path), str(repository)], env=environment, check=False, timeout=120
+    )
+    assert done.returncode == -signal.SIGKILL
+    original = module.train_detector
     assert len(list(tmp_path.glob("member-*/checkpoint.safetensors"))) == 1
     trained_again = []
     with monkeypatch.context() as patch:
@@ -153,7 +170,7 @@ def test_finished_members_survive_a_kill_and_the_rest_gives_the_same_bytes(sampl
             module, "train_detector", lambda *a, **k: trained_again.append(k["options"].seed) or original(*a, **k)
         )
         resumed, history, table = train_ensemble(*samples, options=SHORT, ensemble=TWO, checkpoint_folder=tmp_path)
-    assert trained_again == [calls[1]], "the finished member is not trained again"
+    assert trained_again == [SHORT.seed + 1], "the finished member is not trained again"
     ensemble, expected_history, expected_table = trained
     for name in ensemble.members:
         assert same_bytes(resumed.members[name], ensemble.members[name])

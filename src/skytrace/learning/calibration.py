@@ -17,6 +17,7 @@ from scipy.special import expit, logit
 from skytrace.errors import CatalogueError, OptionError, check_between, check_choice
 from skytrace.learning.metrics import calibration_errors, check_scores, top_scores
 from skytrace.learning.options import CalibrationOptions
+from skytrace.learning.resampling import drawn_by
 from skytrace.learning.stacking import clipped_logit, fold_numbers
 from skytrace.statistics import bootstrap_interval
 
@@ -146,24 +147,33 @@ def log_loss(probabilities: ArrayLike, labels: ArrayLike, *, weights: ArrayLike 
 
 
 def calibration_verdict(
-    before: ArrayLike, after: ArrayLike, labels: ArrayLike, *, options: CalibrationOptions | None = None
+    before: ArrayLike,
+    after: ArrayLike,
+    labels: ArrayLike,
+    *,
+    cells: ArrayLike | None = None,
+    options: CalibrationOptions | None = None,
 ) -> dict[str, Any]:
     """Expected and maximum calibration error before and after, over all stamps and the top share, with intervals.
 
     before, after, labels: (n,), of a split that nothing was fitted on. JSON-ready. ``met``: the error itself is within
     its limit; ``met_at_95``: the upper end of its 95 % interval is, too. An expected calibration error is biased
     upwards by the counting noise of its bins, and its bootstrap once more: a small sample misses a limit by noise
-    alone. ``noise_mean`` and ``noise_95`` say what perfectly calibrated labels of these very scores would show.
+    alone. cells: (n,) sky cell of each stamp, drawn whole where there are enough (``learning.resampling``).
+    ``noise_mean`` and ``noise_95`` say what perfectly calibrated labels of these very scores would show.
     """
     options = options or CalibrationOptions()
     after, labels = check_scores(after, labels)
     before, _ = check_scores(before, labels)
-    record: dict[str, Any] = {}
+    # whole rows, not classes apart: the share of lenses is part of what a calibration claims
+    drawn = drawn_by(None, cells, rows=len(labels))
+    record: dict[str, Any] = {"resampled": "sky cells" if "clusters" in drawn else "stamps"}
     for part, share, limit in (("all", 1.0, options.ece_max), ("top", options.top_share, options.ece_max_top)):
         entry: dict[str, Any] = {"share": share, "limit": limit}
-        entry["before"] = {"ece": _error_interval(before, labels, 0, share, options)}
+        entry["before"] = {"ece": _error_interval(before, labels, 0, share, drawn, options)}
         entry["after"] = {
-            name: _error_interval(after, labels, which, share, options) for which, name in enumerate(("ece", "mce"))
+            name: _error_interval(after, labels, which, share, drawn, options)
+            for which, name in enumerate(("ece", "mce"))
         }
         chosen = top_scores(after, share=share)
         entry |= {"n": int(chosen.sum()), "lenses": int(labels[chosen].sum())}
@@ -222,14 +232,18 @@ def _fit_isotonic(
 
 
 def _error_interval(
-    scores: NDArray[np.float64], labels: NDArray[np.int64], which: int, share: float, options: CalibrationOptions
+    scores: NDArray[np.float64],
+    labels: NDArray[np.int64],
+    which: int,
+    share: float,
+    drawn: dict[str, Any],
+    options: CalibrationOptions,
 ) -> dict[str, float]:
     def error(s: NDArray, y: NDArray) -> float:
         chosen = top_scores(s, share=share)
         return calibration_errors(s[chosen], y[chosen])[which]
 
-    # whole rows, not classes apart: the share of lenses is part of what a calibration claims
-    interval = bootstrap_interval(error, scores, labels, n_resamples=options.n_resamples, seed=options.seed)
+    interval = bootstrap_interval(error, scores, labels, n_resamples=options.n_resamples, seed=options.seed, **drawn)
     return interval.as_dict()
 
 

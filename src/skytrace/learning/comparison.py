@@ -14,6 +14,7 @@ import numpy as np
 
 from skytrace.errors import CatalogueError
 from skytrace.learning.metrics import MIN_FALSE_POSITIVES, check_scores, roc_auc, true_positive_rate_at
+from skytrace.learning.resampling import drawn_by
 from skytrace.statistics import bootstrap_interval
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ def compare_scores(
     *,
     rates: Sequence[float] = (1e-2, 1e-3),
     names: tuple[str, str] = ("ensemble", "single network"),
+    cells: ArrayLike | None = None,
     n_resamples: int = 1000,
     seed: int = 20260101,
 ) -> dict[str, Any]:
@@ -38,14 +40,18 @@ def compare_scores(
 
     first, second: scores (n,) of the same stamps, each in [0, 1]. Each rate has a ``sentence`` that says whether the
     first beats the second: at 95 % or not at all. An unresolved rate (fewer than MIN_FALSE_POSITIVES expected) has
-    value None and the reason. The AUC is compared in the same way.
+    value None and the reason. The AUC is compared in the same way. cells: (n,) sky cell of each stamp; where
+    there are enough, whole cells are drawn (``learning.resampling``), and ``resampled`` says so.
     """
     first, labels = check_scores(first, labels)
     second, _ = check_scores(second, labels)
     if len(np.unique(labels)) < 2:
         raise CatalogueError("a comparison needs both lenses and galaxies")
     galaxies = int((labels == 0).sum())
-    difference = partial(_difference, first, second, labels, names=names, n_resamples=n_resamples, seed=seed)
+    drawn = drawn_by(labels, cells, rows=len(labels))
+    difference = partial(
+        _difference, first, second, labels, names=names, drawn=drawn, n_resamples=n_resamples, seed=seed
+    )
     at_rates = {}
     for rate in rates:
         if rate * galaxies < MIN_FALSE_POSITIVES * (1 - 1e-12):
@@ -60,6 +66,7 @@ def compare_scores(
         }
     return {
         "names": list(names),
+        "resampled": "sky cells" if "clusters" in drawn else "stamps",
         "lenses": int(labels.sum()),
         "galaxies": galaxies,
         "recall_at_false_positive_rate": at_rates,
@@ -113,15 +120,14 @@ def _difference(
     *,
     what: str,
     names: tuple[str, str],
+    drawn: dict[str, Any],
     n_resamples: int,
     seed: int,
 ) -> dict[str, Any]:
     def gain(a: NDArray, b: NDArray, y: NDArray) -> float:
         return statistic(a, y) - statistic(b, y)
 
-    interval = bootstrap_interval(
-        gain, first, second, labels, n_resamples=n_resamples, seed=seed, strata=labels
-    ).as_dict()
+    interval = bootstrap_interval(gain, first, second, labels, n_resamples=n_resamples, seed=seed, **drawn).as_dict()
     low, high = interval["low_95"], interval["high_95"]
     verdict = "beats" if low > 0 else "falls behind" if high < 0 else "does not beat"
     values = {name: float(statistic(scores, labels)) for name, scores in zip(names, (first, second), strict=True)}

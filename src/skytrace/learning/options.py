@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from skytrace.errors import OptionError, check_between, check_choice
 
@@ -13,7 +13,11 @@ __all__ = [
     "CalibrationOptions",
     "EnsembleOptions",
     "MemberOptions",
+    "StrataEvaluationOptions",
+    "StratumOptions",
+    "SurveyScenario",
     "ThresholdOptions",
+    "TopOptions",
     "TrainingOptions",
 ]
 
@@ -200,6 +204,95 @@ class EnsembleOptions:
         names = [member.name for member in self.members]
         if len(set(names)) < len(names):
             raise OptionError(f"members {', '.join(names)} do not have names of their own")
+
+
+@dataclass(frozen=True)
+class StratumOptions:
+    """One column by which an evaluation is divided: at ``edges``, at so many ``quantiles`` of the sample, or by value.
+
+    edges: rising; below the first and from the last on are bins, too.
+    """
+
+    column: str
+    edges: tuple[float, ...] = ()
+    quantiles: int = 0
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "edges", tuple(float(edge) for edge in self.edges))
+        check_between(f"quantiles of {self.column}", self.quantiles, 0, 100)
+        if self.edges and self.quantiles:
+            raise OptionError(f"stratum {self.column!r} has both edges and quantiles; use one")
+        if any(low >= high for low, high in zip(self.edges, self.edges[1:], strict=False)):
+            raise OptionError(f"edges = {self.edges} of stratum {self.column!r} do not rise")
+
+
+@dataclass(frozen=True)
+class StrataEvaluationOptions:
+    """Where recall, false positives and calibration are quoted apart, and where validation and test are matched.
+
+    matched: columns whose every combination of values is a stratum of the val-test gap, if both splits have at least
+    min_per_class lenses and galaxies in it. n_resamples, seed: of the bootstrap and of the permutations.
+    """
+
+    strata: tuple[StratumOptions, ...] = (
+        StratumOptions("tier"),
+        StratumOptions("psfsize_r", quantiles=4),
+        StratumOptions("psfdepth_r", quantiles=4),
+        StratumOptions("nobs_z_bin"),
+        StratumOptions("type_bin"),
+        StratumOptions("arc_snr", edges=(5.0, 10.0, 20.0, 40.0)),
+    )
+    matched: tuple[str, ...] = ("nobs_z_bin", "type_bin")
+    min_per_class: int = 10
+    n_resamples: int = 500
+    seed: int = 20260101
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "strata", tuple(self.strata))
+        object.__setattr__(self, "matched", tuple(self.matched))
+        check_between("min_per_class", self.min_per_class, 2, 1_000_000)
+        check_between("n_resamples", self.n_resamples, 100, 1_000_000)
+
+
+@dataclass(frozen=True)
+class SurveyScenario:
+    """What the sky is assumed to hold. lens_share: lenses among all galaxies of the survey. category_shares: of the
+    other galaxies, by confuser category, where they shall differ from the measured ones.
+    """
+
+    name: str
+    lens_share: float
+    category_shares: dict[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        check_between(f"lens_share of scenario {self.name!r}", self.lens_share, 0.0, 1.0, include_low=False)
+        for category, share in self.category_shares.items():
+            check_between(f"category_shares.{category} of scenario {self.name!r}", share, 0.0, 1.0)
+
+
+@dataclass(frozen=True)
+class TopOptions:
+    """The survey whose highest scores would be looked at. survey_galaxies: how many are scored. top: how many of the
+    highest are taken. scenarios: assumed, not measured. n_draws, seed: of the propagated intervals.
+    """
+
+    survey_galaxies: float = 1e7
+    top: tuple[int, ...] = (100, 1000, 10_000)
+    scenarios: tuple[SurveyScenario, ...] = (
+        SurveyScenario("one lens in 1,000 galaxies", 1e-3),
+        SurveyScenario("one lens in 10,000 galaxies", 1e-4),
+        SurveyScenario("one lens in 100,000 galaxies", 1e-5),
+    )
+    n_draws: int = 1000
+    seed: int = 20260101
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "top", tuple(int(number) for number in self.top))
+        object.__setattr__(self, "scenarios", tuple(self.scenarios))
+        check_between("survey_galaxies", self.survey_galaxies, 1, 1e12)
+        check_between("n_draws", self.n_draws, 100, 1_000_000)
+        for number in self.top:
+            check_between("top", number, 1, self.survey_galaxies)
 
 
 def _checked_metadata(names: tuple[str, ...]) -> tuple[str, ...]:

@@ -13,6 +13,7 @@ import numpy as np
 
 from skytrace.errors import CatalogueError, OptionError, check_between
 from skytrace.learning.metrics import check_scores
+from skytrace.learning.resampling import drawn_by
 from skytrace.learning.stacking import clipped_logit
 from skytrace.statistics import bootstrap_interval
 
@@ -90,6 +91,7 @@ def selective_summary(
     *,
     threshold: float,
     risks: Sequence[float] = (0.001, 0.01, 0.05),
+    cells: ArrayLike | None = None,
     n_resamples: int = 1000,
     seed: int = 20260101,
     curve_points: int = 200,
@@ -97,13 +99,16 @@ def selective_summary(
     """JSON-ready: AURC, its excess, coverage at the stated risks, all with bootstrap intervals, and a thinned curve.
 
     Errors are missed lenses and false positives alike, at the *sample's* share of lenses; ``by_class`` has each alone.
+    cells: (n,) sky cell of each stamp, drawn whole where there are enough (``learning.resampling``).
     """
     scores, labels = check_scores(scores, labels)
     sureness, wrong = confidence(scores, threshold=threshold), (scores >= threshold) != (labels == 1)
 
     def interval(statistic: Any, chosen: NDArray[np.bool_]) -> dict[str, float]:
+        own = None if cells is None else np.asarray(cells)[chosen]
+        drawn = drawn_by(labels[chosen], own, rows=int(chosen.sum()))
         return bootstrap_interval(
-            statistic, sureness[chosen], wrong[chosen], n_resamples=n_resamples, seed=seed, strata=labels[chosen]
+            statistic, sureness[chosen], wrong[chosen], n_resamples=n_resamples, seed=seed, **drawn
         ).as_dict()
 
     def record(chosen: NDArray[np.bool_]) -> dict[str, Any]:
