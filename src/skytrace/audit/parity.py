@@ -17,7 +17,7 @@ import pandas as pd
 from skytrace.errors import CatalogueError, PixelError, check_between
 from skytrace.imaging.apertures import aperture_photometry, elliptical_radius
 from skytrace.imaging.photometry import mag_ab
-from skytrace.imaging.preprocessing import CORE_RADIUS_PX, annulus_statistics
+from skytrace.imaging.preprocessing import CORE_RADIUS_PX, PreprocessOptions, annulus_statistics
 from skytrace.statistics import bootstrap_interval, ks_statistic
 
 if TYPE_CHECKING:
@@ -43,8 +43,9 @@ _CHUNK = 64
 class ParityOptions:
     """The bounds, stated before anything is measured. ratio_tolerance: of mean and central ratios about 1.
     correlation_min: of the pixels. shift_max_px: along either axis. population_tolerance_mag: difference of the median
-    central magnitudes. core_px: radius of the central aperture. min_signal: S/N of the central aperture below which an
-    object is not compared. level: of the intervals that decide. n_resamples, seed: of the bootstrap.
+    central magnitudes. core_px: radius of the central aperture. background_px: annulus of the background (smaller for
+    small stamps). min_signal: S/N of the central aperture below which an object is not compared. level: of the
+    intervals that decide. n_resamples, seed: of the bootstrap.
     """
 
     ratio_tolerance: float = 0.05
@@ -52,6 +53,7 @@ class ParityOptions:
     shift_max_px: float = 0.1
     population_tolerance_mag: float = 0.2
     core_px: float = CORE_RADIUS_PX
+    background_px: tuple[float, float] = (36.0, 50.0)
     min_signal: float = 10.0
     level: float = 0.9545
     n_resamples: int = 1000
@@ -63,6 +65,8 @@ class ParityOptions:
         check_between("shift_max_px", self.shift_max_px, 0.0, 10.0, include_low=False)
         check_between("population_tolerance_mag", self.population_tolerance_mag, 0.0, 5.0, include_low=False)
         check_between("core_px", self.core_px, 2.0, 100.0)
+        object.__setattr__(self, "background_px", tuple(float(radius) for radius in self.background_px))
+        PreprocessOptions(annulus_px=self.background_px)
         check_between("min_signal", self.min_signal, 0.0, 1e6)
         check_between("level", self.level, 0.5, 1.0, include_high=False)
         check_between("n_resamples", self.n_resamples, 100, 1_000_000)
@@ -90,7 +94,7 @@ def compare_routes(
     first, second: (n, 3, y, x) nanomaggies of the same positions, bands g, r, z; only pixels with data in both count.
     mean_ratio: of the mean pixel, background and all. correlation: Pearson's, of all pixels. central_ratio: of the
     background-subtracted sums within core_px. shift_x_px, shift_y_px: how far the second lies from the first, by least
-    squares on its core with gain and offset free (Lucas & Kanade 1981; below a pixel good to 4 % of the shift).
+    squares on its core with gain and offset free (Lucas & Kanade 1981; of half a pixel good to 4 % at FWHM 1.3", 12 % at 0.8").
     compared: central S/N of both above min_signal. NaN where not measurable.
     """
     options = options or ParityOptions()
@@ -166,7 +170,8 @@ def central_fluxes(
     options = options or ParityOptions()
     images = _checked(images, "images")
     weight = None if invvar is None else np.asarray(invvar, dtype=np.float32)
-    median, scale = annulus_statistics(images, weight)
+    preprocess_options = PreprocessOptions(annulus_px=options.background_px)
+    median, scale = annulus_statistics(images, weight, options=preprocess_options)
     disc = aperture_photometry(images, weight, radius_px=options.core_px)
     measurable = (disc.coverage > 1.0 - 1e-6) & (scale > 0)
     with np.errstate(invalid="ignore"):
