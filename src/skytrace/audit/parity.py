@@ -94,8 +94,8 @@ def compare_routes(
     first, second: (n, 3, y, x) nanomaggies of the same positions, bands g, r, z; only pixels with data in both count.
     mean_ratio: of the mean pixel, background and all. correlation: Pearson's, of all pixels. central_ratio: of the
     background-subtracted sums within core_px. shift_x_px, shift_y_px: how far the second lies from the first, by least
-    squares on its core with gain and offset free (Lucas & Kanade 1981; of half a pixel good to 4 % at FWHM 1.3", 12 % at 0.8").
-    compared: central S/N of both above min_signal. NaN where not measurable.
+    squares on its core with gain and offset free (Lucas & Kanade 1981; half a pixel is good to 4 % at FWHM 1.3", to
+    12 % at 0.8"). compared: central S/N of both above min_signal. NaN where not measurable.
     """
     options = options or ParityOptions()
     first, second = _checked(first, "first"), _checked(second, "second")
