@@ -4,8 +4,13 @@ import numpy as np
 import pandas as pd
 
 from skytrace.audit.detectability import recall_factors
-from skytrace.learning import EvaluationOptions, evaluate_scores, metrics
-from skytrace.statistics import beta_interval, bootstrap_interval
+from skytrace.audit.gates import compare_gates
+from skytrace.audit.options import GateOptions, ShortcutOptions
+from skytrace.audit.shortcuts import shortcut_aucs
+from skytrace.learning import EvaluationOptions, evaluate_scores
+from skytrace.learning.options import StrataEvaluationOptions, StratumOptions, SurveyScenario, TopOptions
+from skytrace.learning.strata_evaluation import evaluate_strata
+from skytrace.learning.top_composition import category_shares, top_composition
 
 THRESHOLD = 0.5
 CATEGORIES = np.array(["", "ring_proxy", "spiral_proxy", "merger_proxy"])
@@ -15,7 +20,7 @@ def score_table(n: int = 3000, *, lenses: int = 150, seed: int = 5) -> pd.DataFr
     """Scores of galaxies and lenses; spirals score higher than other galaxies, faint arcs lower than bright ones."""
     rng = np.random.default_rng(seed)
     label = (np.arange(n) < lenses).astype(int)
-    snr = np.where(label == 1, rng.lognormal(2.0, 0.6, n), 0.0)
+    snr = np.where(label == 1, rng.lognormal(2.0, 0.6, n), np.nan)
     category = np.where(label == 1, "", rng.choice(CATEGORIES, n, p=[0.85, 0.05, 0.05, 0.05]))
     logit = np.where(label == 1, 0.4 * snr - 2.0, -4.0 + 2.0 * (category == "spiral_proxy")) + rng.normal(0.0, 1.2, n)
     return pd.DataFrame(
@@ -33,42 +38,36 @@ def evaluation_of(scores: pd.DataFrame) -> dict:
     return {"split": "test", **evaluate_scores(scores, threshold=THRESHOLD, options=options)}
 
 
-def shares(rows: list[dict]) -> pd.DataFrame:
-    """k of n of every row as value with the house's intervals."""
-    table = pd.DataFrame(rows)
-    table["value"] = table["k"] / table["n"]
-    table["low68"], table["high68"] = beta_interval(table["k"], table["n"])
-    table["low95"], table["high95"] = beta_interval(table["k"], table["n"], 0.9545)
-    return table
+def by_stratum(scores: pd.DataFrame) -> dict:
+    strata = (StratumOptions("type"), StratumOptions("arc_snr", edges=(5.0, 10.0)), StratumOptions("seeing"))
+    options = StrataEvaluationOptions(strata=strata, n_resamples=100)
+    return evaluate_strata(scores, threshold=THRESHOLD, options=options)
 
 
-def recall_by_stratum(scores: pd.DataFrame) -> pd.DataFrame:
-    lenses = scores[scores["label"] == 1].assign(arc=lambda t: np.where(t["arc_snr"] < 7.4, "faint", "bright"))
-    rows = [
-        {"stratum": stratum, "bin": name, "k": int((part["score"] >= THRESHOLD).sum()), "n": len(part)}
-        for stratum, column in (("type", "type"), ("arc_snr", "arc"))
-        for name, part in lenses.groupby(column)
-    ]
-    return shares(rows).rename(columns={"k": "n_found", "value": "recall"})
+def composition(scores: pd.DataFrame) -> dict:
+    """Where 100 of 1e5 galaxies are taken the rates are measured; for 1 of 1e9 they are not resolved."""
+    scenarios = (SurveyScenario("common", 1e-2), SurveyScenario("rare", 1e-4))
+    options = TopOptions(survey_galaxies=1e5, top=(1, 5000), scenarios=scenarios, n_draws=100)
+    shares = category_shares(scores.loc[scores["label"] == 0, "confuser_category"])
+    return top_composition(scores, shares=shares, options=options)
 
 
-def auc_table(scores: pd.DataFrame, features: dict[str, np.ndarray], *, name: str) -> pd.DataFrame:
-    rows = []
-    for feature, values in features.items():
-        label = scores["label"].to_numpy()
-        interval = bootstrap_interval(metrics.roc_auc, values, label, n_resamples=60, seed=1, strata=label).as_dict()
-        low = interval["low_68"]
-        flag = "red" if low > 0.7 else "yellow" if low > 0.6 else "green"
-        rows.append({name: feature, "auc": interval.pop("value"), **interval, "colour": flag})
-    table = pd.DataFrame(rows).drop(columns="standard_error")
-    return table.rename(columns=lambda column: column.replace("_", "") if column[:3] in ("low", "hig") else column)
+def gates_of(scores: pd.DataFrame) -> pd.DataFrame:
+    rng = np.random.default_rng(8)
+    label = scores["label"].to_numpy()
+    shifts = {"core": 0.5, "annulus": 1.5, "detector, core masked": 2.5, "detector": 3.0}
+    seen = {name: rng.normal(shift * label) for name, shift in shifts.items()}
+    return compare_gates(seen, label, options=GateOptions(n_resamples=60))
 
 
 def shortcuts_of(scores: pd.DataFrame) -> pd.DataFrame:
+    """One feature without signal, one with a little, one with much, and one that is nearly never known."""
     rng = np.random.default_rng(3)
     label = scores["label"].to_numpy()
     shifts = {"psfsize_r": 0.0, "core_flux_8_r": 0.6, "annulus_4_16_g": 1.5}
-    return auc_table(scores, {name: rng.normal(shift * label) for name, shift in shifts.items()}, name="feature")
+    features = pd.DataFrame({name: rng.normal(shift * label) for name, shift in shifts.items()})
+    features["ebv"] = np.where(np.arange(len(label)) < 3, 0.1, np.nan)
+    return shortcut_aucs(features, label, options=ShortcutOptions(n_resamples=60))
 
 
 def two_factor(scores: pd.DataFrame) -> dict:

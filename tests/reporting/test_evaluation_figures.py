@@ -7,10 +7,15 @@ from matplotlib.colors import to_hex
 
 from skytrace.errors import CatalogueError
 from skytrace.reporting import evaluation_figures as figures
-from skytrace.reporting.evaluation_tables import category_table, factor_table
+from skytrace.reporting.evaluation_shapes import category_table, composition_table, factor_table, strata_table
 from skytrace.reporting.style import COLOURS, figure_png
 
 from . import evaluation_parts as parts
+
+
+def rank(name):
+    """Lenses first, ordinary galaxies last, confusers by name between them."""
+    return name != "lens", name == "ordinary", name
 
 
 @pytest.fixture(scope="module")
@@ -36,10 +41,10 @@ def segments(axes):
 
 
 def test_recall_points_and_both_intervals_stand_where_the_table_says(scores):
-    table = parts.recall_by_stratum(scores)
+    table = strata_table(parts.by_stratum(scores))
     figure = figures.recall_by_stratum_figure(table)
     for axes, stratum in zip(figure.axes, ("type", "arc_snr"), strict=True):
-        rows = table[table["stratum"] == stratum]
+        rows = table[(table["stratum"] == stratum) & (table["n"] > 0)]  # galaxies have no arc
         assert dots(axes)[1] == pytest.approx(rows["recall"].to_numpy())
         drawn = segments(axes)
         assert drawn[: len(rows)] == pytest.approx(rows[["low95", "high95"]].to_numpy())
@@ -50,7 +55,7 @@ def test_recall_points_and_both_intervals_stand_where_the_table_says(scores):
 
 
 def test_intervals_are_drawn_only_where_they_were_measured(scores):
-    bare = parts.recall_by_stratum(scores).drop(columns=["low95", "high95", "low68", "high68"])
+    bare = strata_table(parts.by_stratum(scores)).drop(columns=["low95", "high95", "low68", "high68"])
     assert not figures.recall_by_stratum_figure(bare).axes[0].collections
 
 
@@ -70,7 +75,7 @@ def test_shortcuts_are_sorted_by_strength_and_flags_have_shapes_of_their_own(sco
     table = parts.shortcuts_of(scores)
     axes = figures.shortcut_figure(table).axes[0]
     assert [text.get_text() for text in axes.get_yticklabels()] == ["psfsize_r", "core_flux_8_r", "annulus_4_16_g"]
-    assert sorted(dots(axes)[0]) == pytest.approx(sorted(table["auc"]))
+    assert sorted(dots(axes)[0]) == pytest.approx(sorted(table["auc"].dropna()))
     drawn = {line.get_marker(): line for line in axes.get_lines() if line.get_marker() in "o^s"}
     red = table[table["colour"] == "red"]
     assert drawn["s"].get_xdata() == pytest.approx(red["auc"].to_numpy())
@@ -91,13 +96,11 @@ def test_a_feature_that_tells_the_classes_apart_backwards_is_as_strong():
 
 
 def test_gates_are_shown_from_the_top_in_the_order_of_the_table(scores):
-    rng = np.random.default_rng(8)
-    label = scores["label"].to_numpy()
-    seen = {"core_only": 0.5, "annulus_only": 1.5, "full": 3.0}
-    table = parts.auc_table(scores, {name: rng.normal(s * label) for name, s in seen.items()}, name="region")
+    table = parts.gates_of(scores)
     axes = figures.region_gates_figure(table).axes[0]
-    assert [text.get_text() for text in axes.get_yticklabels()] == ["full", "annulus only", "core only"]
+    assert [text.get_text() for text in axes.get_yticklabels()] == table["classifier"].tolist()[::-1]
     assert dots(axes)[0] == pytest.approx(table["auc"].to_numpy()[::-1])
+    assert segments(axes)[: len(table)] == pytest.approx(table[["low_95", "high_95"]].to_numpy()[::-1])
 
 
 def test_the_diversity_matrix_writes_its_values_from_a_square_or_from_pairs():
@@ -121,19 +124,20 @@ def test_risk_curves_are_told_apart_by_line_style_with_their_bands():
     assert len(axes.collections) == 2
 
 
-def test_the_top_k_bars_have_the_shares_of_their_categories_and_reach_one():
-    table = pd.DataFrame(
-        {
-            "scenario": ["rare"] * 4, "k": [100, 100, 1000, 1000], "category": ["lens", "ring_proxy"] * 2,
-            "share": [0.9, 0.1, 0.3, 0.7],
-        }
-    )  # fmt: skip
-    axes = figures.topk_composition_figure(table).axes[0]
-    heights = [bar.get_height() for bar in axes.patches]
-    assert heights == pytest.approx([0.9, 0.3, 0.1, 0.7])
-    assert max(bar.get_y() + bar.get_height() for bar in axes.patches) == pytest.approx(1.0)
-    assert len({bar.get_hatch() for bar in axes.patches}) == 2
-    assert [text.get_text() for text in axes.get_xticklabels()] == ["100", "1,000"]
+def test_the_top_k_bars_reach_one_and_what_is_not_resolved_has_no_bar(scores):
+    composition = parts.composition(scores)
+    resolved = composition["scenarios"][0]["top"][1]
+    assert resolved["resolved"]
+    assert not composition["scenarios"][0]["top"][0]["resolved"]
+    axes = figures.topk_composition_figure(composition_table(composition)).axes[0]
+    assert [text.get_text() for text in axes.get_xticklabels()] == ["1", "5,000"]
+    heights = [bar.get_height() for bar in axes.patches if bar.get_x() > 0.5]
+    expected = {name: entry["value"] / 5000 for name, entry in resolved["expected"].items()}
+    assert heights == pytest.approx([expected[name] for name in sorted(expected, key=rank)])
+    assert sum(heights) == pytest.approx(1.0)
+    assert sum(bar.get_height() for bar in axes.patches if bar.get_x() < 0.5) == 0.0
+    assert [text.get_text() for text in axes.texts] == ["not resolved"]
+    assert len({bar.get_hatch() for bar in axes.patches}) == len(expected)
 
 
 def test_the_factors_of_each_group_stand_at_their_values_and_multiply(scores):
@@ -149,13 +153,13 @@ def test_the_factors_of_each_group_stand_at_their_values_and_multiply(scores):
 
 
 def test_a_missing_column_is_named():
-    with pytest.raises(CatalogueError, match="gates table lacks columns region"):
+    with pytest.raises(CatalogueError, match="gates table lacks columns classifier"):
         figures.region_gates_figure(pd.DataFrame({"auc": [0.5]}))
 
 
 def test_axes_are_labelled_and_the_same_table_gives_the_same_bytes(scores, evaluation):
     drawn = [
-        lambda: figures.recall_by_stratum_figure(parts.recall_by_stratum(scores)),
+        lambda: figures.recall_by_stratum_figure(strata_table(parts.by_stratum(scores))),
         lambda: figures.confuser_fpr_figure(category_table(evaluation)),
         lambda: figures.detectability_figure(factor_table(parts.two_factor(scores))),
     ]

@@ -11,10 +11,13 @@ import pytest
 from skytrace.errors import CatalogueError, OptionError
 from skytrace.learning.calibration import CalibrationOptions, calibration_verdict
 from skytrace.learning.comparison import compare_scores
+from skytrace.learning.options import StrataEvaluationOptions
+from skytrace.learning.strata_evaluation import validation_test_gap
 from skytrace.reporting import evaluation_figures as figures
 from skytrace.reporting.detector_figures import precision_recall_figure, roc_figure
 from skytrace.reporting.evaluation_page import evaluation_page
-from skytrace.reporting.evaluation_tables import interval_cells
+from skytrace.reporting.evaluation_shapes import strata_table
+from skytrace.reporting.evaluation_tables import interval_cells, number_text
 from skytrace.reporting.galleries import ErrorGallery, gallery_items, worst_errors
 from skytrace.reporting.style import figure_png
 
@@ -83,7 +86,9 @@ def evaluation(scores):
 
 @pytest.fixture(scope="module")
 def inputs(scores, evaluation):
-    shortcuts, strata = parts.shortcuts_of(scores), parts.recall_by_stratum(scores)
+    shortcuts, strata = parts.shortcuts_of(scores), parts.by_stratum(scores)
+    options = StrataEvaluationOptions(matched=("type",), n_resamples=100)
+    gap = validation_test_gap(parts.score_table(seed=6), scores, options=options)
     false_positives, false_negatives = worst_errors(scores, threshold=parts.THRESHOLD, n=6)
     false_positives.loc[0, "galaxy_id"] = EVIL
     stamps = np.random.default_rng(0).normal(0.0, 1.0, (6, 3, 64, 64))
@@ -91,7 +96,7 @@ def inputs(scores, evaluation):
         "roc": roc_figure(scores, evaluation=evaluation),
         "precision_recall": precision_recall_figure(scores, evaluation=evaluation),
         "shortcuts": figures.shortcut_figure(shortcuts),
-        "recall_by_stratum": figures.recall_by_stratum_figure(strata),
+        "recall_by_stratum": figures.recall_by_stratum_figure(strata_table(strata)),
     }
     verdict = calibration_verdict(scores["score"], scores["score"], scores["label"], options=OPTIONS)
     return {
@@ -101,17 +106,12 @@ def inputs(scores, evaluation):
             ErrorGallery(f"{name} {EVIL}", "the worst", gallery_items(stamps[: len(rows)], rows))
             for name, rows in (("False positives", false_positives), ("False negatives", false_negatives))
         ],
-        "strata": {"recall": strata, "global_gap": {"value": 0.004, "low_68": 0.002, "high_68": 0.006}},
-        "top_k": pd.DataFrame(
-            {
-                "scenario": "1 in 10,000", "prevalence": 1e-4, "k": [100, 100], "category": ["lens", "ring_proxy"],
-                "expected": [12.5, 87.5],
-            }
-        ),
+        "strata": {"by_stratum": strata, "gap": gap},
+        "top_k": parts.composition(scores),
         "audit": {
             "columns": ["stamps"], "shortcuts": shortcuts,
             "shortcut_summary": {"verdict": "match the classes", "expected_by_chance": 0.0123},
-            "gates": [{"region": "core_only", "auc": 0.61, "low_68": 0.58, "high_68": 0.64}],
+            "gates": parts.gates_of(scores),
         },
         "ensemble": {
             "correlation": pd.DataFrame([[1.0, 0.4], [0.4, 1.0]], index=["a", "b"], columns=["a", "b"]),
@@ -187,17 +187,21 @@ def test_decimals_follow_the_width_of_the_interval():
 
 
 def test_recall_confusers_shortcuts_and_factors_are_the_values_of_their_tables(read, scores, evaluation):
-    strata = parts.recall_by_stratum(scores)
+    strata = strata_table(parts.by_stratum(scores))
     table = read.tables["Recall at the threshold, by stratum"]
+    lenses = strata[strata["n"] > 0]
     assert [cells[:4] for cells in table[1:]] == [
-        [r.stratum, r.bin, str(r.n_found), str(r.n)] for r in strata.itertuples()
+        [r.stratum, r.bin, str(r.n_found), str(r.n)] for r in lenses.itertuples()
     ]
-    assert [float(cells[4]) for cells in table[1:]] == pytest.approx(strata["recall"].tolist(), abs=6e-3)
+    assert [float(cells[4]) for cells in table[1:]] == pytest.approx(lenses["recall"].tolist(), abs=6e-3)
+    faint = row(read.tables["Ranking, false positives and calibration, by stratum"], "arc_snr")
+    assert faint[3] == "– the stratum holds lenses only"
+    assert "By seeing: not measured; the table has no column 'seeing'." in read.sections["recall"]
     spirals = evaluation["false_positives_by_category"]["spiral_proxy"]
     cells = row(read.tables["At the threshold"], "spiral_proxy")
     assert cells[1:3] == [str(spirals["k"]), str(spirals["n"])]
     assert float(cells[3]) == pytest.approx(spirals["value"], abs=1e-3)
-    assert row(read.tables["AUC of each feature alone, strongest first"], "annulus_4_16_g")[1] == "■\xa0red"
+    assert row(read.tables["AUC of each feature alone, strongest first"], "annulus_4_16_g")[5] == "■\xa0red"
     assert "1 ■\xa0red" in read.sections["shortcuts"]
     assert "Verdict: match the classes." in read.sections["shortcuts"]
     factors = parts.two_factor(scores)["tier A"]["conditional_recall"]
@@ -219,8 +223,6 @@ def test_entries_that_no_section_knows_are_shown_and_sentences_are_quoted(read):
     assert "9f" * 32 in read.sections["preprocessing"]
     assert "ab" * 32 in read.sections["split"]
     assert "cd" * 32 in read.sections["card"]
-    table = read.tables["Expected composition of the top K: numbers by category"]
-    assert table[1] == ["1 in 10,000", "0.0001", "100", "12.5", "87.5"]
 
 
 def test_the_calibration_limits_are_judged_by_value_and_by_interval(evaluation):
@@ -246,6 +248,44 @@ def test_a_judged_measure_shows_its_interval_its_bounds_and_its_state(read):
     assert cells[1:] == ["0.800", "–", "0.780 to\xa00.820", "outside 0.950 to\xa01.050"]
     assert "Verdict: processing artifact (undecided: population)." in read.sections["parity"]
     assert "processing artifact (undecided: population)" in read.sections["checks"]
+
+
+def test_gaps_within_strata_stand_beside_the_whole_and_what_chance_gives(read, inputs):
+    gap = inputs["strata"]["gap"]
+    table = read.tables["Validation against test"]
+    assert row(table, "global gap, validation - test")[1:4] == list(interval_cells(gap["global_gap"]))
+    largest = gap["max_stratified_gap"]
+    assert row(table, f"max stratified gap ({largest['stratum']})")[1] == interval_cells(largest)[0]
+    rows = read.tables["AUC gap, validation - test, within matched strata"][1:]
+    assert [cells[0] for cells in rows] == ["DEV", "REX", "SER"]
+    assert f"p = {number_text(largest['p_value'])}" in read.sections["gap"]
+
+
+def test_the_top_k_says_what_each_scenario_assumes_and_what_is_not_resolved(read, inputs):
+    rare = inputs["top_k"]["scenarios"][1]
+    assumed = row(read.tables["Numbers in the survey that each scenario assumes"], "rare")
+    assert assumed[1] == number_text(rare["numbers_assumed"]["lens"])
+    lenses = read.tables["Lenses among the K highest scores"]
+    cells = next(cells for cells in lenses if cells[:2] == ["rare", "5,000"])
+    assert cells[3:6] == list(interval_cells(rare["top"][1]["lens_share"]))
+    one = next(cells for cells in lenses if cells[:2] == ["rare", "1"])
+    assert one[3] == "–"
+    assert "needed to resolve it" in one[7]
+    expected = read.tables["Expected numbers among the K highest scores"]
+    assert expected[0][:3] == ["scenario", "K", "lens"]
+    assert next(cells for cells in expected if cells[:2] == ["rare", "5,000"])[2] == number_text(
+        rare["top"][1]["expected"]["lens"]["value"]
+    )
+
+
+def test_gates_stand_beside_the_detector_with_paired_differences(read, inputs):
+    table = inputs["audit"]["gates"]
+    core = table[table["classifier"] == "core"].iloc[0]
+    cells = row(read.tables["AUC of each, on the same stamps"], "core")
+    assert float(cells[3]) == pytest.approx(core["auc"], abs=1e-3)
+    below = row(read.tables["How much lower than the detector's AUC, paired bootstrap"], "core")
+    assert float(below[1]) == pytest.approx(core["below_reference"], abs=1e-3)
+    assert f"AUC {core['auc']:.2f}" in read.sections["checks"]
 
 
 def test_every_part_that_was_not_run_says_so_with_its_reason(evaluation):

@@ -12,11 +12,12 @@ from skytrace.reporting.evaluation_parts import Parts, Section, reason
 from skytrace.reporting.evaluation_performance import target_sentences
 from skytrace.reporting.evaluation_provenance import MOST_ROWS, cut_remark, split_sentence
 from skytrace.reporting.evaluation_reports import plain_table, report_sentences, report_tables, thinned
+from skytrace.reporting.evaluation_shapes import factor_table
 from skytrace.reporting.evaluation_tables import (
     DASH,
+    LEVELS,
     PageTable,
     as_table,
-    factor_table,
     frame_table,
     interval_cells,
     number_text,
@@ -70,11 +71,11 @@ def _colour_counts(shortcuts: Any) -> str:
 
 
 def _core_sentence(gates: Any) -> str:
-    table = as_table(gates, needs=("region", "auc"), name="gates")
-    core = table[table["region"].astype(str).str.startswith("core") & ~table["region"].astype(str).str.contains("mask")]
-    if core.empty:
+    table = as_table(gates, needs=("classifier", "auc"), name="gates")
+    core = table[table["classifier"] == "core"].to_dict("records")
+    if not core:
         return f"{DASH} not measured: the gates hold no classifier of the core alone"
-    value, narrow, _ = interval_cells(core.to_dict("records")[0], value="auc")
+    value, narrow, _ = interval_cells(core[0], value="auc")
     return f"AUC {value} ({narrow}, 68 %) from the core alone"
 
 
@@ -131,14 +132,25 @@ def _gates(parts: Parts) -> Section:
     title = "Where the information is: gates by region"
     if gates is None:
         return Section("gates", title, absence=reason(parts, "gates" if parts.audit else "audit"))
-    table = as_table(gates, needs=("region", "auc"), name="gates")
+    table = as_table(gates, needs=("classifier", "auc"), name="gates")
     extra = {name: value for name, value in (parts.audit or {}).items() if name not in _AUDIT_ENTRIES}
-    names = {"region": "what it sees", "n": "stamps", "note": "note"}
+    names = {"classifier": "classifier", "n_lenses": "lenses", "n_galaxies": "galaxies"}
+    tables = [share_table("AUC of each, on the same stamps", table, names=names, value="auc")]
+    if "below_reference" in table:
+        ends = {f"below_reference_{end}_{level}": f"{end}{level}" for end in ("low", "high") for level in LEVELS}
+        below = table[["classifier", "below_reference", *ends]].rename(columns=ends)
+        caption = "How much lower than the detector's AUC, paired bootstrap"
+        tables.append(
+            share_table(
+                caption, below, names={"classifier": "classifier"}, value="below_reference", heading="difference"
+            )
+        )
     return Section(
         "gates", title,
-        ("Core r < 8 px, annulus or azimuthal profile alone; then the detector with its core masked, and whole.",),
-        pictures=("region_gates",),
-        tables=(share_table("AUC by region", table, names=names, value="auc"), *report_tables("Audit", extra)),
+        ("Small classifiers see only the core (r < 8 px), the annulus around it or the azimuthal profile, and are "
+         "fitted on other sky cells; the detector sees all, or all but the core. A detector that the core alone matches "
+         "has learnt the deflectors.",),
+        pictures=("region_gates",), tables=(*tables, *report_tables("Audit", extra)),
     )  # fmt: skip
 
 

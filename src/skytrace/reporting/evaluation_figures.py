@@ -47,10 +47,11 @@ _ROW_INCHES = 0.19
 def recall_by_stratum_figure(table: pd.DataFrame) -> Figure:
     """Recall of lenses in the bins of every stratum, one panel a stratum, the bins in the table's order.
 
-    table: stratum, bin, n, n_found, recall, low68, high68, and low95, high95 where known; a bin without lenses
-    (n = 0) stays empty.
+    table: of ``strata_table``: stratum, bin, n (lenses), recall, low68, high68, and low95, high95 where known. Bins
+    without lenses are left out.
     """
     table = as_table(table, needs=("stratum", "bin", "n", "recall"), name="recall by stratum")
+    table = table[table["n"] > 0]
     strata = list(dict.fromkeys(table["stratum"]))
     columns = min(2, len(strata))
     rows = -(-len(strata) // columns)
@@ -141,13 +142,13 @@ def shortcut_figure(table: pd.DataFrame, *, most: int = 40) -> Figure:
 def region_gates_figure(table: pd.DataFrame) -> Figure:
     """AUC of classifiers that see only part of a stamp, and of the detector with and without its core, in this order.
 
-    table: region, auc, low68, high68, and low95, high95 where known.
+    table: of ``audit.compare_gates``: classifier, auc, low68, high68, and low95, high95 where known.
     """
-    table = as_table(table, needs=("region", "auc"), name="gates").iloc[::-1].reset_index(drop=True)
+    table = as_table(table, needs=("classifier", "auc"), name="gates").iloc[::-1].reset_index(drop=True)
     figure, axes = new_figure(width=SINGLE_COLUMN_INCHES * 1.2, height=0.8 + 1.3 * _ROW_INCHES * len(table))
     _dots(axes, np.arange(len(table)), table, "auc")
     axes.axvline(0.5, ls=":", color="0.4", lw=0.8)
-    axes.set_yticks(np.arange(len(table)), table["region"].astype(str).str.replace("_", " "))
+    axes.set_yticks(np.arange(len(table)), table["classifier"].astype(str))
     low = float(table["low95" if "low95" in table else "auc"].min())
     axes.set(xlim=(min(0.48, low - 0.02), 1.01), ylim=(-0.6, len(table) - 0.4), xlabel="AUC, lenses against galaxies")
     axes.tick_params(axis="y", length=0, right=False)
@@ -204,7 +205,7 @@ def risk_coverage_figure(table: pd.DataFrame, *, risk_label: str = "Risk: share 
 def topk_composition_figure(table: pd.DataFrame) -> Figure:
     """Expected composition of the K highest scores of a survey, one panel a prevalence scenario.
 
-    table: scenario, k, category ("lens" first), share (of the K).
+    table: of ``composition_table``: scenario, k, category, share (of the K); NaN where it is not resolved.
     """
     table = as_table(table, needs=("scenario", "k", "category", "share"), name="top-K")
     scenarios, categories = list(dict.fromkeys(table["scenario"])), list(dict.fromkeys(table["category"]))
@@ -213,7 +214,10 @@ def topk_composition_figure(table: pd.DataFrame) -> Figure:
     )
     fills = [*(COLOURS[name] for name in ("blue", "orange", "green", "vermilion", "sky", "purple")), "0.75", "0.45"]
     for axis, scenario in zip(axes[0], scenarios, strict=True):
-        shares = table[table["scenario"] == scenario].pivot_table(index="k", columns="category", values="share")
+        rows = table[table["scenario"] == scenario]
+        shares = rows.pivot_table(index="k", columns="category", values="share", dropna=False)
+        for place in np.flatnonzero(shares.isna().all(axis=1)):
+            axis.text(place, 0.5, "not resolved", rotation=90, ha="center", va="center", fontsize=6.5)
         base = np.zeros(len(shares))
         for number, category in enumerate(categories):
             if category not in shares:

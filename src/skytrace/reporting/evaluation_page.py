@@ -49,7 +49,7 @@ def evaluation_page(
     figures: Mapping[str, bytes] | None = None,
     galleries: Sequence[ErrorGallery] = (),
     strata: Mapping[str, Any] | None = None,
-    top_k: Any = None,
+    top_k: Mapping[str, Any] | None = None,
     audit: Mapping[str, Any] | None = None,
     ensemble: Mapping[str, Any] | None = None,
     calibration: Mapping[str, Any] | None = None,
@@ -68,10 +68,10 @@ def evaluation_page(
 
     evaluation: of ``learning.evaluate_scores`` or the node ``evaluate_detector``. card: the detector's.
     figures: name (FIGURE_CAPTIONS) -> PNG bytes. galleries: of ``reporting.galleries``.
-    strata: recall (table: stratum, bin, n, n_found, recall), gaps (table: stratum, bin, gap, ...), global_gap and
-    max_stratified_gap (records). top_k: table scenario, k, category, share, expected, or a report holding such tables.
+    strata: by_stratum (of ``learning.evaluate_strata``), gap (of ``validation_test_gap``).
+    top_k: of ``learning.top_composition``.
     audit: columns (names, or a table), shortcuts (table of ``audit.shortcut_aucs``: feature, auc, colour),
-    shortcut_summary, gates (table: region, auc).
+    shortcut_summary, gates (table of ``audit.compare_gates``).
     ensemble: comparison, diversity, selective (of ``learning.compare_scores``, ``score_diversity``,
     ``selective_summary``); or correlation (square), risk_coverage (table: coverage, risk, curve).
     calibration: all, top (before, after, limit, noise_95) of ``learning.calibration_verdict``, and how it was chosen.

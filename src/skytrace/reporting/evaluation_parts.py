@@ -25,7 +25,7 @@ class Parts:
     evaluation: Mapping[str, Any]
     card: Mapping[str, Any]
     strata: Mapping[str, Any] | None = None
-    top_k: Any = None
+    top_k: Mapping[str, Any] | None = None
     audit: Mapping[str, Any] | None = None
     ensemble: Mapping[str, Any] | None = None
     calibration: Mapping[str, Any] | None = None

@@ -11,12 +11,15 @@ from typing import TYPE_CHECKING, Any
 
 from skytrace.reporting.evaluation_parts import Parts, Section, reason
 from skytrace.reporting.evaluation_reports import plain_table, report_tables
+from skytrace.reporting.evaluation_shapes import category_table, composition_table, gap_table, strata_table
 from skytrace.reporting.evaluation_tables import (
+    DASH,
     PageTable,
+    as_record,
     as_table,
-    category_table,
     facts_table,
     frame_table,
+    interval_cells,
     number_text,
     record_table,
     share_table,
@@ -149,46 +152,88 @@ def _recall(parts: Parts) -> Section:
         records.append(("recall of the held-out anchors", anchors["recall"]))
         sentences.append(f"Held-out anchors: {anchors.get('note', 'known lenses kept out of training')}.")
     tables = [record_table("Recall at the threshold and AUC, by tier", records)]
-    strata = (parts.strata or {}).get("recall")
+    strata = (parts.strata or {}).get("by_stratum")
     if strata is None:
         sentences.append(
             f"Recall by seeing, depth, exposures, type and arc S/N: not measured. {reason(parts, 'strata')}"
         )
     else:
-        table = as_table(strata, needs=("stratum", "bin", "n", "recall"), name="recall by stratum")
-        if by_tier:
-            table = table[table["stratum"] != "tier"]  # told above
-        names = {"stratum": "stratum", "bin": "bin", "n_found": "found", "n": "lenses"}
-        tables.append(share_table("Recall at the threshold, by stratum", table, names=names, value="recall"))
+        tables += _strata_tables(strata)
+        sentences += [
+            f"By {name}: not measured; {part['reason']}." for name, part in strata.items() if "reason" in part
+        ]
     return Section(
         "recall", "Recall by tier and stratum", tuple(sentences), pictures=("recall_by_stratum",), tables=tuple(tables)
     )
 
 
+def _strata_tables(strata: Mapping[str, Any]) -> list[PageTable]:
+    """Recall in every bin that has lenses; ranking, false positives and calibration in every bin."""
+    table = strata_table(strata)
+    names = {"stratum": "stratum", "bin": "bin", "n_found": "found", "n": "lenses"}
+    recall = share_table("Recall at the threshold, by stratum", table[table["n"] > 0], names=names, value="recall")
+    rows = [
+        (
+            row["stratum"], str(row["bin"]), number_text(row["galaxies"]),
+            *(_brief(row[name]) for name in ("auc", "false_positive_rate", "ece")),
+        )
+        for row in table.to_dict("records")
+    ]  # fmt: skip
+    columns = ("stratum", "bin", "galaxies", "AUC (68 %)", "false-positive rate (68 %)", "ECE (68 %)")
+    other = PageTable("Ranking, false positives and calibration, by stratum", columns, tuple(rows), (False,) * 6)
+    return [recall, other]
+
+
+def _brief(record: Mapping[str, Any] | None) -> str:
+    """A number with its 68 % interval in one cell, or why there is none."""
+    if not record or record.get("value") is None:
+        return f"{DASH} {(record or {}).get('reason', '')}".strip()
+    value, narrow, _ = interval_cells(as_record(record))
+    return value if narrow == DASH else f"{value} ({narrow})"
+
+
 def _gap(parts: Parts) -> Section:
-    evaluation = parts.evaluation
-    strata = dict(parts.strata or {})
-    strata.pop("recall", None)
-    overall = strata.pop("global_gap", None) or {"value": evaluation.get("validation_minus_test_auc")}
+    evaluation, gap = parts.evaluation, (parts.strata or {}).get("gap")
     records = [
         ("AUC, validation", evaluation.get("validation", {}).get("auc")),
         ("AUC, test", evaluation["ranking"]["auc"]),
-        ("global gap, validation - test", overall),
     ]
-    largest = strata.pop("max_stratified_gap", None)
-    if largest is not None:
-        where = ", ".join(str(largest[key]) for key in ("stratum", "bin") if key in largest)
-        records.append((f"max stratified gap{f' ({where})' if where else ''}", largest))
-    tables = [record_table("Validation against test", records)]
     sentences = ["The threshold and the stopping epoch were chosen on validation, so a gap above zero is expected."]
-    gaps = strata.pop("gaps", None)
-    if gaps is None:
+    tables: list[PageTable] = []
+    if gap is None:
+        records.append(("global gap, validation - test", {"value": evaluation.get("validation_minus_test_auc")}))
         sentences.append(f"Gap within matched strata: not measured. {reason(parts, 'strata')}")
     else:
-        tables.append(plain_table("AUC gap, validation - test, within matched strata", gaps))
-    return Section(
-        "gap", "Validation against test", tuple(sentences), tables=(*tables, *report_tables("Strata", strata))
-    )
+        largest = gap["max_stratified_gap"]
+        records += [
+            ("global gap, validation - test", gap["global_gap"]),
+            (f"max stratified gap{' (' + largest['stratum'] + ')' if 'stratum' in largest else ''}", largest),
+        ]
+        sentences += _gap_sentences(gap)
+        if gap["strata"]:
+            table = gap_table(gap)
+            names = {name: name.replace("_", " ") for name in table.columns if name[:3] in ("str", "val", "tes")}
+            caption = "AUC gap, validation - test, within matched strata"
+            tables.append(share_table(caption, table, names=names, value="gap"))
+        if gap.get("skipped"):
+            tables.append(plain_table("Strata too small to compare", gap["skipped"]))
+    whole = record_table("Validation against test", records)
+    return Section("gap", "Validation against test", tuple(sentences), tables=(whole, *tables))
+
+
+def _gap_sentences(gap: Mapping[str, Any]) -> list[str]:
+    matched, largest = ", ".join(gap.get("matched_by", ())), gap["max_stratified_gap"]
+    said = [
+        f"Matched by {matched}. A gap over all that vanishes within strata is a difference of the samples; one that "
+        "stays is overfitting or a leak."
+    ]
+    if largest.get("chance_95") is not None:
+        chance, p_value = number_text(largest["chance_95"]), number_text(largest["p_value"])
+        said.append(
+            f"The largest of several gaps is large by chance: without any difference it reaches {chance} (95 %), and "
+            f"chance gives as much as here with p = {p_value}."
+        )
+    return said
 
 
 def _confusers(parts: Parts) -> Section:
@@ -206,26 +251,38 @@ def _top_k(parts: Parts) -> Section:
     title = "What the highest scores of a survey would hold"
     if parts.top_k is None:
         return Section("top-k", title, absence=reason(parts, "top_k"))
-    sentences = (
-        "Expected numbers under each stated prevalence of lenses and confusers. They are assumptions multiplied by the "
-        "rates measured above, not a measured purity of a survey.",
+    note = str(parts.top_k.get("note", "expected, not measured"))
+    number = number_text(parts.top_k.get("survey_galaxies"))
+    sentences = [f"A survey of {number} galaxies. {note[:1].upper()}{note[1:]}."]
+    scenarios = parts.top_k["scenarios"]
+    sentences += [f"{entry['scenario']}: {entry['reason']}." for entry in scenarios if "reason" in entry]
+    return Section(
+        "top-k", title, tuple(sentences), pictures=("topk_composition",), tables=tuple(_composition_tables(parts.top_k))
     )
-    tables = _composition_tables("Expected composition of the top K", parts.top_k)
-    return Section("top-k", title, sentences, pictures=("topk_composition",), tables=tuple(tables))
 
 
-def _composition_tables(caption: str, value: Any) -> list[PageTable]:
-    """Expected numbers with a column a category, where the table has them; whatever else there is as it is."""
-    if isinstance(value, Mapping):
-        return [table for name, part in value.items() for table in _composition_tables(f"{caption}: {name}", part)]
-    if not hasattr(value, "columns") and not isinstance(value, list | tuple):
-        return [facts_table(caption, {"content": value})]
-    table = as_table(value)
-    number = next((name for name in ("expected", "share") if name in table.columns), None)
-    if number is None or not {"scenario", "k", "category"} <= set(table.columns):
-        return [plain_table(caption, table)]
-    order = list(dict.fromkeys(table["category"]))
-    rows = [name for name in ("scenario", "prevalence", "k") if name in table.columns]
-    wide = table.pivot_table(index=rows, columns="category", values=number, sort=False)[order].reset_index()
-    title = f"{caption}: {'numbers' if number == 'expected' else 'shares'} by category"
-    return [frame_table(title, wide, headings={"k": "K"})]
+def _composition_tables(composition: Mapping[str, Any]) -> list[PageTable]:
+    """What each scenario assumes, the lenses among the K highest with intervals, and expected numbers by category."""
+    scenarios = composition["scenarios"]
+    assumed = as_table([{"scenario": entry["scenario"], **entry["numbers_assumed"]} for entry in scenarios])
+    rows = [
+        (
+            entry["scenario"], number_text(top["top"]), number_text(top.get("threshold")),
+            *interval_cells(as_record(top["lens_share"])), _brief(top["completeness"]), str(top.get("reason") or ""),
+        )
+        for entry in scenarios
+        for top in entry["top"]
+    ]  # fmt: skip
+    columns = ("scenario", "K", "threshold", "share of lenses", "68 %", "95 %", "completeness (68 %)", "remark")
+    lenses = PageTable("Lenses among the K highest scores", columns, tuple(rows), (False, *[True] * 5, False, False))
+    tables = [frame_table("Numbers in the survey that each scenario assumes", assumed), lenses]
+    table = composition_table(composition)
+    if len(table):
+        order = list(dict.fromkeys(table["category"]))
+        wide = table.pivot_table(
+            index=["scenario", "k"], columns="category", values="expected", sort=False, dropna=False
+        )
+        wide = wide[order].reset_index()
+        wide = wide[wide["k"].isin(table["k"])]
+        tables.append(frame_table("Expected numbers among the K highest scores", wide, headings={"k": "K"}))
+    return tables

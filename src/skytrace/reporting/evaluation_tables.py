@@ -19,12 +19,11 @@ if TYPE_CHECKING:
 
 __all__ = [
     "DASH",
+    "LEVELS",
     "PageTable",
     "as_record",
     "as_table",
-    "category_table",
     "fact_text",
-    "factor_table",
     "facts_table",
     "frame_table",
     "heading_text",
@@ -88,33 +87,6 @@ def as_record(value: Mapping[str, Any]) -> dict[str, Any]:
         if pair is not None:
             record[f"low_{level}"], record[f"high_{level}"] = pair
     return record
-
-
-def factor_table(factors: Mapping[str, Any]) -> pd.DataFrame:
-    """group, quantity, k, n, value and intervals of ``audit.recall_factors``, of all anchors or group by group."""
-    groups = {"all": factors} if "observable_fraction" in factors else factors
-    names = {
-        "observable_fraction": "observable", "conditional_recall": "recall of observable", "product": "product",
-        "recall": "recall",
-    }  # fmt: skip
-    return as_table(
-        [
-            {"group": str(group), "quantity": words, **as_record(record[name])}
-            for group, record in groups.items()
-            for name, words in names.items()
-            if name in record
-        ]
-    )
-
-
-def category_table(evaluation: Mapping[str, Any]) -> pd.DataFrame:
-    """category, k, n, value and intervals: false positives of each confuser category of ``learning.evaluate_scores``.
-
-    "none", the galaxies that fit no category, comes last.
-    """
-    rows = [{"category": name, **record} for name, record in evaluation["false_positives_by_category"].items()]
-    rows.sort(key=lambda row: row["category"] == "none")
-    return as_table(rows)
 
 
 def number_text(value: Any, *, decimals: int | None = None) -> str:

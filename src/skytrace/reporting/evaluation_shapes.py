@@ -1,0 +1,94 @@
+"""Reports of ``learning`` and ``audit`` as the flat tables that the figures and the page of an evaluation take."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from skytrace.reporting.evaluation_tables import as_record, as_table
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["category_table", "composition_table", "factor_table", "gap_table", "strata_table"]
+
+#: Categories of the top K that come first and last, whatever the order of the report.
+_FIRST, _LAST = "lens", "ordinary"
+
+
+def strata_table(strata: Mapping[str, Any]) -> pd.DataFrame:
+    """stratum (the column), bin, lenses, galaxies, and n, n_found, recall with intervals, of ``evaluate_strata``.
+
+    auc, ece and false_positive_rate are the records of the bin. A bin without lenses has recall NaN.
+    """
+    rows = []
+    for column, report in strata.items():
+        for entry in report["strata"]:
+            recall = as_record(entry["recall"])
+            rows.append(
+                {
+                    "stratum": column, "bin": entry["stratum"], "n": recall["n"], "n_found": recall["k"],
+                    "recall": recall["value"], **{end: recall[end] for end in recall if end[:3] in ("low", "hig")},
+                    **{name: entry.get(name) for name in ("lenses", "galaxies", "false_positive_rate", "auc", "ece")},
+                }
+            )  # fmt: skip
+    table = as_table(rows)
+    return table.assign(recall=table["recall"].astype(float)) if len(table) else table
+
+
+def gap_table(gap: Mapping[str, Any]) -> pd.DataFrame:
+    """stratum, numbers of each class in each split, gap and intervals, of ``validation_test_gap``."""
+    rows = []
+    for entry in gap["strata"]:
+        record = as_record(entry["gap"])
+        ends = {end: record[end] for end in record if end[:3] in ("low", "hig")}
+        rows.append({**{key: entry[key] for key in entry if key != "gap"}, "gap": record["value"], **ends})
+    return as_table(rows)
+
+
+def composition_table(composition: Mapping[str, Any]) -> pd.DataFrame:
+    """scenario, k, category, expected (number among the K) and share of them, of ``learning.top_composition``.
+
+    NaN where the test split does not resolve the threshold. Lenses come first, ordinary galaxies last.
+    """
+    rows = []
+    for scenario in composition["scenarios"]:
+        for entry in scenario["top"]:
+            names = sorted(entry["expected"], key=lambda name: (name != _FIRST, name == _LAST, name))
+            for name in names:
+                value = entry["expected"][name]["value"]
+                number = float("nan") if value is None else float(value)
+                rows.append(
+                    {
+                        "scenario": scenario["scenario"], "k": int(entry["top"]), "category": name,
+                        "expected": number, "share": number / entry["top"],
+                    }
+                )  # fmt: skip
+    return as_table(rows)
+
+
+def factor_table(factors: Mapping[str, Any]) -> pd.DataFrame:
+    """group, quantity, k, n, value and intervals of ``audit.recall_factors``, of all anchors or group by group."""
+    groups = {"all": factors} if "observable_fraction" in factors else factors
+    names = {
+        "observable_fraction": "observable", "conditional_recall": "recall of observable", "product": "product",
+        "recall": "recall",
+    }  # fmt: skip
+    return as_table(
+        [
+            {"group": str(group), "quantity": words, **as_record(record[name])}
+            for group, record in groups.items()
+            for name, words in names.items()
+            if name in record
+        ]
+    )
+
+
+def category_table(evaluation: Mapping[str, Any]) -> pd.DataFrame:
+    """category, k, n, value and intervals: false positives of each confuser category of ``learning.evaluate_scores``.
+
+    "none", the galaxies that fit no category, comes last.
+    """
+    rows = [{"category": name, **record} for name, record in evaluation["false_positives_by_category"].items()]
+    rows.sort(key=lambda row: row["category"] == "none")
+    return as_table(rows)
