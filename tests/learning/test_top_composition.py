@@ -82,13 +82,17 @@ def test_rarer_lenses_make_a_less_pure_top():
     assert [record["lens_share_assumed"] for record in result["scenarios"]] == [1e-2, 1e-3, 1e-4]
 
 
-def test_a_top_beyond_the_test_sample_is_not_resolved_and_its_interval_is_wide():
-    result = top_composition(sample(300), shares={"ring_proxy": 0.1, "ordinary": 0.9}, options=options(top=(100,)))
-    top = result["scenarios"][0]["top"][0]
+def test_a_top_beyond_the_test_sample_is_not_resolved_and_the_smallest_that_is_is_named():
+    shares = {"ring_proxy": 0.1, "ordinary": 0.9}
+    record = top_composition(sample(300), shares=shares, options=options(top=(100,)))["scenarios"][0]
+    top = record["top"][0]
     assert not top["resolved"]
-    assert top["lens_share"]["value"] is None
     assert "test galaxies lie above" in top["reason"]
-    assert top["lens_share"]["high_95"] > 5 * top["lens_share"]["low_95"]
+    assert not {"lens_share", "completeness", "expected"} & set(top)
+    smallest = record["smallest_resolved_top"]
+    for number, resolved in ((0.99 * smallest, False), (1.01 * smallest, True)):
+        again = top_composition(sample(300), shares=shares, options=options(top=(int(number),)))["scenarios"][0]
+        assert again["top"][0]["resolved"] is resolved
 
 
 def test_a_scenario_changes_a_category_and_the_ordinary_galaxies_make_up_the_rest():
@@ -107,13 +111,29 @@ def test_shares_are_those_of_the_galaxies():
 
 
 def test_what_was_not_measured_is_not_invented():
-    shares = {"ring_proxy": 0.1, "merger_proxy": 0.1, "ordinary": 0.8}
-    record = top_composition(sample(100), shares=shares, options=options())["scenarios"][0]
+    nothing = sample(100).query("confuser_category != 'ring_proxy'")
+    record = top_composition(nothing, shares={"ring_proxy": 0.1, "ordinary": 0.9}, options=options())["scenarios"][0]
     assert record["top"] == []
-    assert "no galaxies of category merger_proxy" in record["reason"]
+    assert "no galaxies of category ring_proxy" in record["reason"]
     with pytest.raises(OptionError, match="more than 1"):
         top_composition(sample(100), shares={"ring_proxy": 0.7, "merger_proxy": 0.7}, options=options())
     with pytest.raises(CatalogueError, match="both"):
         top_composition(sample(100).query("label == 0"), shares={"ring_proxy": 0.1}, options=options())
     with pytest.raises(OptionError, match="lens_share"):
         SurveyScenario("none", 0.0)
+
+
+def test_categories_with_few_test_galaxies_are_counted_together_and_named():
+    table = sample(1000)
+    few = table[table["confuser_category"] == "ring_proxy"].index[:5]
+    table.loc[few, "confuser_category"] = "merger_proxy"
+    shares = {"ring_proxy": 0.10, "merger_proxy": 0.02, "blue_clumpy": 0.03, "ordinary": 0.85}
+    record = top_composition(table, shares=shares, options=options(top=(50_000,)))["scenarios"][0]
+    # blue_clumpy (none) and merger_proxy (5) are too few even together, so the next category joins them
+    assert record["merged"] == {"other_confusers": ["blue_clumpy", "merger_proxy", "ring_proxy"]}
+    assert record["numbers_assumed"]["blue_clumpy"] == pytest.approx(0.03 * 0.999e6)
+    expected = top_composition(
+        sample(1000), shares={"ring_proxy": 0.15, "ordinary": 0.85}, options=options(top=(50_000,))
+    )
+    alone = expected["scenarios"][0]["top"][0]["expected"]["ring_proxy"]["value"]
+    assert record["top"][0]["expected"]["other_confusers"]["value"] == pytest.approx(alone)

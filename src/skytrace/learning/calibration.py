@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from scipy.optimize import minimize_scalar
 from scipy.special import expit, logit
 
 from skytrace.errors import CatalogueError, OptionError, check_between, check_choice
@@ -194,6 +193,8 @@ def calibration_verdict(
 
 
 def _fit_temperature(scores: NDArray[np.float64], labels: NDArray[np.int64], weights: NDArray[np.float64]) -> float:
+    from scipy.optimize import minimize_scalar
+
     z = clipped_logit(scores)
 
     def loss(log_temperature: float) -> float:

@@ -273,7 +273,8 @@ class SurveyScenario:
 @dataclass(frozen=True)
 class TopOptions:
     """The survey whose highest scores would be looked at. survey_galaxies: how many are scored. top: how many of the
-    highest are taken. scenarios: assumed, not measured. n_draws, seed: of the propagated intervals.
+    highest are taken. scenarios: assumed, not measured. min_category_galaxies: a confuser category with fewer in the
+    test split is counted with others. n_draws, seed: of the propagated intervals.
     """
 
     survey_galaxies: float = 1e7
@@ -283,12 +284,14 @@ class TopOptions:
         SurveyScenario("one lens in 10,000 galaxies", 1e-4),
         SurveyScenario("one lens in 100,000 galaxies", 1e-5),
     )
+    min_category_galaxies: int = 20
     n_draws: int = 1000
     seed: int = 20260101
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "top", tuple(int(number) for number in self.top))
         object.__setattr__(self, "scenarios", tuple(self.scenarios))
+        check_between("min_category_galaxies", self.min_category_galaxies, 1, 1_000_000)
         check_between("survey_galaxies", self.survey_galaxies, 1, 1e12)
         check_between("n_draws", self.n_draws, 100, 1_000_000)
         for number in self.top:

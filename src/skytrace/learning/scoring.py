@@ -108,7 +108,7 @@ def check_stamps(
     return stamps
 
 
-@functools.lru_cache(maxsize=4)  # a detector is compared by identity: each is built once, not once a shard
+@functools.lru_cache(maxsize=8)  # a detector is compared by identity: each is built once, not once a shard
 def _frozen_network(detector: Detector, device: str) -> Any:
     import torch
 

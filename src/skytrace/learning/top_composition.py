@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 __all__ = ["category_shares", "top_composition"]
 
-_LENS, _ORDINARY = "lens", "ordinary"
+_LENS, _ORDINARY, _OTHER = "lens", "ordinary", "other_confusers"
 _LEVELS = {"68": 0.6827, "95": 0.9545}
 
 
@@ -46,7 +46,10 @@ def top_composition(
     table: score, label, confuser_category of the test split. shares: of the survey's galaxies by category
     (``category_shares`` of the selected ones), the sum of which is 1. Each entry: threshold, lens_share and
     completeness with intervals, and counts by category. Where fewer than MIN_FALSE_POSITIVES test galaxies lie above
-    the threshold the rates are not resolved: values are None beside the reason, and the intervals say how wide it is.
+    the threshold the rates are not resolved and nothing is given but the reason; smallest_resolved_top is the K from
+    which on they are.
+    Categories with fewer than options.min_category_galaxies test galaxies are taken together as "other_confusers", with
+    the smallest of the rest if need be, at the rate of all of them; ``merged`` names them.
     """
     options = options or TopOptions()
     scores, labels = check_scores(table["score"], table["label"])
@@ -58,14 +61,20 @@ def top_composition(
     result = []
     for scenario in options.scenarios:
         numbers = _numbers(scenario, shares, options.survey_galaxies)
+        merged = _merged(numbers, group, options.min_category_galaxies)
+        together = np.where(np.isin(group, merged), _OTHER, group)
+        used = {name: number for name, number in numbers.items() if name not in merged}
+        if merged:
+            used[_OTHER] = sum(numbers.get(name, 0.0) for name in merged)
         record: dict[str, Any] = {
             "scenario": scenario.name, "lens_share_assumed": scenario.lens_share, "numbers_assumed": numbers,
+            "merged": {_OTHER: merged} if merged else {},
         }  # fmt: skip
-        unmeasured = sorted(name for name, number in numbers.items() if number > 0 and not (group == name).any())
+        unmeasured = sorted(name for name, number in used.items() if number > 0 and not (together == name).any())
         if unmeasured:
             record |= {"top": [], "reason": f"the test split has no galaxies of category {', '.join(unmeasured)}"}
         else:
-            record["top"] = _compositions(scores[order], group[order], numbers, options)
+            record |= _compositions(scores[order], together[order], used, options)
         result.append(record)
     return {
         "survey_galaxies": options.survey_galaxies,
@@ -86,10 +95,20 @@ def _numbers(scenario: SurveyScenario, shares: Mapping[str, float], survey_galax
     return {_LENS: survey_galaxies * scenario.lens_share, **counts}
 
 
+def _merged(numbers: dict[str, float], group: NDArray[np.str_], least: int) -> list[str]:
+    """Confuser categories that are counted as one, because the test split has too few galaxies of some of them."""
+    known = {name: int((group == name).sum()) for name in numbers if name not in (_LENS, _ORDINARY)}
+    merged: list[str] = []
+    for name in sorted(known, key=lambda name: (known[name], name)):
+        if known[name] < least or (merged and sum(known[other] for other in merged) < least):
+            merged.append(name)
+    return merged if len(merged) > 1 else []
+
+
 def _compositions(
     scores: NDArray[np.float64], group: NDArray[np.str_], numbers: dict[str, float], options: TopOptions
-) -> list[dict[str, Any]]:
-    """One record for every K; scores fall."""
+) -> dict[str, Any]:
+    """One record for every K, and the smallest K that the sample resolves; scores fall."""
     names = list(numbers)
     used = np.isin(group, names)
     scores, code = scores[used], np.array([names.index(name) for name in group[used]])
@@ -102,13 +121,19 @@ def _compositions(
     for draw in range(options.n_draws):
         drawn[draw], _ = _counts_at(code, *_drawn_curves(code, len(names), rng), total, options.top)
     # the posterior mean of every curve: weight 1 a stamp, 1/2 at each end
-    mean, last = _counts_at(code, (1.0 / (size + 1.0))[code], 0.5 / (size + 1.0), total, options.top)
+    weight, above_all = (1.0 / (size + 1.0))[code], 0.5 / (size + 1.0)
+    mean, last = _counts_at(code, weight, above_all, total, options.top)
     records = []
     for which, number in enumerate(options.top):
         above = int((code[: last[which]] != 0).sum())
         records.append(_top_record(number, names, total, mean[which], drawn[:, which], above))
         records[-1]["threshold"] = float(scores[last[which] - 1]) if last[which] else None
-    return records
+    galaxies = np.flatnonzero(code != 0)
+    smallest = None
+    if len(galaxies) >= MIN_FALSE_POSITIVES:
+        higher = slice(0, galaxies[MIN_FALSE_POSITIVES - 1])
+        smallest = float((above_all * total).sum() + (weight * total[code])[higher].sum())
+    return {"top": records, "smallest_resolved_top": smallest}
 
 
 def _drawn_curves(
@@ -161,7 +186,7 @@ def _top_record(
         reason = f"{above} test galaxies lie above this threshold; {MIN_FALSE_POSITIVES} are needed to resolve it"
 
     def entry(value: float, draws: NDArray[np.float64]) -> dict[str, Any]:
-        record: dict[str, Any] = {"value": None if reason else float(value)}
+        record: dict[str, Any] = {"value": float(value)}
         for level, share in _LEVELS.items():
             low, high = np.quantile(draws, [0.5 - share / 2, 0.5 + share / 2])
             record |= {f"low_{level}": float(low), f"high_{level}": float(high)}
@@ -169,10 +194,9 @@ def _top_record(
 
     result: dict[str, Any] = {"top": number, "resolved": reason is None, "test_galaxies_above": above}
     if reason:
-        result["reason"] = reason
-    result |= {
+        return result | {"reason": reason}
+    return result | {
         "lens_share": entry(mean[0] / mean.sum(), drawn[:, 0] / drawn.sum(axis=1)),
         "completeness": entry(mean[0] / total[0], drawn[:, 0] / total[0]),
         "expected": {name: entry(mean[i], drawn[:, i]) for i, name in enumerate(names)},
     }
-    return result
