@@ -165,18 +165,30 @@ def _geometry(size: int) -> tuple:
     pixel, weight = [], []
     for inner, outer in _APERTURES_PX:
         share = np.clip(outer - radius + 0.5, 0.0, 1.0) * np.clip(radius - inner + 0.5, 0.0, 1.0)
-        pixel.append(np.flatnonzero(share))
-        weight.append(share[pixel[-1]])
-    first = np.cumsum([0, *map(len, pixel)])
+        inside = np.flatnonzero(share)
+        spare = -len(inside) % 4  # the kernel takes four pixels at a time
+        pixel.append(np.pad(inside, (0, spare), mode="edge"))
+        weight.append(np.pad(share[inside], (0, spare)))
+    first, area = np.cumsum([0, *map(len, pixel)]), np.array([share.sum() for share in weight])
     ring_pixel = np.flatnonzero(radius < 17.0)
+    ring_pixel = ring_pixel[_dealt(radius[ring_pixel].astype(np.int64))]
     ring = radius[ring_pixel]
     middle = elliptical_radius(33)
     return (
         core,
-        (first, np.concatenate(pixel).astype(np.uint32), np.concatenate(weight)),
+        (first, np.concatenate(pixel).astype(np.uint32), np.concatenate(weight), area),
         (ring_pixel.astype(np.uint32), ring.astype(np.uint32), _in_annulus(ring)),
         (_gaussian_taps(1.0), _gaussian_taps(2.0), middle <= CORE_RADIUS_PX, _in_annulus(middle)),
     )
+
+
+def _dealt(ring: NDArray[np.int64]) -> NDArray[np.intp]:
+    """An order in which neighbours lie in different rings, so that a sum need not wait for the one before."""
+    by_ring = np.argsort(ring, kind="stable")
+    size = np.bincount(ring)
+    turn = np.empty(len(ring))
+    turn[by_ring] = (np.arange(len(ring)) - np.repeat(np.cumsum(size) - size, size)) / np.repeat(size, size)
+    return np.lexsort((ring, turn))
 
 
 def _in_annulus(radius: NDArray[np.float64]) -> NDArray[np.bool_]:

@@ -19,9 +19,10 @@ PLANE_COLUMNS = (
     "dog_core", "dog_annulus", "asymmetry", "background_median", "background_mad",
 )  # fmt: skip
 
-_SHIFT = np.uint32(20)  # sign, exponent and the first 3 bits of the mantissa: 4096 buckets
+_SHIFT, _BUCKETS = np.uint32(20), 1 << 12  # sign, exponent and the first 3 bits of the mantissa
 _SIGN = np.uint32(0x80000000)
 _MAGNITUDE = np.int32(0x7FFFFFFF)
+_INFINITY, _ZERO = np.float32(np.inf), np.float32(0.0)  # in the pixels' own precision: twice as many at once
 
 
 @numba.njit(nogil=True, cache=True)
@@ -29,36 +30,36 @@ def measure_planes(image, invvar, size, frame_px, annulus, core, apertures, ring
     """(plane, PLANE_COLUMNS) float64 of planes image, invvar (plane, size * size) float32.
 
     annulus: (flat pixels of the background, how many must have data). core: flat pixels r <= 8. apertures: (first (6,),
-    pixel, weight), five softened apertures one after another. rings: (pixel, ring, in_annulus) of the 1 px rings 0-16.
-    dog: (taps of sigma 1 and 2 from the middle outwards, in_core, in_annulus (33, 33)).
+    pixel, weight, area (5,)), five softened apertures one after another. rings: (pixel, ring, in_annulus) of the 1 px
+    rings 0-16. dog: (taps of sigma 1 and 2 from the middle outwards, in_core, in_annulus (33, 33)).
     """
     out = np.zeros((image.shape[0], 20))
     n = image.shape[1]
     good, value, used = np.empty(n, dtype=np.uint8), np.empty(n, dtype=np.float32), np.empty(n, dtype=np.float32)
     keys = np.empty(annulus[0].size, dtype=np.int32)
     bucket, drawn = np.empty(n, dtype=np.uint16), np.empty((6, n), dtype=np.float32)
-    counted = bucket, np.empty(4096, dtype=np.int32), np.zeros(4096, dtype=np.uint8), drawn
+    counted = bucket, np.empty(_BUCKETS + 1, dtype=np.int32), np.zeros(_BUCKETS + 1, dtype=np.uint8), drawn
     for p in range(image.shape[0]):
         pixels, weights, row = image[p], invvar[p], out[p]
-        n_good = 0
+        n_good = np.int32(0)
         for i in range(n):
-            has = (abs(pixels[i]) < np.inf) & (weights[i] > 0.0)
+            has = (abs(pixels[i]) < _INFINITY) & (weights[i] > _ZERO)
             good[i] = has
-            n_good += has
+            n_good = np.int32(n_good + np.int32(has))
         _gaps(pixels, good, n_good, size, frame_px, core, row)
         _background(pixels, good, n_good == n, annulus, used, keys, row)
         _percentiles(pixels, good, n_good, used, counted, row)
         for i in range(max(size // 2 - 29, 0) * size, min(size // 2 + 30, size) * size):
             value[i] = np.float32(pixels[i] - row[18]) if good[i] else np.float32(0.0)
-        _apertures(good, value, apertures, row)
+        _apertures(good, n_good == n, value, apertures, row)
         _rings(good, value, rings, row)
         _difference_of_gaussians(value, size, dog, row)
     return out
 
 
 @numba.njit(nogil=True, cache=True)
-def _ranked(values, pivot, wanted, counted, ranked):  # pragma: no cover
-    """Set ranked[j] to the value of rank wanted[j] (not decreasing) among the values (float32, all finite), exactly.
+def _ranked(values, good, pivot, wanted, counted, ranked):  # pragma: no cover
+    """Set ranked[j] to the value of rank wanted[j] (not decreasing) among the good values (float32), exactly.
 
     Values are counted by the leading bits of their distance from the pivot: buckets are narrow near it, where a plane
     has its pixels. Subtraction and bits keep the order, so only buckets that hold a wanted rank are looked into.
@@ -67,14 +68,14 @@ def _ranked(values, pivot, wanted, counted, ranked):  # pragma: no cover
     for i in range(values.size):
         bits = np.float32(values[i] - pivot).view(np.uint32)
         order = np.uint32(np.int32(bits) >> np.int32(31)) | _SIGN
-        bucket[i] = np.uint16((bits ^ order) >> _SHIFT)
+        bucket[i] = np.uint16((bits ^ order) >> _SHIFT) if good[i] else np.uint16(_BUCKETS)
     count[:] = 0
     for i in range(values.size):
         count[bucket[i]] += 1
     chosen, slot = np.empty(6, dtype=np.int64), np.empty(6, dtype=np.int64)
     first, filled = np.empty(6, dtype=np.int64), np.zeros(6, dtype=np.int64)
     below, slots, j = 0, 0, 0
-    for block in range(0, count.size, 64):
+    for block in range(0, _BUCKETS, 64):
         inside = count[block : block + 64].sum()
         if j == wanted.size or wanted[j] >= below + inside:
             below += inside
@@ -204,22 +205,27 @@ def _gaps(pixels, good, n_good, size, frame_px, core, row):  # pragma: no cover
     if n_good == pixels.size:
         return
     row[0] = 1.0 - n_good / pixels.size
-    centre = 0
-    for y in range(size // 2 - 25, size // 2 + 25):
-        for x in range(size // 2 - 25, size // 2 + 25):
-            centre += good[y * size + x]
-    inside = 0
-    for y in range(frame_px, size - frame_px):
-        for x in range(frame_px, size - frame_px):
-            inside += good[y * size + x]
+    centre = _good_within(good, size, size // 2 - 25, size // 2 + 25)
+    inside = _good_within(good, size, frame_px, size - frame_px)
     in_core, weightless = 0, 0
     for i in core:
         in_core += good[i]
-        weightless += (good[i] == 0) & (abs(pixels[i]) < np.inf)
+        weightless += (good[i] == 0) & (abs(pixels[i]) < _INFINITY)
     n_inside = (size - 2 * frame_px) ** 2
     row[1] = 1.0 - centre / 2500.0
     row[2], row[3] = 1.0 - in_core / core.size, weightless / core.size
     row[5] = inside / n_inside - (n_good - inside) / (pixels.size - n_inside)
+
+
+@numba.njit(nogil=True, cache=True)
+def _good_within(good, size, low, high):  # pragma: no cover
+    """Pixels with data among the rows and columns low to high - 1."""
+    total = np.int32(0)
+    for y in range(low, high):
+        line = good[y * size + low : y * size + high]
+        for x in range(line.size):
+            total = np.int32(total + np.int32(line[x]))
+    return total
 
 
 @numba.njit(nogil=True, cache=True)
@@ -228,21 +234,18 @@ def _percentiles(pixels, good, n_good, used, counted, row):  # pragma: no cover
     row[6:9] = np.nan
     if n_good == 0:
         return
-    values = pixels
-    if n_good < pixels.size:
-        n_used = 0
-        for i in range(pixels.size):
-            used[n_used] = pixels[i]
-            n_used += good[i]
-        values = used[:n_good]
     wanted, ranked = np.empty(6, dtype=np.int64), np.empty(6)
     for k, percent in enumerate((1, 50, 99)):
         wanted[2 * k] = int(0.01 * percent * (n_good - 1))
         wanted[2 * k + 1] = min(wanted[2 * k] + 1, n_good - 1)
     if n_good >= 200:
-        _ranked(values, np.float32(row[18]), wanted, counted, ranked)
+        _ranked(pixels, good, np.float32(row[18]), wanted, counted, ranked)
     else:  # the ranks of so few pixels are not in order
-        used[:n_good] = values
+        n_used = 0
+        for i in range(pixels.size):
+            if good[i]:
+                used[n_used] = pixels[i]
+                n_used += 1
         for k in range(6):
             ranked[k] = _select(used[:n_good], wanted[k])
     for k, percent in enumerate((1, 50, 99)):
@@ -251,14 +254,24 @@ def _percentiles(pixels, good, n_good, used, counted, row):  # pragma: no cover
 
 
 @numba.njit(nogil=True, cache=True)
-def _apertures(good, value, apertures, row):  # pragma: no cover
-    """Sums of the three discs and means of the two annuli; NaN without data."""
-    first, pixel, weight = apertures
+def _apertures(good, complete, value, apertures, row):  # pragma: no cover
+    """Sums of the three discs and means of the two annuli; NaN without data.
+
+    Four sums at a time, which do not wait for each other; the lists are filled up to fours with weight 0.
+    """
+    first, pixel, weight, whole = apertures
     for a in range(5):
-        total, area = 0.0, 0.0
-        for j in range(first[a], first[a + 1]):
-            total += weight[j] * value[pixel[j]]
-            area += weight[j] * good[pixel[j]]
+        t0, t1, t2, t3 = 0.0, 0.0, 0.0, 0.0
+        for j in range(first[a], first[a + 1], 4):
+            t0 += weight[j] * value[pixel[j]]
+            t1 += weight[j + 1] * value[pixel[j + 1]]
+            t2 += weight[j + 2] * value[pixel[j + 2]]
+            t3 += weight[j + 3] * value[pixel[j + 3]]
+        total, area = (t0 + t1) + (t2 + t3), whole[a]
+        if not complete:
+            area = 0.0
+            for j in range(first[a], first[a + 1]):
+                area += weight[j] * good[pixel[j]]
         row[9 + a] = (total if a < 3 else total / area) if area > 0.0 else np.nan
 
 
