@@ -116,3 +116,14 @@ def test_counting_does_not_refuse_a_selection_that_leaves_nothing():
     counts = selection_counts(make_galaxies(3), make_lenses(), options=SelectionOptions(mag_z_max=12.0))
     assert counts[counts["filter"] == "mag_z"]["rows"].sum() == 0
     assert isinstance(counts, pd.DataFrame) and np.issubdtype(counts["rows"].dtype, np.integer)
+
+
+def test_parity_mode_reads_the_base_runs_sky_and_writes_beside_its_results(repository):
+    bootstrap_project(repository)
+    paths = {}
+    for env in ("base", "paper_iv"):
+        with KedroSession.create(project_path=repository, env=env) as session:
+            entries = session.load_context().config_loader["catalog"]
+        paths[env] = {name: entries[name]["filepath"] for name in ("detector_survey", "lens_finder.filter_ledger")}
+    assert paths["base"]["detector_survey"] == paths["paper_iv"]["detector_survey"]
+    assert paths["base"]["lens_finder.filter_ledger"] != paths["paper_iv"]["lens_finder.filter_ledger"]
