@@ -113,7 +113,7 @@ def calibration_figure(probabilities: Mapping[str, ArrayLike], label: ArrayLike,
             style = {"color": COLOURS[colour], "fmt": marker, "label": f"{name}, ECE {ece:.3f}"}
             _reliability(axes, score, label[rows], title, **style)
         axes.set_xlabel("Mean probability")
-        axes.legend(loc="upper left", frameon=False)
+        axes.legend(loc="lower right", frameon=False)
     low = min(float(np.min(np.asarray(values)[chosen])) for values in probabilities.values())
     left_edge = max(0.0, low - 0.05)
     right.set_xlim(left_edge, 1.0 + 0.02 * (1.0 - left_edge))

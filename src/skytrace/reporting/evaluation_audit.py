@@ -148,7 +148,7 @@ def _gates(parts: Parts) -> Section:
     return Section(
         "gates", title,
         ("Small classifiers see only the core (r < 8 px), the annulus around it or the azimuthal profile, and are "
-         "fitted on other sky cells; the detector sees all, or all but the core. A detector that the core alone matches "
+         "fitted on other sky cells; the detector sees all, or all but the core. A detector matched by the core alone "
          "has learnt the deflectors.",),
         pictures=("region_gates",), tables=(*tables, *report_tables("Audit", extra)),
     )  # fmt: skip

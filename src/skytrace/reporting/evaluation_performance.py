@@ -11,15 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 from skytrace.reporting.evaluation_parts import Parts, Section, reason
 from skytrace.reporting.evaluation_reports import plain_table, report_tables
-from skytrace.reporting.evaluation_shapes import category_table, composition_table, gap_table, strata_table
+from skytrace.reporting.evaluation_shapes import category_table, gap_table, strata_table
+from skytrace.reporting.evaluation_survey import top_k_section
 from skytrace.reporting.evaluation_tables import (
-    DASH,
     PageTable,
-    as_record,
-    as_table,
+    brief_text,
     facts_table,
-    frame_table,
-    interval_cells,
     number_text,
     record_table,
     share_table,
@@ -27,6 +24,9 @@ from skytrace.reporting.evaluation_tables import (
 
 if TYPE_CHECKING:
     pass
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 __all__ = ["performance_sections", "target_sentences"]
 
@@ -36,7 +36,7 @@ QUOTED_RATES = ("0.01", "0.001", "0.0001")
 
 def performance_sections(parts: Parts) -> list[Section]:
     """How good, where, and at what price, in the order of a referee's questions."""
-    return [maker(parts) for maker in (_headline, _curves, _calibration, _recall, _gap, _confusers, _top_k)]
+    return [maker(parts) for maker in (_headline, _curves, _calibration, _recall, _gap, _confusers, top_k_section)]
 
 
 def _headline(parts: Parts) -> Section:
@@ -158,38 +158,34 @@ def _recall(parts: Parts) -> Section:
             f"Recall by seeing, depth, exposures, type and arc S/N: not measured. {reason(parts, 'strata')}"
         )
     else:
-        tables += _strata_tables(strata)
-        sentences += [
-            f"By {name}: not measured; {part['reason']}." for name, part in strata.items() if "reason" in part
-        ]
+        table = strata_table(strata)
+        tables += _strata_tables(table[table["stratum"] != "tier"] if by_tier else table)  # tiers are told above
+        absent = {name: part["reason"] for name, part in strata.items() if "reason" in part}
+        sentences += [f"By {name}: not measured; {why}." for name, why in absent.items()]
     return Section(
         "recall", "Recall by tier and stratum", tuple(sentences), pictures=("recall_by_stratum",), tables=tuple(tables)
     )
 
 
-def _strata_tables(strata: Mapping[str, Any]) -> list[PageTable]:
-    """Recall in every bin that has lenses; ranking, false positives and calibration in every bin."""
-    table = strata_table(strata)
-    names = {"stratum": "stratum", "bin": "bin", "n_found": "found", "n": "lenses"}
-    recall = share_table("Recall at the threshold, by stratum", table[table["n"] > 0], names=names, value="recall")
+def _strata_tables(table: pd.DataFrame) -> list[PageTable]:
+    """Recall in every bin that has lenses; ranking, false positives and calibration in every bin of both classes."""
+    where = table["stratum"].astype(str) + ", " + table["bin"].astype(str)
+    found = table["n_found"].map(number_text) + " of " + table["n"].map(number_text)
+    names = {"where": "stratum, bin", "found": "found"}
+    recall = table.assign(where=where, found=found)[table["n"] > 0]
     rows = [
         (
-            row["stratum"], str(row["bin"]), number_text(row["galaxies"]),
-            *(_brief(row[name]) for name in ("auc", "false_positive_rate", "ece")),
+            f"{row['stratum']}, {row['bin']}", number_text(row["galaxies"]),
+            *(brief_text(row[name]) for name in ("auc", "false_positive_rate", "ece")),
         )
-        for row in table.to_dict("records")
+        for row in table[(table["lenses"] > 0) & (table["galaxies"] > 0)].to_dict("records")
     ]  # fmt: skip
-    columns = ("stratum", "bin", "galaxies", "AUC (68 %)", "false-positive rate (68 %)", "ECE (68 %)")
-    other = PageTable("Ranking, false positives and calibration, by stratum", columns, tuple(rows), (False,) * 6)
-    return [recall, other]
-
-
-def _brief(record: Mapping[str, Any] | None) -> str:
-    """A number with its 68 % interval in one cell, or why there is none."""
-    if not record or record.get("value") is None:
-        return f"{DASH} {(record or {}).get('reason', '')}".strip()
-    value, narrow, _ = interval_cells(as_record(record))
-    return value if narrow == DASH else f"{value} ({narrow})"
+    columns = ("stratum, bin", "galaxies", "AUC (68 %)", "false-positive rate (68 %)", "ECE (68 %)")
+    caption = "Ranking, false positives and calibration in bins that hold both lenses and galaxies"
+    return [
+        share_table("Recall at the threshold, by stratum", recall, names=names, value="recall"),
+        PageTable(caption, columns, tuple(rows), (False, True, False, False, False)),
+    ]
 
 
 def _gap(parts: Parts) -> Section:
@@ -245,44 +241,3 @@ def _confusers(parts: Parts) -> Section:
         pictures=("confuser_fpr",),
         tables=(share_table("At the threshold", table, names=names, value="value", heading="false-positive rate"),),
     )  # fmt: skip
-
-
-def _top_k(parts: Parts) -> Section:
-    title = "What the highest scores of a survey would hold"
-    if parts.top_k is None:
-        return Section("top-k", title, absence=reason(parts, "top_k"))
-    note = str(parts.top_k.get("note", "expected, not measured"))
-    number = number_text(parts.top_k.get("survey_galaxies"))
-    sentences = [f"A survey of {number} galaxies. {note[:1].upper()}{note[1:]}."]
-    scenarios = parts.top_k["scenarios"]
-    sentences += [f"{entry['scenario']}: {entry['reason']}." for entry in scenarios if "reason" in entry]
-    return Section(
-        "top-k", title, tuple(sentences), pictures=("topk_composition",), tables=tuple(_composition_tables(parts.top_k))
-    )
-
-
-def _composition_tables(composition: Mapping[str, Any]) -> list[PageTable]:
-    """What each scenario assumes, the lenses among the K highest with intervals, and expected numbers by category."""
-    scenarios = composition["scenarios"]
-    assumed = as_table([{"scenario": entry["scenario"], **entry["numbers_assumed"]} for entry in scenarios])
-    rows = [
-        (
-            entry["scenario"], number_text(top["top"]), number_text(top.get("threshold")),
-            *interval_cells(as_record(top["lens_share"])), _brief(top["completeness"]), str(top.get("reason") or ""),
-        )
-        for entry in scenarios
-        for top in entry["top"]
-    ]  # fmt: skip
-    columns = ("scenario", "K", "threshold", "share of lenses", "68 %", "95 %", "completeness (68 %)", "remark")
-    lenses = PageTable("Lenses among the K highest scores", columns, tuple(rows), (False, *[True] * 5, False, False))
-    tables = [frame_table("Numbers in the survey that each scenario assumes", assumed), lenses]
-    table = composition_table(composition)
-    if len(table):
-        order = list(dict.fromkeys(table["category"]))
-        wide = table.pivot_table(
-            index=["scenario", "k"], columns="category", values="expected", sort=False, dropna=False
-        )
-        wide = wide[order].reset_index()
-        wide = wide[wide["k"].isin(table["k"])]
-        tables.append(frame_table("Expected numbers among the K highest scores", wide, headings={"k": "K"}))
-    return tables

@@ -49,21 +49,18 @@ def gap_table(gap: Mapping[str, Any]) -> pd.DataFrame:
 def composition_table(composition: Mapping[str, Any]) -> pd.DataFrame:
     """scenario, k, category, expected (number among the K) and share of them, of ``learning.top_composition``.
 
-    NaN where the test split does not resolve the threshold. Lenses come first, ordinary galaxies last.
+    A number K that the test split does not resolve has one row, of lenses, with NaN. Lenses come first, ordinary
+    galaxies last.
     """
     rows = []
     for scenario in composition["scenarios"]:
         for entry in scenario["top"]:
-            names = sorted(entry["expected"], key=lambda name: (name != _FIRST, name == _LAST, name))
-            for name in names:
-                value = entry["expected"][name]["value"]
+            expected = entry.get("expected", {_FIRST: {"value": None}})
+            for name in sorted(expected, key=lambda name: (name != _FIRST, name == _LAST, name)):
+                value = expected[name]["value"]
                 number = float("nan") if value is None else float(value)
-                rows.append(
-                    {
-                        "scenario": scenario["scenario"], "k": int(entry["top"]), "category": name,
-                        "expected": number, "share": number / entry["top"],
-                    }
-                )  # fmt: skip
+                row = {"scenario": scenario["scenario"], "k": int(entry["top"]), "category": name}
+                rows.append({**row, "expected": number, "share": number / entry["top"]})
     return as_table(rows)
 
 

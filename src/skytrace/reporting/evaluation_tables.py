@@ -23,6 +23,7 @@ __all__ = [
     "PageTable",
     "as_record",
     "as_table",
+    "brief_text",
     "fact_text",
     "facts_table",
     "frame_table",
@@ -103,7 +104,7 @@ def number_text(value: Any, *, decimals: int | None = None) -> str:
         return DASH if str(value) in ("NaT", "<NA>") else str(value)
     value = float(value)
     if decimals is not None:
-        return f"{value:.{decimals}f}"
+        return f"{round(value, decimals) + 0.0:.{decimals}f}"  # + 0 turns -0 to 0
     if abs(value) < 0.01:
         return f"{value:.2g}"
     return f"{value:,.{3 if abs(value) < 10 else 1 if abs(value) < 1000 else 0}f}"
@@ -143,6 +144,14 @@ def interval_decimals(record: Mapping[Any, Any]) -> int | None:
     ends = [(_end(record, "low", level), _end(record, "high", level)) for level in LEVELS]
     widths = [high - low for low, high in ends if low is not None and high is not None and high > low]
     return int(np.clip(2 - np.ceil(np.log10(min(widths))), 2, 6)) if widths else None
+
+
+def brief_text(record: Mapping[str, Any] | None) -> str:
+    """A number with its 68 % interval in one cell, or why there is none."""
+    if not record or record.get("value") is None:
+        return f"{DASH} {(record or {}).get('reason', '')}".strip()
+    value, narrow, _ = interval_cells(as_record(record))
+    return value if narrow == DASH else f"{value} ({narrow})"
 
 
 def record_table(caption: str, records: Iterable[tuple[str, Mapping[str, Any] | None]]) -> PageTable:
