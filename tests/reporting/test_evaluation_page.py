@@ -123,6 +123,10 @@ def inputs(scores, evaluation):
         "calibration": {**verdict, "choice": {"method": "platt", "folds": 5}},
         "parity": {
             "verdict": {"verdict": "processing artifact", "undecided": ["population"]},
+            "anchor_flux": {
+                "n": 10, "n_agree": 9, "share": 0.9, "interval_68": [0.77, 0.96], "interval_95": [0.62, 0.99],
+                "too_faint": 3, "disagree": {"mock-00007": 1.5},
+            },
             "processing": {
                 "state": "outside",
                 "measures": {
@@ -135,6 +139,10 @@ def inputs(scores, evaluation):
             },
         },
         "detectability": {
+            "completeness": [
+                {"axis": "theta_e_arcsec", "low": 0.5, "high": 1.0, "n": 40, "k": 10, "completeness": 0.25,
+                 "low68": 0.19, "high68": 0.33, "low95": 0.13, "high95": 0.40},
+            ],
             "factors": parts.two_factor(scores),
             "gate": {
                 "threshold": 3.1, "false_alarm_rate": 0.01,
@@ -207,6 +215,8 @@ def test_recall_confusers_shortcuts_and_factors_are_the_values_of_their_tables(r
     factors = parts.two_factor(scores)["tier A"]["conditional_recall"]
     cells = next(cells for cells in read.tables["Two-factor recall"] if cells[1] == "recall of observable")
     assert (cells[0], cells[2:4]) == ("tier A", [str(factors["k"]), str(factors["n"])])
+    bins = read.tables["Gate and anchors: completeness"]
+    assert bins[1] == ["theta_e_arcsec", "0.500", "1.000", "40", "10", "0.25", "0.19 to\xa00.33", "0.13 to\xa00.40"]
     gate = row(read.tables["Gate and anchors: gate"], "false alarms")
     assert gate[1:] == ["0.0100", "0.0060 to\xa00.0150", "0.0040 to\xa00.0200", "10 of 1,000"]
 
@@ -246,6 +256,9 @@ def test_errors_before_and_after_calibration_stand_side_by_side(read, inputs):
 def test_a_judged_measure_shows_its_interval_its_bounds_and_its_state(read):
     cells = row(read.tables["Parity: processing"], "measures, g, central ratio")
     assert cells[1:] == ["0.800", "–", "0.780 to\xa00.820", "outside 0.950 to\xa01.050"]
+    anchors = row(read.tables["Parity"], "anchor flux")
+    assert (anchors[1], anchors[4]) == ("0.90", "9 of 10")
+    assert row(read.tables["Parity, further entries"], "anchor flux, disagree, mock-00007")[1] == "1.5"
     assert "Verdict: processing artifact (undecided: population)." in read.sections["parity"]
     assert "processing artifact (undecided: population)" in read.sections["checks"]
 

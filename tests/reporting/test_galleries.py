@@ -10,7 +10,7 @@ from PIL import Image
 from skytrace.errors import CatalogueError
 from skytrace.imaging import PreprocessOptions, preprocess
 from skytrace.imaging.preprocessing import annulus_statistics
-from skytrace.reporting.galleries import error_gallery, gallery_items, stamp_pictures, worst_errors
+from skytrace.reporting.galleries import error_galleries, error_gallery, gallery_items, stamp_pictures, worst_errors
 from skytrace.reporting.stamps import rgb_stamps
 
 
@@ -81,6 +81,19 @@ def test_the_figure_shows_each_stamp_with_its_words_and_says_when_there_is_none(
     assert shown[0].images[0].origin == "lower"
     empty = error_gallery(stamps[:0], table.head(0), title="false negatives")
     assert empty.get_suptitle() == "false negatives: none in this sample"
+
+
+def test_galleries_take_each_rows_own_stamp_and_say_how_many_there_are():
+    table = scores()
+    stamps = np.zeros((6, 3, 8, 8), dtype=np.float32)
+    stamps += np.arange(6)[:, None, None, None]
+    positives, negatives = error_galleries(stamps, table, threshold=0.5, n=2)
+    expected = gallery_items(stamps[[1, 0]], table.iloc[[1, 0]])
+    assert [item.png for item in positives.items] == [item.png for item in expected]
+    assert "The 2 of 3 with the highest scores" in positives.caption
+    assert [item.lines[0] for item in negatives.items] == ["a", "b"]
+    none, _ = error_galleries(stamps, table, threshold=0.99)
+    assert (none.items, none.caption) == ((), "None in this sample.")
 
 
 def test_stamps_of_other_rows_and_tables_without_scores_are_refused():

@@ -225,7 +225,7 @@ def topk_composition_figure(table: pd.DataFrame) -> Figure:
             height = shares[category].fillna(0.0).to_numpy()
             axis.bar(
                 np.arange(len(shares)), height, bottom=base, width=0.75, color=fills[number % len(fills)],
-                hatch=("", "////", "....", "\\\\\\\\", "xxxx", "oo", "", "--")[number % 8], edgecolor="white", lw=0.4,
+                hatch=("", "////", "....", "\\\\\\\\", "xxxx", "oo", "||", "--")[number % 8], edgecolor="white", lw=0.4,
                 label=str(category).replace("_", " "),
             )  # fmt: skip
             base += height

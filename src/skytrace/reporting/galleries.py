@@ -22,7 +22,15 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from numpy.typing import NDArray
 
-__all__ = ["ErrorGallery", "GalleryItem", "error_gallery", "gallery_items", "stamp_pictures", "worst_errors"]
+__all__ = [
+    "ErrorGallery",
+    "GalleryItem",
+    "error_galleries",
+    "error_gallery",
+    "gallery_items",
+    "stamp_pictures",
+    "worst_errors",
+]
 
 #: Noise of one pixel in g, r, z [nmgy] at median DR10 depth: only the colours of stamps whose own scale is not given.
 _TYPICAL_NOISE_NMGY = (0.0025, 0.0039, 0.0121)
@@ -63,6 +71,32 @@ def worst_errors(scores: pd.DataFrame, *, threshold: float, n: int = 24) -> tupl
         table.attrs["of"] = len(wrong)
         chosen.append(table)
     return chosen[0], chosen[1]
+
+
+def error_galleries(
+    stamps: NDArray[np.floating], scores: pd.DataFrame, *, threshold: float, n: int = 24,
+    scale: NDArray[np.floating] | None = None, stretch: str = "arcsinh",
+) -> tuple[ErrorGallery, ErrorGallery]:  # fmt: skip
+    """Galleries of the worst false positives and false negatives for the page of an evaluation.
+
+    stamps (m, 3, y, x) and scale (m, 3) in the order of the rows of ``scores`` (m), which has the columns of
+    ``worst_errors`` and those that ``gallery_items`` says. A kind of error that did not happen has an empty gallery.
+    """
+    if len(stamps) != len(scores):
+        raise CatalogueError(f"{len(stamps)} stamps for {len(scores)} scores")
+    colours = "their fluxes" if scale is not None else "their noise: the colours are not those of the sky"
+    galleries = []
+    for table, heading, kind in zip(
+        worst_errors(scores.assign(stamp_place=np.arange(len(scores))), threshold=threshold, n=n),
+        ("False positives: galaxies called lenses", "False negatives: lenses missed"),
+        ("highest", "lowest"),
+        strict=True,
+    ):
+        place = table["stamp_place"].to_numpy()
+        items = gallery_items(stamps[place], table, scale=None if scale is None else scale[place], stretch=stretch)
+        caption = f"The {len(table)} of {table.attrs['of']} with the {kind} scores, bands in units of {colours}."
+        galleries.append(ErrorGallery(heading, caption if items else "None in this sample.", items))
+    return galleries[0], galleries[1]
 
 
 def stamp_pictures(
