@@ -28,14 +28,14 @@ from skytrace.imaging.psf import MoffatPsf
 from skytrace.imaging.quality import QUALITY_COLUMNS, cutout_quality
 from skytrace.surveys.interface import BANDS, CutoutBatch
 
-SIZE, N_OURS, N_REFERENCE = 101, 250, 24
+SIZE, N_OURS, N_REFERENCE = 101, 256, 32
 #: Figure -> (lowest, highest) that ``--check`` allows.
 BOUNDS = {"ours": (2000.0, np.inf), "ratio": (30.0, np.inf), "error_max": (0.0, 1e-4)}
 SATURATED_BIT = {"g": 2, "r": 3, "z": 4}
 
 
 def draw_cutouts(n: int, seed: int) -> CutoutBatch:
-    """Galaxies with a cusp, half of them with an arc, on a sky of 0.01-0.05; every eighth cutout has its own defect."""
+    """Galaxies with a cusp, half of them with an arc, on a sky of 0.01-0.05; of 32 cutouts, six have a defect each."""
     rng = np.random.default_rng(seed)
     y, x = np.indices((SIZE, SIZE)) - SIZE // 2
     radius, angle = np.hypot(x, y), np.arctan2(y, x)
@@ -47,12 +47,12 @@ def draw_cutouts(n: int, seed: int) -> CutoutBatch:
     image = (image + rng.uniform(0.01, 0.05, (n, 3, 1, 1)) + rng.normal(0.0, 1.0, image.shape) * noise).astype("f4")
     invvar = np.broadcast_to(noise**-2.0, image.shape).astype("f4")
     maskbits = np.zeros((n, SIZE, SIZE), dtype=np.int32)
-    image[1::8, :, 20:23] = np.nan  # a bleed trail
-    invvar[2::8] *= rng.random((len(invvar[2::8]), 3, SIZE, SIZE)) > 0.1
-    invvar[3::8, :, :, 70:] = 0.0  # the edge of a field
-    invvar[4::8, 0] = 0.0  # no g band
-    maskbits[5::8, 48:53, 48:53] = 2 << 2  # a saturated core in r
-    image[6::8, 2] = 0.5  # no background scale in z
+    image[1::32, :, 20:23] = np.nan  # a bleed trail
+    invvar[2::32] *= rng.random((len(invvar[2::32]), 3, SIZE, SIZE)) > 0.1
+    invvar[3::32, :, :, 70:] = 0.0  # the edge of a field
+    invvar[4::32, 0] = 0.0  # no g band
+    maskbits[5::32, 48:53, 48:53] = 2 << 2  # a saturated core in r
+    image[6::32, 2] = 0.5  # no background scale in z
     return CutoutBatch(
         np.array([f"c{i}" for i in range(n)]), image, invvar, maskbits, MoffatPsf(np.full((n, 3), 1.2))
     )  # fmt: skip

@@ -39,6 +39,7 @@ def measure_planes(image, invvar, size, frame_px, annulus, core, apertures, ring
     keys = np.empty(annulus[0].size, dtype=np.int32)
     bucket, drawn = np.empty(n, dtype=np.uint16), np.empty((6, n), dtype=np.float32)
     counted = bucket, np.empty(_BUCKETS + 1, dtype=np.int32), np.zeros(_BUCKETS + 1, dtype=np.uint8), drawn
+    near = slice(max(size // 2 - 29, 0) * size, min(size // 2 + 30, size) * size)  # the lines of the apertures
     for p in range(image.shape[0]):
         pixels, weights, row = image[p], invvar[p], out[p]
         n_good = np.int32(0)
@@ -49,12 +50,18 @@ def measure_planes(image, invvar, size, frame_px, annulus, core, apertures, ring
         _gaps(pixels, good, n_good, size, frame_px, core, row)
         _background(pixels, good, n_good == n, annulus, used, keys, row)
         _percentiles(pixels, good, n_good, used, counted, row)
-        for i in range(max(size // 2 - 29, 0) * size, min(size // 2 + 30, size) * size):
-            value[i] = np.float32(pixels[i] - row[18]) if good[i] else np.float32(0.0)
+        _subtract(pixels[near], good[near], row[18], value[near])
         _apertures(good, n_good == n, value, apertures, row)
         _rings(good, value, rings, row)
         _difference_of_gaussians(value, size, dog, row)
     return out
+
+
+@numba.njit(nogil=True, cache=True)
+def _subtract(pixels, good, background, value):  # pragma: no cover
+    """Brightness above the background; 0 without data."""
+    for i in range(pixels.size):
+        value[i] = np.float32(pixels[i] - background) if good[i] else _ZERO
 
 
 @numba.njit(nogil=True, cache=True)
