@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 from skytrace.errors import CatalogueError, OptionError
+from skytrace.learning import EvaluationOptions, evaluate_scores
 from skytrace.learning.calibration import CalibrationOptions, calibration_verdict
 from skytrace.learning.comparison import compare_scores
 from skytrace.learning.options import StrataEvaluationOptions
@@ -183,6 +184,16 @@ def test_the_headline_table_holds_each_quantity_with_both_intervals(read, evalua
     unresolved = row(table, "recall (TPR) at FPR 0.0001")
     assert unresolved[1:4] == ["–"] * 3
     assert "2850 galaxies" in unresolved[4]
+
+
+def test_a_rate_that_was_not_asked_for_is_said_to_be_missing(scores):
+    options = EvaluationOptions(n_resamples=100, false_positive_rates=(0.05,))
+    report = evaluate_scores(scores, threshold=parts.THRESHOLD, options=options)
+    table = Reader(evaluation_page(report, card={})).tables[
+        "Quantities of the evaluated split with 68 % and 95 % intervals"
+    ]
+    assert row(table, "recall (TPR) at FPR 0.001")[4].startswith("not measured in this run")
+    assert float(row(table, "recall (TPR) at FPR 0.05")[1]) > 0.5
 
 
 def test_decimals_follow_the_width_of_the_interval():

@@ -35,8 +35,9 @@ SHORTCUT_BOUNDS = (0.60, 0.70)
 #: Colour of a shortcut -> colour and marker: told apart without colour too.
 COLOUR_MARKS = {"green": ("green", "o"), "yellow": ("orange", "^"), "red": ("vermilion", "s")}
 STRATUM_LABELS = {
-    "tier": "tier", "psfsize_r": "psfsize_r (arcsec)", "psfdepth_r": "psfdepth_r (AB mag)", "nobs_z": "exposures in z",
-    "galdepth_r": "galdepth_r (AB mag)", "nobs_z_bin": "exposures in z", "type": "Tractor type",
+    "tier": "tier", "psfsize_r": "psfsize_r (arcsec)", "psfdepth_r": r"psfdepth_r (nmgy$^{-2}$)",
+    "nobs_z": "exposures in z",
+    "galdepth_r": r"galdepth_r (nmgy$^{-2}$)", "nobs_z_bin": "exposures in z", "type": "Tractor type",
     "type_bin": "Tractor type",
     "arc_snr": "arc S/N in r", "theta_e": "θE (arcsec)", "theta_e_arcsec": "θE (arcsec)",
 }  # fmt: skip

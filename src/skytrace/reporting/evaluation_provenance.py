@@ -25,7 +25,7 @@ def provenance_sections(parts: Parts) -> list[Section]:
 def split_sentence(parts: Parts) -> str:
     """Whether the run proved that its splits do not overlap."""
     if (parts.split_report or parts.card.get("split", {})).get("verified"):
-        return "✓ verified: no HEALPix cell, galaxy or position (within 1″) in two splits, no anchor in train or validation"
+        return "✓ verified: no HEALPix cell, galaxy or position (within 1″) in two splits, no anchor in training"
     return "✗ the run holds no proof that the splits do not overlap"
 
 

@@ -79,7 +79,7 @@ def as_record(value: Mapping[str, Any]) -> dict[str, Any]:
     """
     record = dict(value)
     if "value" not in record:
-        record["value"] = record.pop("share")
+        record["value"] = record.pop("share", None)
         record.setdefault("k", record.pop("n_agree", None))
     pairs = {level: record.pop(f"interval_{level}", None) for level in LEVELS}
     if record.get("interval") is not None:
