@@ -244,6 +244,15 @@ def test_entries_that_no_section_knows_are_shown_and_sentences_are_quoted(read):
     assert "9f" * 32 in read.sections["preprocessing"]
     assert "ab" * 32 in read.sections["split"]
     assert "cd" * 32 in read.sections["card"]
+    assert (
+        row(
+            read.tables["The detector: threshold"]
+            if "The detector: threshold" in read.tables
+            else read.tables["The detector"],
+            "threshold, value",
+        )[1]
+        == "0.5"
+    )
 
 
 def test_the_calibration_limits_are_judged_by_value_and_by_interval(evaluation):
@@ -313,7 +322,7 @@ def test_gates_stand_beside_the_detector_with_paired_differences(read, inputs):
 
 def test_every_part_that_was_not_run_says_so_with_its_reason(evaluation):
     page = Reader(evaluation_page(evaluation, card={}, not_measured={"parity": "No second extraction route."}))
-    absent = {
+    absent = {"curves",
         "top-k", "columns", "shortcuts", "gates", "ensemble", "parity", "detectability", "errors", "preprocessing",
         "ledgers", "card",
     }  # fmt: skip

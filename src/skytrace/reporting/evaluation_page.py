@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from skytrace.errors import OptionError
 from skytrace.reporting.evaluation_audit import audit_sections, checks_section
-from skytrace.reporting.evaluation_parts import Parts
+from skytrace.reporting.evaluation_parts import Parts, Section
 from skytrace.reporting.evaluation_performance import performance_sections
 from skytrace.reporting.evaluation_provenance import provenance_sections
 
@@ -38,6 +38,7 @@ FIGURE_CAPTIONS = {
     "topk_composition": "Expected share of lenses and of each confuser among the K highest scores, by scenario.",
     "detectability": "The observable share of lenses, the recall of the observable ones, and their product.",
 }
+_NOT_DRAWN = "Its figures were not drawn in this run."
 #: Pixels of our figures to one pixel of a page: they are drawn at 200 dots an inch.
 _PIXEL_RATIO = 1.75
 
@@ -88,20 +89,21 @@ def evaluation_page(
         evaluation, card, strata, top_k, audit, ensemble, calibration, parity, detectability, split_report,
         dict(ledgers or {}), galleries, dict(not_measured or {}),
     )  # fmt: skip
-    views = [
-        {**vars(section), "pictures": [_picture(name, figures[name]) for name in section.pictures if name in figures]}
-        if figures
-        else {**vars(section), "pictures": []}
-        for section in (
-            checks_section(parts),
-            *performance_sections(parts),
-            *audit_sections(parts),
-            *provenance_sections(parts),
-        )
-    ]
+    sections = (
+        checks_section(parts), *performance_sections(parts), *audit_sections(parts), *provenance_sections(parts)
+    )  # fmt: skip
+    pictures = {name: _picture(name, png) for name, png in (figures or {}).items()}
+    views = [_view(section, pictures) for section in sections]
     return _environment().get_template("evaluation.html.j2").render(
         title=title, subtitle=_subtitle(evaluation, card), sections=views
     )  # fmt: skip
+
+
+def _view(section: Section, pictures: Mapping[str, Any]) -> dict[str, Any]:
+    """A section with its pictures; one that would be empty without them says so."""
+    shown = [pictures[name] for name in section.pictures if name in pictures]
+    empty = not (shown or section.absence or section.sentences or section.items or section.tables or section.galleries)
+    return {**vars(section), "pictures": shown, "absence": _NOT_DRAWN if empty else section.absence}
 
 
 def _environment() -> Any:

@@ -69,7 +69,10 @@ def as_table(value: Any, *, needs: Iterable[str] = (), name: str = "table") -> p
 
 def is_record(value: Any) -> bool:
     """Whether this is one measured number: {value, ...}, or a counted {share, interval_68, ...} of ``audit``."""
-    return isinstance(value, Mapping) and ("value" in value or {"share", "interval_68"} <= set(value))
+    if not isinstance(value, Mapping):
+        return False
+    measured = "reason" in value or any(str(key).startswith(("low_", "interval")) for key in value)
+    return {"share", "interval_68"} <= set(value) or ("value" in value and measured)
 
 
 def as_record(value: Mapping[str, Any]) -> dict[str, Any]:
