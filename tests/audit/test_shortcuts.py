@@ -69,6 +69,14 @@ def test_a_brightness_offset_between_the_classes_is_red_and_suspect(sample):
     assert "background_median_r" in summary["suspect"] and "match the classes" in summary["verdict"]
 
 
+def test_the_light_of_the_deflector_is_coloured_but_not_suspect(sample):
+    table, labels, cells = sample
+    table["annulus_16_28_z"] = np.random.default_rng(1).normal(size=720) + 1.5 * labels
+    summary = shortcut_summary(shortcut_aucs(shortcut_features(table), labels, cells=cells))
+    assert summary["coloured"] == [{"feature": "annulus_16_28_z", "kind": "outskirts", "colour": "red"}]
+    assert summary["suspect"] == [] and "no evidence of lensing" in summary["verdict"]
+
+
 def test_shuffled_labels_are_green_at_the_stated_rate(sample):
     """20 shuffles of 40 features: as many coloured as the normal approximation says, which is hardly any."""
     table, labels, cells = sample
