@@ -92,3 +92,12 @@ def test_the_share_rises_in_a_straight_line_and_then_stays():
     )
     at_once = TrainingOptions(core_mask_share=0.4, core_mask_ramp=0.0)
     assert at_once.core_mask_share_at(0) == 0.4
+
+
+@pytest.mark.parametrize("size", [64, 63])
+def test_training_and_the_gates_mean_the_same_core(size):
+    from skytrace.audit.gates import mask_core
+
+    stamps = np.random.default_rng(6).normal(size=(3, 3, size, size)).astype(np.float32)
+    masked = mask_cores(stamps, radius_px=8.0, share=1.0, rng=np.random.default_rng(0))
+    np.testing.assert_array_equal(masked, mask_core(stamps, 8.0, fill=0.0))

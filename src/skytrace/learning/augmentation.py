@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from skytrace.errors import PixelError
+from skytrace.imaging.apertures import elliptical_radius
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -32,14 +33,13 @@ def augment(stamps: NDArray[np.float32], *, shift_px: int = 2, rng: np.random.Ge
 def mask_cores(
     stamps: NDArray[np.float32], *, radius_px: float, share: float, rng: np.random.Generator
 ) -> NDArray[np.float32]:
-    """Stamps (n, band, y, x) of which each, with probability ``share``, has its pixels at r < radius_px set to 0.
+    """Square stamps (n, band, y, x), each of which with probability ``share`` has its pixels at r < radius_px set to 0.
 
     r from pixel (size // 2, size // 2), where the galaxy is before any augmentation. The n draws are taken whatever
     the share, so that a stamp masked at one share is masked at every larger one.
     """
     chosen = rng.random(len(stamps)) < share
-    y, x = (np.arange(size) - size // 2 for size in stamps.shape[2:])
-    core = np.hypot(y[:, None], x[None, :]) < radius_px
+    core = elliptical_radius(stamps.shape[-1]) < radius_px
     return np.where(chosen[:, None, None, None] & core, np.float32(0.0), stamps)
 
 

@@ -29,7 +29,7 @@ __all__ = ["StampShard", "StampStore", "check_finite", "write_stamp_shards"]
 
 _DTYPES = ("float16", "float32")
 #: Bytes of stamps in memory at a time when a whole store is gone through.
-_BLOCK_BYTES = 32 * 2**20
+_BLOCK_BYTES = 8 * 2**20
 
 
 @dataclass(frozen=True)
