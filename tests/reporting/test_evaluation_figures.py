@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 from matplotlib.colors import to_hex
 
+from skytrace.audit.detectability import recall_factors
 from skytrace.errors import CatalogueError
 from skytrace.reporting import evaluation_figures as figures
 from skytrace.reporting.evaluation_shapes import category_table, composition_table, factor_table, strata_table
@@ -150,6 +151,21 @@ def test_the_factors_of_each_group_stand_at_their_values_and_multiply(scores):
     assert sorted(dots(axes)[0]) == pytest.approx(sorted(table["value"]))
     assert len(segments(axes)) == 2 * len(table)
     assert [text.get_text() for text in axes.get_yticklabels()] == ["tier A", "tier B"]
+
+
+def test_a_sample_too_small_for_a_figure_says_so_instead_of_failing(scores):
+    few = strata_table({"tier": {"strata": [], "reason": "no such column"}})
+    unknown = pd.DataFrame({"feature": ["rare"], "auc": [np.nan], "colour": ["not judged"]})
+    nothing = composition_table({"scenarios": [{"scenario": "rare", "top": [], "reason": "no galaxies"}]})
+    for figure, why in (
+        (figures.recall_by_stratum_figure(few), "no lenses in any stratum"),
+        (figures.shortcut_figure(unknown), "too few stamps"),
+        (figures.topk_composition_figure(nothing), "no scenario"),
+    ):
+        assert why in figure.axes[0].texts[0].get_text()
+    nobody = factor_table(recall_factors([False, False], [True, False]))
+    shown = dots(figures.detectability_figure(nobody).axes[0])[0]
+    assert np.isfinite(shown).tolist().count(False) == 1  # recall of the observable, of which there are none
 
 
 def test_a_missing_column_is_named():

@@ -244,15 +244,7 @@ def test_entries_that_no_section_knows_are_shown_and_sentences_are_quoted(read):
     assert "9f" * 32 in read.sections["preprocessing"]
     assert "ab" * 32 in read.sections["split"]
     assert "cd" * 32 in read.sections["card"]
-    assert (
-        row(
-            read.tables["The detector: threshold"]
-            if "The detector: threshold" in read.tables
-            else read.tables["The detector"],
-            "threshold, value",
-        )[1]
-        == "0.5"
-    )
+    assert row(read.tables["The detector"], "threshold, value")[1] == "0.5"
 
 
 def test_the_calibration_limits_are_judged_by_value_and_by_interval(evaluation):

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from skytrace.reporting.evaluation_tables import as_table
+from skytrace.reporting.evaluation_shapes import pair_matrix
+from skytrace.reporting.evaluation_tables import DASH, as_table
 from skytrace.reporting.style import COLOURS, DOUBLE_COLUMN_INCHES, SINGLE_COLUMN_INCHES, house_style, new_figure
 
 if TYPE_CHECKING:
@@ -53,6 +54,8 @@ def recall_by_stratum_figure(table: pd.DataFrame) -> Figure:
     """
     table = as_table(table, needs=("stratum", "bin", "n", "recall"), name="recall by stratum")
     table = table[table["n"] > 0]
+    if table.empty:
+        return _blank("no lenses in any stratum")
     strata = list(dict.fromkeys(table["stratum"]))
     columns = min(2, len(strata))
     rows = -(-len(strata) // columns)
@@ -115,6 +118,8 @@ def shortcut_figure(table: pd.DataFrame, *, most: int = 40) -> Figure:
     """
     table = as_table(table, needs=("feature", "auc", "colour"), name="shortcut")
     table = table[table["colour"].isin(list(COLOUR_MARKS)) & table["auc"].notna()]
+    if table.empty:
+        return _blank("too few stamps to judge any feature")
     counts = table["colour"].value_counts()
     shown = table.assign(strength=(table["auc"] - 0.5).abs()).sort_values("strength", kind="stable").tail(most)
     omitted = f" ({len(shown)} strongest of {len(table)})" if len(shown) < len(table) else ""
@@ -165,7 +170,7 @@ def diversity_figure(
     correlation: square, members as index and columns (or a first column ``member``), or one row a pair: members (two
     names) and ``value``, as ``pairs`` of ``learning.score_diversity``.
     """
-    matrix = _square(correlation, value)
+    matrix = pair_matrix(correlation, value)
     names = [str(name).replace("_", " ") for name in matrix.columns]
     values = matrix.to_numpy(dtype=float)
     side = max(2.4, 0.5 * len(names) + 1.2)
@@ -173,7 +178,15 @@ def diversity_figure(
     image = axes.imshow(values, cmap="cividis", vmin=min(0.0, float(np.nanmin(values))), vmax=1.0)
     for (i, j), value in np.ndenumerate(values):
         dark = image.norm(value) < 0.55
-        axes.text(j, i, f"{value:.2f}", ha="center", va="center", fontsize=6.5, color="white" if dark else "black")
+        axes.text(
+            j,
+            i,
+            f"{value:.2f}" if np.isfinite(value) else DASH,
+            ha="center",
+            va="center",
+            fontsize=6.5,
+            color="white" if dark else "black",
+        )
     axes.set_xticks(np.arange(len(names)), names, rotation=35, ha="right", rotation_mode="anchor")
     axes.set_yticks(np.arange(len(names)), names)
     axes.tick_params(length=0)
@@ -209,6 +222,8 @@ def topk_composition_figure(table: pd.DataFrame) -> Figure:
     table: of ``composition_table``: scenario, k, category, share (of the K); NaN where it is not resolved.
     """
     table = as_table(table, needs=("scenario", "k", "category", "share"), name="top-K")
+    if table.empty:
+        return _blank("no scenario could be followed")
     scenarios, categories = list(dict.fromkeys(table["scenario"])), list(dict.fromkeys(table["category"]))
     figure, axes = new_figure(
         width=DOUBLE_COLUMN_INCHES, height=2.6, columns=len(scenarios), sharey=True, squeeze=False
@@ -261,21 +276,6 @@ def detectability_figure(table: pd.DataFrame) -> Figure:
     return figure
 
 
-def _square(correlation: Any, value: str) -> pd.DataFrame:
-    import pandas as pd
-
-    table = pd.DataFrame(correlation)
-    if "member" in table.columns:
-        return table.set_index("member")
-    if "members" not in table.columns:
-        return table
-    names = list(dict.fromkeys(name for pair in table["members"] for name in pair))
-    matrix = pd.DataFrame(np.eye(len(names)), index=names, columns=names)
-    for (one, other), number in zip(table["members"], table[value].astype(float), strict=True):
-        matrix.loc[one, other] = matrix.loc[other, one] = number
-    return matrix
-
-
 def _dots(
     axes: Axes, place: Sequence[float] | np.ndarray, table: pd.DataFrame, value: str, *, upright: bool = False,
     colour: str = "blue", marker: str = "o", label: str | None = None,
@@ -285,8 +285,17 @@ def _dots(
     for level, width in (("95", 0.8), ("68", 2.2)):
         if {f"low{level}", f"high{level}"} <= set(table.columns):
             bars(place, table[f"low{level}"], table[f"high{level}"], color=COLOURS[colour], lw=width, alpha=0.75)
-    x, y = (place, table[value]) if upright else (table[value], place)
+    numbers = table[value].astype(float)
+    x, y = (place, numbers) if upright else (numbers, place)
     axes.plot(x, y, marker, ms=3.4, color=COLOURS[colour], mec="black", mew=0.4, ls="", label=label)
+
+
+def _blank(why: str) -> Figure:
+    """A figure that says why it shows nothing."""
+    figure, axes = new_figure(height=1.0)
+    axes.set_axis_off()
+    axes.text(0.5, 0.5, f"Nothing to draw: {why}.", ha="center", va="center", transform=axes.transAxes)
+    return figure
 
 
 def _interval_legend(figure: Figure, table: pd.DataFrame, remark: str) -> None:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from skytrace.reporting.evaluation_tables import as_record, as_table
+from skytrace.reporting.evaluation_tables import LEVELS, as_record, as_table
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["category_table", "composition_table", "factor_table", "gap_table", "strata_table"]
+__all__ = ["category_table", "composition_table", "factor_table", "gap_table", "pair_matrix", "strata_table"]
 
 #: Categories of the top K that come first and last, whatever the order of the report.
 _FIRST, _LAST = "lens", "ordinary"
@@ -32,8 +32,10 @@ def strata_table(strata: Mapping[str, Any]) -> pd.DataFrame:
                     **{name: entry.get(name) for name in ("lenses", "galaxies", "false_positive_rate", "auc", "ece")},
                 }
             )  # fmt: skip
-    table = as_table(rows)
-    return table.assign(recall=table["recall"].astype(float)) if len(table) else table
+    ends = [f"{end}{level}" for level in LEVELS for end in ("low", "high")]
+    records = ("lenses", "galaxies", "false_positive_rate", "auc", "ece")
+    table = _with_columns(rows, "stratum", "bin", "n", "n_found", "recall", *ends, *records)
+    return table.assign(recall=table["recall"].astype(float))
 
 
 def gap_table(gap: Mapping[str, Any]) -> pd.DataFrame:
@@ -61,7 +63,14 @@ def composition_table(composition: Mapping[str, Any]) -> pd.DataFrame:
                 number = float("nan") if value is None else float(value)
                 row = {"scenario": scenario["scenario"], "k": int(entry["top"]), "category": name}
                 rows.append({**row, "expected": number, "share": number / entry["top"]})
-    return as_table(rows)
+    return _with_columns(rows, "scenario", "k", "category", "expected", "share")
+
+
+def _with_columns(rows: list[dict[str, Any]], *columns: str) -> pd.DataFrame:
+    """The rows as a table that has its columns where there is no row, too."""
+    import pandas as pd
+
+    return as_table(rows) if rows else as_table(pd.DataFrame(columns=list(columns)))
 
 
 def factor_table(factors: Mapping[str, Any]) -> pd.DataFrame:
@@ -89,3 +98,20 @@ def category_table(evaluation: Mapping[str, Any]) -> pd.DataFrame:
     rows = [{"category": name, **record} for name, record in evaluation["false_positives_by_category"].items()]
     rows.sort(key=lambda row: row["category"] == "none")
     return as_table(rows)
+
+
+def pair_matrix(pairs: Any, value: str) -> pd.DataFrame:
+    """A square table of ``value`` from one row a pair (``members``, two names), or the square table itself."""
+    import numpy as np
+    import pandas as pd
+
+    table = pd.DataFrame(pairs)
+    if "member" in table.columns:
+        return table.set_index("member")
+    if "members" not in table.columns:
+        return table
+    names = list(dict.fromkeys(name for pair in table["members"] for name in pair))
+    matrix = pd.DataFrame(np.eye(len(names)), index=names, columns=names)
+    for (one, other), number in zip(table["members"], table[value].astype(float), strict=True):
+        matrix.loc[one, other] = matrix.loc[other, one] = number
+    return matrix
