@@ -58,6 +58,16 @@ def test_a_rate_that_the_sample_does_not_resolve_is_not_compared():
     assert "800 galaxies show 0.8 false positives" in at["sentence"]
 
 
+def test_the_lowest_rate_at_which_a_sample_says_much_is_always_compared():
+    first, second, labels = two_detectors(1000, gain=1.0, seed=3)
+    at = compare_scores(first, second, labels, n_resamples=100)["at_ten_false_positives"]
+    assert at["rate"] == 10 / 800
+    assert at["values"]["ensemble"] == true_positive_rate_at(first, labels, rate=10 / 800)
+    assert "beats" in at
+    few = compare_scores([0.1, 0.2, 0.9], [0.1, 0.3, 0.8], [0, 0, 1], n_resamples=100)
+    assert few["at_ten_false_positives"]["rate"] is None
+
+
 def test_diversity_against_a_case_computed_by_hand():
     labels = np.array([0, 0, 0, 0, 1, 1, 1])
     scores = {

@@ -1,4 +1,4 @@
-"""Choice of the device. No test here runs on a graphics processor: it is replaced by what torch would say of one."""
+"""Choice of the device; the last test trains on a graphics processor and skips where there is none."""
 
 import numpy as np
 import pytest
@@ -60,3 +60,32 @@ def test_the_loss_is_not_scaled_on_a_cpu():
     loss = torch.tensor(0.3)
     assert scaler.scale(loss) is loss
     assert scaler.state_dict() == {}
+
+
+def test_training_runs_unchanged_on_a_graphics_processor_and_resumes_there(training, validation, tmp_path, monkeypatch):
+    import dataclasses
+
+    import torch
+
+    if not torch.cuda.is_available():
+        pytest.skip("no graphics processor on this machine")
+    from skytrace.learning.checkpoint import Checkpoint
+    from skytrace.learning.metrics import roc_auc
+    from tests.learning.test_training import Interrupted
+
+    options, save = dataclasses.replace(TINY, device="cuda"), Checkpoint.save
+
+    def save_and_stop(self, *args):
+        save(self, *args)
+        raise Interrupted
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Checkpoint, "save", save_and_stop)
+        with pytest.raises(Interrupted):
+            train_detector(training, validation, options=options, checkpoint_folder=tmp_path)
+    detector, history = train_detector(training, validation, options=options, checkpoint_folder=tmp_path)
+    assert [record["epoch"] for record in history] == [1, 2, 3]
+    assert detector.card["device"] == "cuda"
+    scores = score_stamps(detector, validation.stamps)
+    assert roc_auc(scores, validation.labels) > 0.9
+    np.testing.assert_allclose(score_stamps(detector, validation.stamps, device="cuda"), scores, atol=0.02)

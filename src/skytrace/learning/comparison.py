@@ -40,7 +40,8 @@ def compare_scores(
 
     first, second: scores (n,) of the same stamps, each in [0, 1]. Each rate has a ``sentence`` that says whether the
     first beats the second: at 95 % or not at all. An unresolved rate (fewer than MIN_FALSE_POSITIVES expected) has
-    value None and the reason. The AUC is compared in the same way. cells: (n,) sky cell of each stamp; where
+    value None and the reason. ``at_ten_false_positives`` is at the lowest rate at which this sample says much, 10 / the
+    number of galaxies. The AUC is compared in the same way. cells: (n,) sky cell of each stamp; where
     there are enough, whole cells are drawn (``learning.resampling``), and ``resampled`` says so.
     """
     first, labels = check_scores(first, labels)
@@ -70,6 +71,7 @@ def compare_scores(
         "lenses": int(labels.sum()),
         "galaxies": galaxies,
         "recall_at_false_positive_rate": at_rates,
+        "at_ten_false_positives": _at_ten(galaxies, difference),
         "auc": difference(roc_auc, what="AUC"),
     }
 
@@ -110,6 +112,14 @@ def score_diversity(
         "mean_spearman_galaxies": _mean([pair["spearman_galaxies"] for pair in pairs]),
         "mean_disagreement_confusers": _mean([pair["disagreement_confusers"] for pair in pairs]),
     }
+
+
+def _at_ten(galaxies: int, difference: Callable[..., dict[str, Any]]) -> dict[str, Any]:
+    rate = 2 * MIN_FALSE_POSITIVES / galaxies
+    if rate >= 1.0:
+        return {"rate": None, "reason": f"{galaxies} galaxies are too few to compare recall at any false-positive rate"}
+    statistic = partial(true_positive_rate_at, rate=rate)
+    return {"rate": rate, **difference(statistic, what=f"recall at a false-positive rate of {rate:.2g}")}
 
 
 def _difference(

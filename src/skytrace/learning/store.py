@@ -2,6 +2,8 @@
 
 A shard is an uncompressed array in an npz (``compute.save_npz`` writes such) or an npy. Rows are fetched by positional
 reads, not by a memory map: pages of a map count as the process's own memory, those of the file cache do not.
+
+Space of 416,449 stamps in three bands: 20 GB at 64 px and 51 GB at 101 px as float32, half of that as float16.
 """
 
 from __future__ import annotations
