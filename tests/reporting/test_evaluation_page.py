@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from skytrace.audit.report import audit_report
 from skytrace.errors import CatalogueError, OptionError
 from skytrace.learning import EvaluationOptions, evaluate_scores
 from skytrace.learning.calibration import CalibrationOptions, calibration_verdict
@@ -310,6 +311,18 @@ def test_gates_stand_beside_the_detector_with_paired_differences(read, inputs):
     below = row(read.tables["How much lower than the detector's AUC, paired bootstrap"], "core")
     assert float(below[1]) == pytest.approx(core["below_reference"], abs=1e-3)
     assert f"AUC {core['auc']:.2f}" in read.sections["checks"]
+
+
+def test_the_audits_own_report_gives_the_same_sections_as_its_entries(evaluation, inputs):
+    audit = inputs["audit"]
+    whole = audit_report(inputs=["stamps"], shortcuts=audit["shortcuts"], gates=audit["gates"])
+    page = Reader(evaluation_page(evaluation, card=CARD, audit=json.loads(json.dumps(whole))))
+    for caption in ("AUC of each feature alone, strongest first", "AUC of each, on the same stamps"):
+        assert page.tables[caption] == Reader(evaluation_page(evaluation, card=CARD, audit=audit)).tables[caption]
+    assert "Core alone does not reach the detector: AUC" in page.sections["gates"]
+    assert whole["does_not_show"][0] in page.sections["gates"]
+    partial = audit_report(inputs=["stamps"], shortcuts=audit["shortcuts"])
+    assert "Not measured." in Reader(evaluation_page(evaluation, card=CARD, audit=partial)).sections["gates"]
 
 
 def test_every_part_that_was_not_run_says_so_with_its_reason(evaluation):

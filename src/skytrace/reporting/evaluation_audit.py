@@ -32,7 +32,7 @@ __all__ = ["audit_sections", "checks_section"]
 #: Colours as a word with a shape of its own: colour is never the only sign.
 COLOUR_TEXT = {"green": "●\u00a0green", "yellow": "▲\u00a0yellow", "red": "■\u00a0red"}
 #: Entries of the audit that have sections of their own.
-_AUDIT_ENTRIES = ("columns", "shortcuts", "shortcut_summary", "gates")
+_AUDIT_ENTRIES = ("columns", "shortcuts", "shortcut_summary", "gates", "verdicts", "does_not_show")
 _SELECTIVE = (
     "Selective classification: stamps are accepted from the surest down. Coverage is the accepted share, risk the "
     "share of errors among them, AURC the mean risk over all coverages."
@@ -58,6 +58,7 @@ def checks_section(parts: Parts) -> Section:
         "Is the ensemble better than one network?": " ".join(report_sentences(ensemble))
         or f"{DASH} not measured. {reason(parts, 'ensemble')}",
         "Why are anchors found less often: processing, or the sky?": _verdict(parts.parity or {})
+        or str((parts.parity or {}).get("note") or "")
         or f"{DASH} not measured. {reason(parts, 'parity')}",
     }
     table = PageTable("One line each", ("question", "answer"), tuple(rows.items()), (False, False))
@@ -128,12 +129,13 @@ def _shortcuts(parts: Parts) -> Section:
 
 
 def _gates(parts: Parts) -> Section:
-    gates = (parts.audit or {}).get("gates")
+    audit = parts.audit or {}
+    gates = audit.get("gates")
     title = "Where the information is: gates by region"
     if gates is None:
         return Section("gates", title, absence=reason(parts, "gates" if parts.audit else "audit"))
     table = as_table(gates, needs=("classifier", "auc"), name="gates")
-    extra = {name: value for name, value in (parts.audit or {}).items() if name not in _AUDIT_ENTRIES}
+    extra = {name: value for name, value in audit.items() if name not in _AUDIT_ENTRIES}
     names = {"classifier": "classifier", "n_lenses": "lenses", "n_galaxies": "galaxies"}
     tables = [share_table("AUC of each, on the same stamps", table, names=names, value="auc")]
     if "below_reference" in table:
@@ -150,6 +152,7 @@ def _gates(parts: Parts) -> Section:
         ("Small classifiers see only the core (r < 8 px), the annulus around it or the azimuthal profile, and are "
          "fitted on other sky cells; the detector sees all, or all but the core. A detector matched by the core alone "
          "has learnt the deflectors.",),
+        items=tuple(_sentence(words) for name in ("verdicts", "does_not_show") for words in audit.get(name, ())),
         pictures=("region_gates",), tables=(*tables, *report_tables("Audit", extra)),
     )  # fmt: skip
 
@@ -216,7 +219,7 @@ def _detectability(parts: Parts) -> Section:
         return Section("detectability", title, absence=reason(parts, "detectability"))
     rest = dict(parts.detectability)
     tables: list[PageTable] = []
-    factors = rest.pop("factors", None)
+    factors, note = rest.pop("factors", None), _sentence(str(rest.pop("note", "")))
     if factors is not None:
         table = factor_table(factors) if isinstance(factors, Mapping) else as_table(factors)
         names = {"group": "group", "quantity": "quantity", "k": "k", "n": "n"}
@@ -224,12 +227,18 @@ def _detectability(parts: Parts) -> Section:
     sentences = (
         "The gate uses no learning. The product counts lenses that are observable and found; recall exceeds it by "
         "those that were found although the gate calls them unobservable.",
+        *filter(None, [note]),
         *report_sentences(parts.detectability),
     )
     return Section(
         "detectability", title, sentences, pictures=("detectability",),
         tables=(*tables, *report_tables("Gate and anchors", rest)),
     )  # fmt: skip
+
+
+def _sentence(words: str) -> str:
+    """With a capital and a full stop."""
+    return f"{words[:1].upper()}{words[1:]}{'' if words.endswith('.') else '.'}" if words else ""
 
 
 def _verdict(part: Mapping[str, Any]) -> str:

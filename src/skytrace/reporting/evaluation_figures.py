@@ -40,7 +40,8 @@ STRATUM_LABELS = {
     "nobs_z": "exposures in z",
     "galdepth_r": r"galdepth_r (nmgy$^{-2}$)", "nobs_z_bin": "exposures in z", "type": "Tractor type",
     "type_bin": "Tractor type",
-    "arc_snr": "arc S/N in r", "theta_e": "θE (arcsec)", "theta_e_arcsec": "θE (arcsec)",
+    "arc_snr": "arc S/N in r", "arc_evidence": "arc evidence (sigma)",
+    "theta_e": "θE (arcsec)", "theta_e_arcsec": "θE (arcsec)",
 }  # fmt: skip
 _ROW_INCHES = 0.19
 

@@ -15,6 +15,7 @@ from skytrace.reporting.evaluation_audit import audit_sections, checks_section
 from skytrace.reporting.evaluation_parts import Parts, Section
 from skytrace.reporting.evaluation_performance import performance_sections
 from skytrace.reporting.evaluation_provenance import provenance_sections
+from skytrace.reporting.evaluation_shapes import audit_entries
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -71,8 +72,8 @@ def evaluation_page(
     figures: name (FIGURE_CAPTIONS) -> PNG bytes. galleries: of ``reporting.galleries``.
     strata: by_stratum (of ``learning.evaluate_strata``), gap (of ``validation_test_gap``).
     top_k: of ``learning.top_composition``.
-    audit: columns (names, or a table), shortcuts (table of ``audit.shortcut_aucs``: feature, auc, colour),
-    shortcut_summary, gates (table of ``audit.compare_gates``).
+    audit: of ``audit.audit_report``; or its entries: columns (names), shortcuts (table of ``audit.shortcut_aucs``),
+    shortcut_summary, gates (table of ``audit.compare_gates``), verdicts, does_not_show.
     ensemble: comparison, diversity, selective (of ``learning.compare_scores``, ``score_diversity``,
     ``selective_summary``); or correlation (square), risk_coverage (table: coverage, risk, curve).
     calibration: all, top (before, after, limit, noise_95) of ``learning.calibration_verdict``, and how it was chosen.
@@ -86,7 +87,8 @@ def evaluation_page(
     if unknown:
         raise OptionError(f"figures: {unknown[0]!r} is not one of {', '.join(FIGURE_CAPTIONS)}")
     parts = Parts(
-        evaluation, card, strata, top_k, audit, ensemble, calibration, parity, detectability, split_report,
+        evaluation, card, strata, top_k, audit_entries(audit or {}) or None, ensemble,
+        calibration, parity, detectability, split_report,
         dict(ledgers or {}), galleries, dict(not_measured or {}),
     )  # fmt: skip
     sections = (

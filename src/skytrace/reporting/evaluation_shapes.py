@@ -10,10 +10,35 @@ from skytrace.reporting.evaluation_tables import LEVELS, as_record, as_table
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["category_table", "composition_table", "factor_table", "gap_table", "pair_matrix", "strata_table"]
+__all__ = [
+    "audit_entries",
+    "category_table",
+    "composition_table",
+    "factor_table",
+    "gap_table",
+    "pair_matrix",
+    "strata_table",
+]
 
 #: Categories of the top K that come first and last, whatever the order of the report.
 _FIRST, _LAST = "lens", "ordinary"
+
+
+def audit_entries(audit: Mapping[str, Any]) -> dict[str, Any]:
+    """columns (names), shortcuts and gates (tables), shortcut_summary, verdicts, does_not_show: what there is of them.
+
+    audit: ``audit.audit_report``, or these entries themselves.
+    """
+    entries = {name: value for name, value in audit.items() if value is not None}
+    if isinstance(entries.get("columns"), Mapping):
+        entries["columns"] = entries["columns"]["inputs"]
+    if isinstance(entries.get("shortcuts"), Mapping) and "table" in entries["shortcuts"]:
+        summary = dict(entries.pop("shortcuts"))
+        entries |= {"shortcuts": summary.pop("table"), "shortcut_summary": summary}
+    if isinstance(entries.get("gates"), Mapping) and "table" in entries["gates"]:
+        gates = entries.pop("gates")
+        entries |= {"gates": gates["table"], "verdicts": gates["verdicts"]}
+    return entries
 
 
 def strata_table(strata: Mapping[str, Any]) -> pd.DataFrame:
