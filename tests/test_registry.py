@@ -42,7 +42,14 @@ def test_every_node_carries_the_tag_of_its_own_pipeline_and_a_readable_name(requ
         assert node.namespace in LINEAGES
         assert node.tags == {node.namespace}
     alone = lineage.only_nodes_with_tags("lens_finder")
-    assert {node.name for node in alone.nodes} == {node.name for node in register_pipelines()["lens_finder"].nodes}
+    whole = register_pipelines()["lens_finder"]
+    for node in whole.nodes:
+        assert node.tags == {"lens_finder"}
+    # what injections need of lens_finder, and nothing of its audit
+    audit = {node.name for node in whole.nodes} - {node.name for node in alone.nodes}
+    assert {node.name for node in alone.nodes} < {node.name for node in whole.nodes}
+    assert {"lens_finder.train_ensemble", "lens_finder.write_evaluation_page"} <= audit
+    assert "lens_finder.train_detector" not in audit
 
 
 def test_only_what_is_asked_for_is_imported():

@@ -15,7 +15,7 @@ from kedro.pipeline import Pipeline
 from kedro.validation import TypeExtractor
 
 from skytrace.errors import OptionError, unknown_name
-from skytrace.pipeline_registry import LINEAGES
+from skytrace.pipeline_registry import LINEAGES, create_lineage
 
 __all__ = ["TypedContext", "build_options", "typed_parameters"]
 
@@ -113,8 +113,17 @@ def _unknown_groups(raw: dict[str, Any], pipelines: dict[str, Pipeline]) -> list
             continue
         names = sorted({path[1] for path in read if path[0] == top and len(path) > 1})
         if isinstance(groups, dict) and (top,) not in read:
+            if top in LINEAGES and not set(groups) <= set(names):  # a lineage may hold a part of this pipeline only
+                names = sorted({*names, *_groups_of(top)})
             problems += [_unknown(f"{top}.{name}", name, names) for name in groups if name not in names]
     return problems
+
+
+def _groups_of(pipeline: str) -> set[str]:
+    """Parameter groups that the whole pipeline reads."""
+    names = create_lineage((pipeline,)).inputs()
+    prefix = f"params:{pipeline}."
+    return {name.removeprefix(prefix).split(".")[0] for name in names if name.startswith(prefix)}
 
 
 def _unknown(path: str, name: str, allowed: list[str]) -> str:

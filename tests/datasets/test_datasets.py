@@ -173,3 +173,18 @@ def test_previews_are_announced_as_kedro_viz_looks_for_them():
         FigureDataset: "ImagePreview",
     }.items():
         assert getattr(kind.preview.__annotations__["return"], "__name__", None) == preview
+
+
+def test_stamps_that_stay_on_disk_make_the_same_file_and_are_read_by_rows(tmp_path):
+    from skytrace.learning.store import StampStore, write_stamp_shards
+
+    stamps = np.random.default_rng(3).normal(size=(11, 3, 8, 8)).astype(np.float32)
+    ids = np.array([f"g{i}" for i in range(11)])
+    whole = NPZDataset(filepath=str(tmp_path / "whole.npz"))
+    whole.save({"galaxy_id": ids, "stamps": stamps})
+    streamed = NPZDataset(filepath=str(tmp_path / "streamed.npz"), load_args={"stream": ["stamps"]})
+    streamed.save({"galaxy_id": ids, "stamps": write_stamp_shards(tmp_path / "shards", [stamps], rows_per_shard=4)})
+    assert (tmp_path / "streamed.npz").read_bytes() == (tmp_path / "whole.npz").read_bytes()
+    loaded = streamed.load()
+    assert isinstance(loaded["stamps"], StampStore) and loaded["galaxy_id"].tolist() == ids.tolist()
+    np.testing.assert_array_equal(loaded["stamps"][np.array([7, 2])], stamps[[7, 2]])

@@ -7,13 +7,34 @@ import pytest
 from kedro.io import DataCatalog, MemoryDataset
 from kedro.runner import SequentialRunner
 
+from skytrace.audit import GateOptions, ShortcutOptions
+from skytrace.audit.anchor_flux import AnchorFluxOptions
+from skytrace.audit.detectability import DetectabilityOptions
+from skytrace.audit.gates import mask_core
+from skytrace.audit.parity import ParityOptions
 from skytrace.errors import CatalogueError, LeakageError, PixelError
 from skytrace.imaging import PreprocessOptions, preprocess, preprocessing_checksum
 from skytrace.imaging.quality import QualityOptions
-from skytrace.learning import EvaluationOptions, ThresholdOptions, TrainingOptions, score_stamps
+from skytrace.learning import (
+    CalibrationOptions,
+    EnsembleOptions,
+    EvaluationOptions,
+    MemberOptions,
+    StrataEvaluationOptions,
+    StratumOptions,
+    ThresholdOptions,
+    TopOptions,
+    TrainingOptions,
+    score_stamps,
+)
+from skytrace.learning.calibration import fit_calibrator
+from skytrace.learning.metrics import calibration_errors, roc_auc
 from skytrace.learning.samples import MANIFEST_COLUMNS, sample_weights
-from skytrace.pipelines.lens_finder import create_pipeline, nodes
+from skytrace.learning.store import StampStore
+from skytrace.pipelines.lens_finder import audit_nodes, create_pipeline, nodes
+from skytrace.pipelines.lens_finder.options import PartsOptions
 from skytrace.sky import SelectionOptions, SplitOptions, StrataOptions
+from skytrace.sky.selection_parity import ParityOptions as SelectionParityOptions
 from skytrace.surveys.interface import CutoutBatch
 
 PARAMETERS = {
@@ -22,11 +43,25 @@ PARAMETERS = {
     "strata": StrataOptions(pool_balance="record"),
     "preprocess": PreprocessOptions(),
     "quality": QualityOptions(),
-    "cutouts": nodes.CutoutOptions(chunk=64),
     "training": TrainingOptions(epochs=2, images_per_epoch=128, batch_size=32, average_decay=0.5, threads=1),
     "threshold": ThresholdOptions(false_positive_rate=0.1),
     "evaluation": EvaluationOptions(n_resamples=100),
-}
+    "parts": PartsOptions(gallery=6),
+    "shortcuts": ShortcutOptions(n_resamples=100),
+    "gates": GateOptions(folds=2, classifier="logistic", n_resamples=100),
+    "ensemble": EnsembleOptions(
+        (MemberOptions("sharp", "psfsize_r", high=1.25), MemberOptions("blurred", "psfsize_r", low=1.25)), folds=2
+    ),
+    "calibration": CalibrationOptions(folds=2, n_resamples=100),
+    "evaluation_strata": StrataEvaluationOptions(
+        (StratumOptions("tier"), StratumOptions("arc_evidence", edges=(5.0, 50.0))), min_per_class=2, n_resamples=100
+    ),
+    "top": TopOptions(survey_galaxies=1e5, top=(100,), n_draws=100),
+    "detectability": DetectabilityOptions(n_resamples=100),
+    "selection_parity": SelectionParityOptions({"mag_z_21": {"mag_z_max": 21.0}}),
+    "parity": ParityOptions(n_resamples=100),
+    "anchor_flux": AnchorFluxOptions(),
+}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -51,6 +86,8 @@ def run(survey, tmp_path_factory):
     catalog["detector_survey"] = MemoryDataset(survey, copy_mode="assign")
     for name, options in PARAMETERS.items():
         catalog[f"params:lens_finder.{name}"] = options
+    scratch = str(tmp_path_factory.mktemp("scratch"))
+    catalog["params:lens_finder.cutouts"] = nodes.CutoutOptions(chunk=64, scratch_folder=scratch)
     catalog["params:lens_finder.checkpoint_folder"] = str(tmp_path_factory.mktemp("checkpoints"))
     SequentialRunner().run(pipeline, catalog)
     return {name.removeprefix("lens_finder."): catalog[name].load() for name in pipeline.all_outputs()}
@@ -65,7 +102,7 @@ def test_manifest_has_a_row_a_cutout_and_points_at_its_stamp(run, survey):
     assert kept["galaxy_id"].tolist() == stamps["galaxy_id"].tolist()
     some = kept.iloc[[0, 70, len(kept) - 1]]
     batch = survey.cutouts(some["galaxy_id"].tolist())
-    np.testing.assert_array_equal(preprocess(batch.image, batch.invvar), stamps["stamps"][some["stamp_row"]])
+    np.testing.assert_array_equal(preprocess(batch.image, batch.invvar), stamps["stamps"][some["stamp_row"].to_numpy()])
 
 
 def test_every_rejected_cutout_has_a_reason_and_the_ledger_counts_all(run):
@@ -160,11 +197,13 @@ class Damaged:
         return CutoutBatch(batch.galaxy_id, image, invvar, batch.maskbits, batch.psf)
 
 
-def cut(survey, sample):
-    return nodes.cut_stamps(survey, sample, PreprocessOptions(), QualityOptions(), nodes.CutoutOptions())
+@pytest.fixture
+def cut(tmp_path):
+    options = nodes.CutoutOptions(scratch_folder=str(tmp_path / "scratch"))
+    return lambda survey, sample: nodes.cut_stamps(survey, sample, PreprocessOptions(), QualityOptions(), options)
 
 
-def test_a_nan_core_or_a_missing_band_rejects_that_cutout_alone(run, survey):
+def test_a_nan_core_or_a_missing_band_rejects_that_cutout_alone(run, survey, cut):
     sample = run["sample"].iloc[:8].reset_index(drop=True)
     before = run["manifest"].iloc[:8]
 
@@ -177,11 +216,11 @@ def test_a_nan_core_or_a_missing_band_rejects_that_cutout_alone(run, survey):
     assert "band_missing_g" in manifest["reject_reasons"][5]
     untouched = [row for row in range(8) if row not in (2, 5)]
     assert manifest["reject_reasons"][untouched].tolist() == before["reject_reasons"].iloc[untouched].tolist()
-    assert np.isfinite(stamps["stamps"]).all()
+    assert np.isfinite(stamps["stamps"][:]).all()
     assert len(stamps["stamps"]) == (manifest["stamp_row"] >= 0).sum()
 
 
-def test_pixels_in_another_unit_are_refused(run, survey):
+def test_pixels_in_another_unit_are_refused(run, survey, cut):
     def to_counts(image, invvar):
         image *= 300.0
         invvar /= 300.0**2
@@ -190,7 +229,7 @@ def test_pixels_in_another_unit_are_refused(run, survey):
         cut(Damaged(survey, to_counts), run["sample"].iloc[:20].reset_index(drop=True))
 
 
-def test_no_usable_cutout_at_all_is_an_error(run, survey):
+def test_no_usable_cutout_at_all_is_an_error(run, survey, cut):
     def blank(image, invvar):
         invvar[:] = 0.0
 
@@ -202,3 +241,110 @@ def test_tier_b_counts_half():
     assert sample_weights(["confirmed", "A", "B", ""]).tolist() == [1.0, 1.0, 0.5, 1.0]
     with pytest.raises(CatalogueError, match="tier 'C'"):
         sample_weights(["C"])
+
+
+def test_stamps_wait_on_disk_and_leave_nothing_behind(run, survey, cut, tmp_path):
+    stamps, _, _ = cut(survey, run["sample"].iloc[:30].reset_index(drop=True))
+    assert isinstance(stamps["stamps"], StampStore)
+    assert len(list((tmp_path / "scratch").iterdir())) == 1
+    again = run["stamps"]["stamps"][np.arange(len(stamps["stamps"]))]
+    np.testing.assert_array_equal(stamps["stamps"][:], again)
+    del stamps
+    assert not (tmp_path / "scratch").exists()
+
+
+def test_the_whole_sample_is_never_in_memory(survey, run, monkeypatch, tmp_path):
+    """Cutouts are asked for a chunk at a time, and no array of all stamps is made before the catalog writes them."""
+    asked = []
+    real = survey.cutouts
+    monkeypatch.setattr(
+        type(survey), "cutouts", lambda self, ids, *, size=101: asked.append(len(ids)) or real(ids, size=size)
+    )
+    options = nodes.CutoutOptions(chunk=16, scratch_folder=str(tmp_path / "scratch"))
+    nodes.cut_stamps(survey, run["sample"].iloc[:40], PreprocessOptions(), QualityOptions(), options)
+    assert asked == [16, 16, 8]
+
+
+def test_the_audit_scores_a_masked_core_with_the_published_detector(run):
+    gates = run["region_gates"].set_index("classifier")
+    assert {"detector", "detector, core masked", "core", "annulus", "profile"} == set(gates.index)
+    rows = run["manifest"][run["manifest"]["split"].isin(["val", "test"]) & (run["manifest"]["stamp_row"] >= 0)]
+    masked = mask_core(run["stamps"]["stamps"][rows["stamp_row"].to_numpy()], 8.0)
+    expected = roc_auc(score_stamps(run["detector"], masked), rows["label"].to_numpy())
+    assert gates.loc["detector, core masked", "auc"] == pytest.approx(expected, abs=1e-6)
+    assert gates.loc["detector", "below_reference"] == 0
+
+
+def test_the_audit_lists_the_detectors_inputs(run):
+    assert run["audit"]["columns"] == {"inputs": ["stamps"], "metadata_fusion": False, "whitelisted": True}
+
+
+def test_calibration_is_fitted_on_validation_and_judged_on_test(run):
+    scores, report = run["calibrated_scores"], run["calibration"]
+    validation = scores[scores["split"] == "val"]
+    method = report["calibrator"]["method"]
+    again = fit_calibrator(validation["score"], validation["label"], method=method)
+    np.testing.assert_allclose(scores["probability"], again.apply(scores["score"]), atol=1e-12)
+    test = scores[scores["split"] == "test"]
+    after = calibration_errors(test["probability"].to_numpy(), test["label"].to_numpy())[0]
+    assert report["all"]["after"]["ece"]["value"] == pytest.approx(after, abs=1e-9)
+
+
+def test_the_ensemble_sees_no_more_images_than_the_single_network(run):
+    budget = run["ensemble_report"]["image_budget"]
+    images = budget["images_per_epoch_of_member"]
+    assert set(images) == {"sharp", "blurred"}
+    assert 0 < sum(images.values()) <= budget["images_per_epoch_single_network"] == 128
+
+
+def test_recall_of_anchors_is_what_can_be_seen_times_what_is_found(run):
+    factors = run["detectability"]["factors"]["all"]
+    seen, found = factors["observable_fraction"], factors["conditional_recall"]
+    assert factors["product"]["k"] == found["k"] and factors["product"]["n"] == seen["n"]
+    anchors = run["scores"][(run["scores"]["is_anchor"]) & (run["scores"]["label"] == 1)]
+    hits = (anchors["score"] >= run["detector"].threshold).sum()
+    assert factors["recall"]["k"] == hits == factors["product"]["k"] + factors["recovered_unobservable"]["k"]
+
+
+def test_a_survey_with_one_route_gets_no_parity_verdict_and_says_so(run):
+    assert run["parity"]["verdict"] is None and "one route" in run["parity"]["note"]
+    assert run["parity"]["population_test"]["n_anchors"] == len(run["anchor_fluxes"])
+
+
+def test_a_gain_between_two_routes_is_a_processing_artifact(run, survey, tmp_path):
+    class TwoRoutes:
+        name = "two routes"
+
+        def __init__(self, gain):
+            self.gain = gain
+
+        def cutouts(self, ids, *, size=101):
+            batch = survey.cutouts(ids, size=size)
+            return CutoutBatch(
+                batch.galaxy_id, batch.image * np.float32(self.gain), batch.invvar, batch.maskbits, batch.psf
+            )
+
+        def second_route(self):
+            return TwoRoutes(1.2)
+
+    cutouts = nodes.CutoutOptions(chunk=64, scratch_folder=str(tmp_path))
+    report, _ = audit_nodes.check_parity(
+        TwoRoutes(1.0), run["sample"], run["manifest"], PartsOptions(), cutouts,
+        ParityOptions(n_resamples=100, population_tolerance_mag=3.0), AnchorFluxOptions(),
+    )  # fmt: skip
+    assert report["verdict"] == "processing artifact"
+    assert report["processing_test"]["measures"]["r"]["central_ratio"]["value"] == pytest.approx(1.2, abs=0.01)
+
+
+def test_other_selections_are_counted_beside_this_one(run):
+    counts = run["selection_parity"]
+    last = counts[(counts["type_bin"] == "all") & (counts["step"] == counts["step"].max())]
+    assert last["rows_base"].sum() == len(run["selected_galaxies"])
+    assert (last["difference_mag_z_21"] >= 0).all()
+
+
+def test_the_page_tells_every_part_that_was_measured(run):
+    page = run["evaluation_page"]
+    for words in ("Detectability", "Shortcut", "Calibration", "Ensemble", "False positives", "one route"):
+        assert words.lower() in page.lower(), words
+    assert page.count("data:image/png") >= 12

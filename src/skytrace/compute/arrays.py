@@ -24,7 +24,9 @@ _EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest time that a zip member can carry
 def save_npz(path: str | os.PathLike, *, compress: Collection[str] = (), **arrays: Any) -> Path:
     """Write ``arrays`` atomically to ``path`` and return it.
 
-    Members keep the order of the arguments. Those named in ``compress`` are deflated: worth it for weight and mask
+    Members keep the order of the arguments. An array that lies on disk (dtype, shape and ``blocks()``, which yields its
+    rows in order) is written a block at a time, to the same bytes.
+    Those named in ``compress`` are deflated: worth it for weight and mask
     planes, which are mostly constant; pixels do not compress. Arrays of Python strings become fixed-width unicode.
     Raises ShardError for an array that numpy would have to pickle.
     """
@@ -46,14 +48,27 @@ def write_npz(path: str | os.PathLike, arrays: dict[str, Any], *, compress: Coll
             member.external_attr = 0o644 << 16
             member.compress_type = zipfile.ZIP_DEFLATED if name in compress else zipfile.ZIP_STORED
             with archive.open(member, "w", force_zip64=True) as stream:
-                np.lib.format.write_array(stream, _plain_array(name, values), allow_pickle=False)
+                if hasattr(values, "blocks"):
+                    _write_blocks(stream, values)
+                else:
+                    np.lib.format.write_array(stream, _plain_array(name, values), allow_pickle=False)
 
 
-def load_npz(path: str | os.PathLike) -> dict[str, np.ndarray]:
-    """Read every array of ``path``. Raises ShardError if the file is not a whole npz or holds pickled objects."""
+def _write_blocks(stream: Any, values: Any) -> None:
+    header = {"descr": np.dtype(values.dtype).str, "fortran_order": False, "shape": tuple(values.shape)}
+    np.lib.format.write_array_header_1_0(stream, header)
+    for block in values.blocks():
+        stream.write(np.ascontiguousarray(block).data)
+
+
+def load_npz(path: str | os.PathLike, *, leave: Collection[str] = ()) -> dict[str, np.ndarray]:
+    """Read every array of ``path`` but those in ``leave``.
+
+    Raises ShardError if the file is not a whole npz or holds pickled objects.
+    """
     try:
         with np.load(path, allow_pickle=False) as archive:
-            return {name: archive[name] for name in archive.files}
+            return {name: archive[name] for name in archive.files if name not in leave}
     except (zipfile.BadZipFile, zlib.error, EOFError, ValueError, AttributeError) as error:
         raise ShardError(f"{path} is not a whole npz of plain arrays ({error}); delete it and run again") from error
 

@@ -1,7 +1,7 @@
 """Kedro datasets for what astronomers keep: arrays, images, detectors, pages, and the surveys themselves."""
 
 from skytrace.datasets.atomic import AtomicCSVDataset, AtomicJSONDataset, AtomicParquetDataset
-from skytrace.datasets.detector import DetectorDataset
+from skytrace.datasets.detector import DetectorDataset, EnsembleDataset
 from skytrace.datasets.figure import FigureDataset
 from skytrace.datasets.fits_image import FITSImageDataset
 from skytrace.datasets.html import HTMLDataset
@@ -14,6 +14,7 @@ __all__ = [
     "AtomicParquetDataset",
     "DecamFieldsDataset",
     "DetectorDataset",
+    "EnsembleDataset",
     "FITSImageDataset",
     "FigureDataset",
     "HTMLDataset",

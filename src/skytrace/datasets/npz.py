@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import numpy as np
 from kedro_datasets._typing import JSONPreview
 
 from skytrace.compute.arrays import load_npz, save_npz
@@ -12,18 +11,34 @@ __all__ = ["NPZDataset"]
 
 
 class NPZDataset(VersionedFile):
-    """A dict of arrays. ``save_args: {compress: [invvar]}`` names the arrays worth deflating."""
+    """A dict of arrays. ``save_args: {compress: [invvar]}`` names the arrays worth deflating; ``load_args: {stream:
+    [stamps]}`` those of stamps (n, band, y, x) that stay on disk and are read by rows, as a StampStore.
+    """
 
-    def __init__(self, *, filepath: str, save_args: dict[str, Any] | None = None, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        *,
+        filepath: str,
+        save_args: dict[str, Any] | None = None,
+        load_args: dict[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(filepath=filepath, **kwargs)
         self._compress = tuple((save_args or {}).get("compress", ()))
+        self._stream = tuple((load_args or {}).get("stream", ()))
 
-    def load(self) -> dict[str, np.ndarray]:
+    def load(self) -> dict[str, Any]:
         """Every array, by name."""
-        return load_npz(self.load_path())
+        path = self.load_path()
+        arrays: dict[str, Any] = load_npz(path, leave=self._stream)
+        if self._stream:
+            from skytrace.learning.store import StampStore
 
-    def save(self, data: dict[str, np.ndarray]) -> None:
-        """Write the arrays, whole or not at all."""
+            arrays |= {name: StampStore.open([path], member=name) for name in self._stream}
+        return arrays
+
+    def save(self, data: dict[str, Any]) -> None:
+        """Write the arrays, whole or not at all; a StampStore among them passes through memory in pieces."""
         save_npz(self.save_path(), compress=[name for name in self._compress if name in data], **data)
 
     def preview(self) -> JSONPreview:

@@ -32,7 +32,7 @@ __all__ = [
 #: Pixels within this radius of the centre must all carry data [px].
 CORE_RADIUS_PX = 8.0
 #: 1 / Phi^-1(3/4): the standard deviation of a Gaussian in units of its median absolute deviation.
-_MAD_TO_SIGMA = 1.4826
+MAD_TO_SIGMA = 1.4826
 #: Below this many unmasked annulus pixels a band has no measurable background.
 _MIN_ANNULUS_PIXELS = 50
 #: Cutouts at a time: keeps the gathered annuli (about 45 kB a cutout) inside the cache of one core.
@@ -188,7 +188,7 @@ def _median_and_scale(
     count = np.where(usable, count, values.shape[1])
     median = np.where(usable, _sorted_median(values, count), 0.0)
     deviation = np.abs(values - median.astype(np.float32)[:, None])
-    scale = np.where(usable, _MAD_TO_SIGMA * np.where(usable, _sorted_median(deviation, count), 0.0), 0.0)
+    scale = np.where(usable, MAD_TO_SIGMA * np.where(usable, _sorted_median(deviation, count), 0.0), 0.0)
     return median, scale
 
 

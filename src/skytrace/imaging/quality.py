@@ -17,9 +17,9 @@ from skytrace.errors import CatalogueError, PixelError, check_between
 from skytrace.imaging.apertures import elliptical_radius
 from skytrace.imaging.photometry import mag_ab
 from skytrace.imaging.preprocessing import (
-    _MAD_TO_SIGMA,
     _MIN_ANNULUS_PIXELS,
     CORE_RADIUS_PX,
+    MAD_TO_SIGMA,
     PreprocessOptions,
     _annulus_index,
 )
@@ -88,7 +88,7 @@ def cutout_quality(batch: CutoutBatch, *, preprocess_options: PreprocessOptions 
     columns = dict(zip(PLANE_COLUMNS, np.moveaxis(measured.reshape(n, n_band, -1), 2, 0), strict=True))
     columns["band_present"] = columns["band_present"] > 0
     mad = np.where(columns["background_mad"] > 0, columns["background_mad"], np.nan)
-    scale = _MAD_TO_SIGMA * mad
+    scale = MAD_TO_SIGMA * mad
     columns |= {
         "background_median": np.where(mad > 0, columns["background_median"], np.nan),
         "background_mad": mad,

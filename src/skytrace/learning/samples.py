@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["MANIFEST_COLUMNS", "labelled_stamps", "rows_of", "sample_weights", "split_certificate"]
+__all__ = ["MANIFEST_COLUMNS", "labelled_stamps", "rows_of", "sample_weights", "split_certificate", "stamps_at"]
 
 #: Columns of a manifest, before those of quality control (design page ``lens_finder``, Outputs).
 MANIFEST_COLUMNS = (
@@ -45,6 +45,12 @@ def rows_of(manifest: pd.DataFrame, *splits: str) -> pd.DataFrame:
     return manifest[chosen].sort_values("stamp_row", kind="stable")
 
 
+def stamps_at(stamps: NDArray[np.float32] | StampStore, rows: pd.DataFrame) -> NDArray[np.float32] | StampStore:
+    """The stamps of manifest rows that have one; of a StampStore nothing is read."""
+    stamp_rows = rows["stamp_row"].to_numpy()
+    return stamps.select(stamp_rows) if isinstance(stamps, StampStore) else stamps[stamp_rows]
+
+
 def labelled_stamps(stamps: NDArray[np.float32] | StampStore, manifest: pd.DataFrame, *, split: str) -> LabelledStamps:
     """The stamps (n, band, y, x) of one split with labels, weights, pools and the manifest's columns as metadata.
 
@@ -53,9 +59,8 @@ def labelled_stamps(stamps: NDArray[np.float32] | StampStore, manifest: pd.DataF
     rows = rows_of(manifest, split)
     if rows.empty:
         raise CatalogueError(f"split {split!r} has no stamps: the sample is too small, or quality control rejected all")
-    stamp_rows = rows["stamp_row"].to_numpy()
     return LabelledStamps(
-        stamps=stamps.select(stamp_rows) if isinstance(stamps, StampStore) else stamps[stamp_rows],
+        stamps=stamps_at(stamps, rows),
         labels=rows["label"].to_numpy(dtype=np.int64),
         weights=rows["sample_weight"].to_numpy(dtype=np.float64),
         is_confuser=(rows["pool"] == "N2").to_numpy(),

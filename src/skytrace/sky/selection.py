@@ -81,7 +81,7 @@ def select_galaxies(
     """
     options = options or SelectionOptions()
     _check_tables(galaxies, lenses)
-    sample, ledger = _sieved(_with_labels(galaxies, lenses), _filters(options, lenses))
+    sample, ledger = _sieved(_with_labels(galaxies, lenses), selection_filters(options, lenses))
     sample = sample.join(confuser_categories(sample, neighbours=galaxies, options=options.confusers))
     sample["pool"] = _pool(sample)
     return sample, ledger
@@ -103,7 +103,7 @@ def select_positions(
     repeated = positions.loc[positions["galaxy_id"].duplicated(), "galaxy_id"]
     if len(repeated):
         raise CatalogueError(f"galaxy_id repeats: {repeated.iloc[0]} ({len(repeated)} repeats in all)")
-    filters = [entry for entry in _filters(options, lenses) if entry[0] in _POSITION_FILTERS]
+    filters = [entry for entry in selection_filters(options, lenses) if entry[0] in _POSITION_FILTERS]
     return _sieved(positions.reset_index(drop=True).assign(label=np.int8(0)), filters)
 
 
@@ -174,7 +174,7 @@ def _with_labels(galaxies: pd.DataFrame, lenses: pd.DataFrame) -> pd.DataFrame:
     return sample
 
 
-def _filters(options: SelectionOptions, lenses: pd.DataFrame) -> list:
+def selection_filters(options: SelectionOptions, lenses: pd.DataFrame) -> list:
     """(name, function of the table -> (n,) bool, reason), in the order of the design page."""
     types = (*options.types, "EXP") if options.exp_pool else options.types
     rejecting = int(sum(1 << int(bit) for bit in options.maskbits))

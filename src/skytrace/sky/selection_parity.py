@@ -14,7 +14,7 @@ import pandas as pd
 
 from skytrace.errors import CatalogueError, OptionError
 from skytrace.sky.confusers import ConfuserOptions
-from skytrace.sky.selection import SelectionOptions, _check_tables, _filters, _with_labels
+from skytrace.sky.selection import SelectionOptions, _check_tables, _with_labels, selection_filters
 from skytrace.sky.strata import NOBS_Z_BINS, nobs_z_bin
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ def selection_counts(
     _check_tables(galaxies, lenses)
     table = _with_labels(galaxies, lenses)
     parts = [_counted(table, step=0, name=_ALL)]
-    for step, (name, keep, _) in enumerate(_filters(options, lenses), start=1):
+    for step, (name, keep, _) in enumerate(selection_filters(options, lenses), start=1):
         table = table[keep(table)]
         parts.append(_counted(table, step=step, name=name))
     return pd.concat(parts, ignore_index=True)

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from skytrace.errors import CatalogueError, OptionError, check_between, check_choice
-from skytrace.statistics.streams import _mix
+from skytrace.statistics.streams import splitmix64
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -275,4 +275,4 @@ def _balanced(kept: pd.DataFrame, options: StrataOptions) -> tuple[pd.DataFrame,
 
 def _splitmix64(state: NDArray[np.uint64]) -> NDArray[np.uint64]:
     """One step of splitmix64 (Steele, Lea & Flood 2014): its increment, then the finaliser of the random streams."""
-    return _mix(state + np.uint64(0x9E3779B97F4A7C15))
+    return splitmix64(state + np.uint64(0x9E3779B97F4A7C15))

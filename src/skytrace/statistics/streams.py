@@ -16,7 +16,7 @@ from skytrace.errors import OptionError
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["normal_quantile", "standard_normals", "stream_uniforms"]
+__all__ = ["normal_quantile", "splitmix64", "standard_normals", "stream_uniforms"]
 
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 
@@ -29,7 +29,7 @@ def stream_uniforms(ids: ArrayLike, channels: int, *, seed: int, first_channel: 
     keys = _keys(ids, seed)
     counters = np.arange(first_channel, first_channel + channels, dtype=np.uint64)
     with np.errstate(over="ignore"):
-        words = _mix(keys[:, None] + (counters[None, :] + np.uint64(1)) * _GOLDEN)
+        words = splitmix64(keys[:, None] + (counters[None, :] + np.uint64(1)) * _GOLDEN)
     return ((words >> np.uint64(11)).astype(np.float64) + 0.5) * 2.0**-53
 
 
@@ -45,7 +45,7 @@ def standard_normals(ids: ArrayLike, shape: tuple[int, ...], *, seed: int) -> ND
     counters = (np.arange(pairs, dtype=np.uint64) + np.uint64(1)) * _GOLDEN
     for row, key in enumerate(keys):  # one pass a stamp keeps the words in cache; the work inside is vectorised
         with np.errstate(over="ignore"):
-            words = _mix(key + counters)
+            words = splitmix64(key + counters)
         radius = ((words >> np.uint64(32)).astype(np.float32) + np.float32(0.5)) * np.float32(2.0**-32)
         angle = (words & np.uint64(0xFFFFFFFF)).astype(np.float32) * np.float32(2.0 * np.pi * 2.0**-32)
         radius = np.sqrt(np.float32(-2.0) * np.log(radius))
@@ -66,12 +66,12 @@ def _keys(ids: ArrayLike, seed: int) -> NDArray[np.uint64]:
     if seed < 0:
         raise OptionError(f"seed = {seed} must not be negative")
     with np.errstate(over="ignore"):
-        root = _mix(np.array([seed], dtype=np.uint64) + _GOLDEN)
-        return _mix(root ^ _mix((ids.astype(np.uint64) + np.uint64(1)) * _GOLDEN))
+        root = splitmix64(np.array([seed], dtype=np.uint64) + _GOLDEN)
+        return splitmix64(root ^ splitmix64((ids.astype(np.uint64) + np.uint64(1)) * _GOLDEN))
 
 
-def _mix(x: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """SplitMix64's finaliser."""
+def splitmix64(x: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """SplitMix64's finaliser (Steele, Lea & Flood 2014) of every word; arithmetic is modulo 2^64."""
     x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return x ^ (x >> np.uint64(31))

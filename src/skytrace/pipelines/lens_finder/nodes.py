@@ -1,6 +1,10 @@
 """Glue of lens_finder: each node unpacks its options, calls the science, and shapes the result for the catalog."""
 
+import shutil
+import weakref
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -8,7 +12,7 @@ import pandas as pd
 
 from skytrace.audit import check_model_inputs
 from skytrace.compute import progress
-from skytrace.errors import CatalogueError, check_between
+from skytrace.errors import CatalogueError, ShardError, check_between
 from skytrace.imaging import PreprocessOptions, preprocess, preprocessing_checksum
 from skytrace.imaging.quality import QualityOptions, check_flux_unit, cutout_quality, quality_flags
 from skytrace.learning import (
@@ -21,7 +25,15 @@ from skytrace.learning import (
 )
 from skytrace.learning.evaluation import count_share
 from skytrace.learning.metrics import choose_threshold
-from skytrace.learning.samples import MANIFEST_COLUMNS, labelled_stamps, rows_of, sample_weights, split_certificate
+from skytrace.learning.samples import (
+    MANIFEST_COLUMNS,
+    labelled_stamps,
+    rows_of,
+    sample_weights,
+    split_certificate,
+    stamps_at,
+)
+from skytrace.learning.store import write_stamp_shards
 from skytrace.learning.training import train_detector as train
 from skytrace.sky import (
     SelectionOptions,
@@ -38,15 +50,18 @@ from skytrace.surveys.interface import ImagingSurvey, check_galaxies
 
 Table = pd.DataFrame
 Report = dict[str, Any]
-Arrays = dict[str, np.ndarray]
+Arrays = dict[str, Any]  # arrays by name; stamps may stay on disk (StampStore)
 
 
 @dataclass(frozen=True)
 class CutoutOptions:
-    """size: side of the cutouts [px]. chunk: cutouts in memory at a time; changes no result."""
+    """size: side of the cutouts [px]. chunk: cutouts in memory at a time; changes no result. scratch_folder: where the
+    stamps wait until all are made; emptied at every start, so one run at a time may use it.
+    """
 
     size: int = 101
     chunk: int = 250
+    scratch_folder: str = "data/04_feature/stamps_scratch"
 
     def __post_init__(self) -> None:
         check_between("size", self.size, 33, 1025)
@@ -59,7 +74,9 @@ def select_galaxies(survey: ImagingSurvey, options: SelectionOptions) -> tuple[T
     return select(galaxies, survey.lenses(), options=options)
 
 
-def split_sky(galaxies: Table, options: SplitOptions) -> tuple[Table, Report, Table]:
+def split_sky(
+    survey: ImagingSurvey, galaxies: Table, options: SplitOptions, selection: SelectionOptions
+) -> tuple[Table, Report, Table]:
     """Galaxies with their split by sky, the proof that nothing leaks, and the anchors withheld from training."""
     galaxies = galaxies.assign(
         split=assign_split(
@@ -68,7 +85,9 @@ def split_sky(galaxies: Table, options: SplitOptions) -> tuple[Table, Report, Ta
         healpix_128=healpix_cell(galaxies["ra"], galaxies["dec"], nside=128),
     )
     galaxies, withheld = withhold_anchors(galaxies)
-    report = verify_split(galaxies, nside=options.nside)
+    report = verify_split(
+        galaxies, nside=options.nside, lenses=survey.lenses(), lens_exclusion_arcsec=selection.lens_exclusion_arcsec
+    )
     return galaxies, {"options": asdict(options), "verified": True, **report}, withheld
 
 
@@ -84,30 +103,49 @@ def cut_stamps(
     quality: QualityOptions,
     cutouts: CutoutOptions,
 ) -> tuple[Arrays, Table, Table]:
-    """Preprocessed stamps of every cutout that passes quality control, the manifest of all, and what was rejected."""
+    """Preprocessed stamps of every cutout that passes quality control, the manifest of all, and what was rejected.
+
+    No more than a chunk of cutouts is in memory: the stamps go to disk as they are made.
+    """
     ids = sample["galaxy_id"].to_numpy(dtype=str)
-    stamps = np.empty((len(ids), 3, preprocessing.crop, preprocessing.crop), dtype=np.float32)
-    measured, n_kept = [], 0
-    for start in progress(range(0, len(ids), cutouts.chunk), "cutouts"):
-        rows = slice(start, start + cutouts.chunk)
-        batch = survey.cutouts(list(ids[rows]), size=cutouts.size)
-        table = cutout_quality(batch, preprocess_options=preprocessing)
-        table = table.assign(**{name: sample[name].to_numpy()[rows] for name in ("flux_g", "flux_r", "flux_z")})
-        flags = quality_flags(table, options=quality)
-        keep = flags["accepted"].to_numpy(dtype=bool)
-        stamp_row = np.where(keep, n_kept + np.cumsum(keep) - 1, -1)
-        if keep.any():
-            stamps[stamp_row[keep]] = preprocess(batch.image[keep], batch.invvar[keep], options=preprocessing)
-        n_kept += int(keep.sum())
-        measured.append(table.assign(stamp_row=stamp_row, reject_reasons=flags["reasons"].astype(str).to_numpy()))
+    scratch = _empty_folder(cutouts.scratch_folder)
+    measured: list[Table] = []
+
+    def kept_stamps() -> Iterator[np.ndarray]:
+        for start in progress(range(0, len(ids), cutouts.chunk), "cutouts"):
+            rows = slice(start, start + cutouts.chunk)
+            batch = survey.cutouts(list(ids[rows]), size=cutouts.size)
+            table = cutout_quality(batch, preprocess_options=preprocessing)
+            table = table.assign(**{name: sample[name].to_numpy()[rows] for name in ("flux_g", "flux_r", "flux_z")})
+            flags = quality_flags(table, options=quality)
+            keep = flags["accepted"].to_numpy(dtype=bool)
+            measured.append(table.assign(accepted=keep, reject_reasons=flags["reasons"].astype(str).to_numpy()))
+            if keep.any():
+                yield preprocess(batch.image[keep], batch.invvar[keep], options=preprocessing)
+
+    try:
+        store = write_stamp_shards(scratch, kept_stamps())
+    except ShardError as error:
+        if not measured or any(table["accepted"].any() for table in measured):
+            raise
+        reason = measured[-1]["reject_reasons"].iloc[0]
+        raise CatalogueError(f"quality control rejected all {len(ids)} cutouts: {reason}, for one") from error
+    weakref.finalize(store, shutil.rmtree, scratch, ignore_errors=True)  # once the catalog has taken them
     quality_table = pd.concat(measured, ignore_index=True)
+    accepted = quality_table.pop("accepted").to_numpy(dtype=bool)
+    quality_table["stamp_row"] = np.where(accepted, np.cumsum(accepted) - 1, -1)
     check_flux_unit(quality_table)
-    if n_kept == 0:
-        raise CatalogueError(f"quality control rejected all {len(ids)} cutouts: {flags['reasons'].iloc[0]}, for one")
     manifest = _manifest(sample, quality_table)
     outcome = manifest["reject_reasons"].replace("", "accepted").rename("outcome")
     ledger = manifest.groupby([outcome, "split", "label"]).size().rename("cutouts").reset_index()
-    return {"galaxy_id": ids[manifest["stamp_row"] >= 0], "stamps": stamps[:n_kept]}, manifest, ledger
+    return {"galaxy_id": ids[accepted], "stamps": store}, manifest, ledger
+
+
+def _empty_folder(name: str) -> Path:
+    folder = Path(name)
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    return folder
 
 
 def train_detector(
@@ -123,11 +161,11 @@ def train_detector(
     check_model_inputs(name for name in stamps if name != "galaxy_id")
     samples = {name: labelled_stamps(stamps["stamps"], manifest, split=name) for name in ("train", "val")}
     detector, history = train(samples["train"], samples["val"], options=training, checkpoint_folder=checkpoint_folder)
-    scores = score_stamps(detector, samples["val"].stamps)
+    scores = score_stamps(detector, samples["val"].stamps, metadata=samples["val"].metadata)
     detector = detector.with_card(
         threshold=choose_threshold(scores, samples["val"].labels, options=threshold),
         preprocessing={"options": asdict(preprocessing), "checksum": preprocessing_checksum(preprocessing)},
-        split={"options": split_report["options"], "verified": True, "splits": split_certificate(manifest)},
+        split={**{key: split_report[key] for key in ("options", "verified")}, "splits": split_certificate(manifest)},
         must_not_be_claimed=[
             "A score is no probability that a galaxy of the sky is a lens: it refers to the training batches' share.",
             "No purity or number of lenses of a survey follows without its prevalence of lenses.",
@@ -144,7 +182,7 @@ def score_sample(detector: Detector, stamps: Arrays, manifest: Table, preprocess
     rows = rows_of(manifest, "val", "test", "anchor")
     columns = ["galaxy_id", "split", "label", "tier", "is_anchor", "pool", "confuser_category", "healpix_128"]
     scores = rows[columns].reset_index(drop=True)
-    scores["score"] = score_stamps(detector, stamps["stamps"][rows["stamp_row"].to_numpy()])
+    scores["score"] = score_stamps(detector, stamps_at(stamps["stamps"], rows), metadata=rows)
     return scores
 
 

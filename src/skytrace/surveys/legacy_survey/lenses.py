@@ -1,8 +1,9 @@
 """Known and candidate lenses from a table of published ones, matched to the survey's galaxies.
 
-Grades to tiers: "confident" (lenscat: spectroscopy or a lens model) -> confirmed; A -> A; B -> B. Everything weaker (C,
-probable, ungraded, and cluster- or group-scale systems) is kept as tier B *without a galaxy*: it can keep negatives
-away, and is never a positive. Rows known only from cluster surveys are not lens evidence and are dropped.
+Grades to tiers: ``sky.systems.TIER_OF_GRADE`` ("confident" of lenscat is confirmed only where more is known of it than
+searches in images: ``sky.systems.entry_tiers``). Everything weaker (C, probable, ungraded, and cluster- or group-scale
+systems) is kept as tier B *without a galaxy*: it can keep negatives away, and is never a positive. Rows known only from
+cluster surveys are not lens evidence and are dropped.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import numpy as np
 import pandas as pd
 
 from skytrace.errors import SurveyError
+from skytrace.sky.systems import TIER_OF_GRADE
 from skytrace.surveys.interface import LENS_COLUMNS
 
 if TYPE_CHECKING:
@@ -25,7 +27,6 @@ __all__ = ["MATCH_ARCSEC", "lens_table", "read_lens_catalog"]
 
 #: A lens belongs to the nearest galaxy within this.
 MATCH_ARCSEC = 1.0
-_TIER_OF_GRADE = {"confident": "confirmed", "A": "A", "B": "B"}
 _RANK = {"confirmed": 0, "A": 1, "B": 2, "": 3}
 _NEEDED = ("ra", "dec", "grade", "lens_type", "theta_e_arcsec", "system_id", "cluster_survey_only")
 
@@ -53,7 +54,7 @@ def lens_table(catalog: pd.DataFrame, galaxies: pd.DataFrame, *, anchor_fraction
         ~catalog["cluster_survey_only"].astype(bool) & np.isfinite(catalog["ra"]) & np.isfinite(catalog["dec"])
     ]
     rows = rows.assign(system_id=rows["system_id"].astype(str))
-    tier = rows["grade"].astype(object).where(rows["grade"].notna(), "").map(_TIER_OF_GRADE).fillna("")
+    tier = rows["grade"].astype(object).where(rows["grade"].notna(), "").map(TIER_OF_GRADE).fillna("")
     rows = rows.assign(tier=tier.where(rows["lens_type"].astype(str) == "galaxy", ""))
     rows = rows.assign(rank=rows["tier"].map(_RANK)).sort_values(["system_id", "rank", "ra", "dec"], kind="stable")
     best = rows.drop_duplicates("system_id").set_index("system_id")

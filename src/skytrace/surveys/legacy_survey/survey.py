@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
@@ -14,7 +15,6 @@ from skytrace.surveys.data_root import require_folder, under_data_root
 from skytrace.surveys.interface import BANDS, CutoutBatch, check_galaxies
 from skytrace.surveys.legacy_survey.bricks import brick_files, brick_names, brick_stamps
 from skytrace.surveys.legacy_survey.download import DownloadReport, download_all
-from skytrace.surveys.legacy_survey.lenses import lens_table, read_lens_catalog
 from skytrace.surveys.legacy_survey.options import LegacySurveyOptions
 from skytrace.surveys.legacy_survey.service import CUTOUT_PATH, cutout_request, filled_cutout, parse_cutout
 from skytrace.surveys.legacy_survey.sweeps import read_sweep
@@ -68,10 +68,12 @@ class LegacySurvey:
 
     def lenses(self) -> pd.DataFrame:
         """LENS_COLUMNS of the published lenses; those of no galaxy of this survey have an empty galaxy_id."""
+        from skytrace.surveys.lens_catalogue import lens_systems, lenses_of_systems  # it reads by this package
+
         path = under_data_root(self.options.lens_catalog)
-        catalog = read_lens_catalog(path)
+        systems, _ = lens_systems(path)
         self.files_read.add(path)
-        return lens_table(catalog, self._galaxies, anchor_fraction=self.options.anchor_fraction)
+        return lenses_of_systems(systems, self._galaxies, anchor_fraction=self.options.anchor_fraction)
 
     def cutouts(self, galaxy_ids: Sequence[str], *, size: int = 101) -> CutoutBatch:
         """Cutouts by the route of the options. Missing ones are downloaded first (route "service")."""
@@ -91,6 +93,16 @@ class LegacySurvey:
         psf = MoffatPsf(moffat_fwhm_from_psfsize(psfsize, beta=beta), beta)
         ids = np.asarray(galaxy_ids, dtype=str)
         return CutoutBatch(ids, image, invvar, maskbits, psf, pixel_scale_arcsec=self.options.pixel_scale_arcsec)
+
+    def second_route(self) -> LegacySurvey | None:
+        """The same sky by the other route (service or bricks), where its folder exists: for the parity check."""
+        other = "bricks" if self.options.route == "service" else "service"
+        if not (self.coadd_folder if other == "bricks" else self.cutout_folder).is_dir():
+            return None
+        survey = LegacySurvey(replace(self.options, route=other))
+        survey.__dict__["_galaxies"] = self._galaxies  # read once
+        survey.files_read = self.files_read
+        return survey
 
     def download(self, galaxy_ids: Sequence[str], *, size: int = 101) -> DownloadReport:
         """Fetch the service's cutouts that are not yet on disk. Raises nothing for single failures: they are in the

@@ -1,0 +1,157 @@
+"""Glue of lens_finder's last steps: the figures of the audit, and the page that a referee reads."""
+
+from typing import Any
+
+import pandas as pd
+
+from skytrace.learning import CalibrationOptions, Detector
+from skytrace.learning.samples import rows_of, stamps_at
+from skytrace.pipelines.lens_finder.options import PartsOptions
+from skytrace.surveys.interface import ImagingSurvey
+
+Table = pd.DataFrame
+Report = dict[str, Any]
+Arrays = dict[str, Any]
+
+#: Figures in the order in which ``draw_audit`` returns them, by the names that the page knows.
+FIGURES = {
+    "recall_by_stratum": "recall_by_stratum",
+    "confuser_false_positives": "confuser_fpr",
+    "calibration_curve": "calibration",
+    "shortcut_aucs": "shortcuts",
+    "region_gate_aucs": "region_gates",
+    "ensemble_diversity": "diversity",
+    "risk_coverage": "risk_coverage",
+    "top_composition_bars": "topk_composition",
+    "detectability_factors": "detectability",
+}
+
+
+def draw_audit(
+    evaluation: Report,
+    scores: Table,
+    calibrated: Table,
+    strata: Report,
+    shortcuts: Table,
+    gates: Table,
+    ensemble: Report,
+    top: Report,
+    detectability: Report,
+    calibration: CalibrationOptions,
+) -> tuple[Any, ...]:
+    """The audit's figures, in the order of FIGURES."""
+    from skytrace.reporting import evaluation_figures as draw
+    from skytrace.reporting.detector_figures import calibration_figure
+    from skytrace.reporting.evaluation_shapes import category_table, composition_table, factor_table, strata_table
+
+    test = calibrated[calibrated["split"] == "test"]
+    curves = [pd.DataFrame(report["curve"]).assign(curve=name) for name, report in ensemble["selective"].items()]
+    figures = {
+        "recall_by_stratum": draw.recall_by_stratum_figure(strata_table(strata["by_stratum"])),
+        "confuser_false_positives": draw.confuser_fpr_figure(
+            category_table(evaluation), overall=evaluation["at_threshold"]["false_positive_rate"]["value"]
+        ),
+        "calibration_curve": calibration_figure(
+            {"as trained": test["score"], "calibrated": test["probability"]}, test["label"],
+            top_share=calibration.top_share,
+        ),
+        "shortcut_aucs": draw.shortcut_figure(shortcuts),
+        "region_gate_aucs": draw.region_gates_figure(gates),
+        "ensemble_diversity": draw.diversity_figure(pd.DataFrame(ensemble["diversity"]["pairs"])),
+        "risk_coverage": draw.risk_coverage_figure(pd.concat(curves, ignore_index=True)),
+        "top_composition_bars": draw.topk_composition_figure(composition_table(top)),
+        "detectability_factors": draw.detectability_figure(factor_table(detectability["factors"])),
+    }  # fmt: skip
+    return tuple(figures[name] for name in FIGURES)
+
+
+def write_evaluation_page(
+    evaluation: Report,
+    detector: Detector,
+    scores: Table,
+    calibrated: Table,
+    manifest: Table,
+    stamps: Arrays,
+    strata: Report,
+    top: Report,
+    audit: Report,
+    shortcuts: Table,
+    gates: Table,
+    ensemble: Report,
+    calibration: Report,
+    parity: Report,
+    detectability: Report,
+    completeness: Table,
+    split_report: Report,
+    filter_ledger: Table,
+    stratification_ledger: Table,
+    quality_ledger: Table,
+    selections: Table,
+    parts: PartsOptions,
+    calibration_options: CalibrationOptions,
+    survey: ImagingSurvey,
+) -> str:
+    """The evaluation as one HTML file that works without a network."""
+    from skytrace.reporting.detector_figures import precision_recall_figure, reliability_figure, roc_figure
+    from skytrace.reporting.evaluation_page import evaluation_page
+    from skytrace.reporting.style import figure_png
+
+    test = scores[scores["split"] == "test"]
+    drawn = draw_audit(
+        evaluation, scores, calibrated, strata, shortcuts, gates, ensemble, top, detectability, calibration_options
+    )
+    figures = dict(zip(FIGURES.values(), drawn, strict=True)) | {
+        "roc": roc_figure(test, evaluation=evaluation),
+        "precision_recall": precision_recall_figure(test, evaluation=evaluation),
+        "reliability": reliability_figure(test, evaluation=evaluation),
+    }
+    pictures = {}
+    for name, figure in figures.items():
+        pictures[name] = figure_png(figure)
+        figure.clear()
+    return evaluation_page(
+        evaluation,
+        card=detector.card,
+        figures=pictures,
+        galleries=_galleries(test, detector, manifest, stamps, survey, parts),
+        strata=strata,
+        top_k=top,
+        audit={"columns": audit["columns"]["inputs"], "shortcuts": shortcuts, "shortcut_summary": audit["shortcuts"],
+               "gates": gates, "verdicts": audit["gates"]["verdicts"], "does_not_show": audit["does_not_show"]},
+        ensemble=ensemble,
+        calibration=calibration,
+        parity=parity,
+        detectability={**detectability, "completeness": completeness},
+        split_report=split_report,
+        ledgers={
+            "Selection": filter_ledger,
+            "Rows after each filter, by named selection": selections[selections["type_bin"] == "all"],
+            "Stratification": stratification_ledger, "Quality control": quality_ledger,
+        },
+    )  # fmt: skip
+
+
+def _galleries(
+    test: Table, detector: Detector, manifest: Table, stamps: Arrays, survey: ImagingSurvey, parts: PartsOptions
+) -> list[Any]:
+    from skytrace.imaging.preprocessing import MAD_TO_SIGMA
+    from skytrace.reporting.galleries import ErrorGallery, gallery_items, worst_errors
+
+    known = survey.lenses().drop_duplicates("galaxy_id").set_index("galaxy_id")["theta_e_arcsec"]
+    test = test.assign(theta_e_arcsec=test["galaxy_id"].map(known))
+    rows = rows_of(manifest, "test").set_index("galaxy_id", drop=False)
+    galleries = []
+    words = ("False positives", "highest scores first"), ("Missed lenses", "lowest scores first")
+    for (heading, order), worst in zip(
+        words, worst_errors(test, threshold=detector.threshold, n=parts.gallery), strict=True
+    ):
+        if worst.empty:
+            continue
+        of = rows.loc[worst["galaxy_id"]]
+        scale = MAD_TO_SIGMA * of[[f"background_mad_{band}" for band in "grz"]].to_numpy()
+        items = gallery_items(
+            stamps_at(stamps["stamps"], of)[:], worst, scale=scale,
+            stretch=detector.card["preprocessing"]["options"]["stretch"],
+        )  # fmt: skip
+        galleries.append(ErrorGallery(heading, f"{len(worst)} of {worst.attrs['of']}, {order}", items))
+    return galleries
