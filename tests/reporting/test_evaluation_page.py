@@ -237,6 +237,7 @@ def test_entries_that_no_section_knows_are_shown_and_sentences_are_quoted(read):
     assert "The ensemble does not beat the single network in AUC: " in read.sections["ensemble"]
     table = read.tables["Comparison: ensemble against single network, paired bootstrap"]
     assert row(table, "AUC")[3:6] == ["0", "0 to\xa00", "0 to\xa00"]  # the same ranks
+    assert row(table, "recall at ten false positives, FPR 0.0035")[3] == "0"
     assert row(table, "recall at FPR 0.001")[6] == "2850 galaxies show 2.9 false positives; 5 are needed"
     assert row(read.tables["Parity: processing, further entries"], "state")[1] == "outside"
     assert row(read.tables["How it was calibrated"], "choice, method")[1] == "platt"
