@@ -39,12 +39,9 @@ def benchmark_names() -> list[str]:
 
 def machine() -> str:
     """The machine in words: processor, cores in use, Python."""
-    model = platform.processor() or platform.machine()
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.exists():
-        names = [line.split(":", 1)[1].strip() for line in cpuinfo.read_text().splitlines() if "model name" in line]
-        model = names[0] if names else model
-    return f"{model}, {os.cpu_count()} cores, Python {platform.python_version()}"
+    from skytrace.compute.processor import processor_name
+
+    return f"{processor_name()}, {os.cpu_count()} cores, Python {platform.python_version()}"
 
 
 def run(name: str, arguments: list[str]) -> dict:

@@ -70,13 +70,9 @@ def one_thread() -> str:
     """Pin this process to one core; the device in words."""
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
-    name = "CPU"
-    try:
-        with open("/proc/cpuinfo", encoding="utf-8") as lines:  # noqa: PTH123
-            name = next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        pass
-    return f"{name}, one core"
+    from skytrace.compute.processor import processor_name  # loads numpy: after its threads were set
+
+    return f"{processor_name()}, one core"
 
 
 def best_seconds(*works: Callable[[], object], repeats: int) -> list[float]:

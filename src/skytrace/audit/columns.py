@@ -5,10 +5,9 @@ Design page ``lens_finder``, stage 6: pixels; with metadata fusion also the seei
 
 from __future__ import annotations
 
-import difflib
 from typing import TYPE_CHECKING
 
-from skytrace.errors import LeakageError
+from skytrace.errors import LeakageError, unknown_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -48,5 +47,4 @@ def _what(name: str, allowed: tuple[str, ...]) -> str:
         return "metadata, allowed with metadata fusion only"
     if any(word in name.lower() for word in _INJECTION_WORDS):
         return "a property of a lens or an injection"
-    near = difflib.get_close_matches(name, allowed, n=1)
-    return f"unknown; did you mean {near[0]!r}?" if near else "not on the whitelist"
+    return unknown_name("not on the whitelist", name, allowed)

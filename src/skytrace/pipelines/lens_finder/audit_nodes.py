@@ -309,13 +309,13 @@ def check_parity(
         magnitudes[name] = np.concatenate(found)
     fluxes = pd.concat(checked, ignore_index=True)
     population = population_test(magnitudes["anchors"], magnitudes["training"], options=options)
-    report: Report = {"population_test": population, "anchor_flux": anchor_flux_summary(fluxes)}
+    report: Report = {"population": population, "anchor_flux": anchor_flux_summary(fluxes)}
     if not measures:
         report["verdict"] = None
         report["note"] = "This survey has one route to its pixels: processing was not tested, and there is no verdict."
         return report, fluxes
     processing = route_test(pd.concat(measures, ignore_index=True), options=options)
-    return {**report, "processing_test": processing, **parity_verdict(processing, population)}, fluxes
+    return {**report, "processing": processing, "verdict": parity_verdict(processing, population)}, fluxes
 
 
 def _some(rows: Table, parts: PartsOptions) -> Table:

@@ -135,23 +135,17 @@ def _galleries(
     test: Table, detector: Detector, manifest: Table, stamps: Arrays, survey: ImagingSurvey, parts: PartsOptions
 ) -> list[Any]:
     from skytrace.imaging.preprocessing import MAD_TO_SIGMA
-    from skytrace.reporting.galleries import ErrorGallery, gallery_items, worst_errors
+    from skytrace.reporting.galleries import error_galleries
 
     known = survey.lenses().drop_duplicates("galaxy_id").set_index("galaxy_id")["theta_e_arcsec"]
-    test = test.assign(theta_e_arcsec=test["galaxy_id"].map(known))
-    rows = rows_of(manifest, "test").set_index("galaxy_id", drop=False)
-    galleries = []
-    words = ("False positives", "highest scores first"), ("Missed lenses", "lowest scores first")
-    for (heading, order), worst in zip(
-        words, worst_errors(test, threshold=detector.threshold, n=parts.gallery), strict=True
-    ):
-        if worst.empty:
-            continue
-        of = rows.loc[worst["galaxy_id"]]
-        scale = MAD_TO_SIGMA * of[[f"background_mad_{band}" for band in "grz"]].to_numpy()
-        items = gallery_items(
-            stamps_at(stamps["stamps"], of)[:], worst, scale=scale,
+    of = rows_of(manifest, "test").set_index("galaxy_id", drop=False).loc[test["galaxy_id"]]
+    return list(
+        error_galleries(
+            stamps_at(stamps["stamps"], of),
+            test.assign(theta_e_arcsec=test["galaxy_id"].map(known)).reset_index(drop=True),
+            threshold=detector.threshold,
+            n=parts.gallery,
+            scale=MAD_TO_SIGMA * of[[f"background_mad_{band}" for band in "grz"]].to_numpy(),
             stretch=detector.card["preprocessing"]["options"]["stretch"],
-        )  # fmt: skip
-        galleries.append(ErrorGallery(heading, f"{len(worst)} of {worst.attrs['of']}, {order}", items))
-    return galleries
+        )
+    )
