@@ -1,4 +1,4 @@
-"""Choice of the device; the last test trains on a graphics processor and skips where there is none."""
+"""Choice of the device, and half precision; the last test needs a graphics processor and skips where there is none."""
 
 import numpy as np
 import pytest
@@ -60,6 +60,38 @@ def test_the_loss_is_not_scaled_on_a_cpu():
     loss = torch.tensor(0.3)
     assert scaler.scale(loss) is loss
     assert scaler.state_dict() == {}
+
+
+def test_mixed_precision_survives_an_overflow_and_resumes_with_its_loss_scale(tmp_path, monkeypatch):
+    """The half-precision path, emulated on the CPU, from a scale so large that the first gradients overflow."""
+    import dataclasses
+
+    import torch
+
+    from skytrace.learning.checkpoint import Checkpoint
+    from tests.learning.conftest import ring_stamps
+    from tests.learning.test_training import Interrupted, same_bytes
+
+    real, save, records = torch.amp.GradScaler, Checkpoint.save, []
+    monkeypatch.setattr(torch.amp, "GradScaler", lambda device, enabled: real(device, enabled=True, init_scale=2.0**30))
+    samples = ring_stamps(60, seed=1, size=16), ring_stamps(30, seed=2, size=16)
+    options = dataclasses.replace(TINY, epochs=2, images_per_epoch=64, batch_size=16)
+    expected, history = train_detector(*samples, options=options)
+    assert all(np.isfinite(record["training_loss"]) for record in history)
+
+    def save_and_stop(self, tensors, record):
+        save(self, tensors, record)
+        records.append(record)
+        raise Interrupted
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Checkpoint, "save", save_and_stop)
+        with pytest.raises(Interrupted):
+            train_detector(*samples, options=options, checkpoint_folder=tmp_path)
+    assert records[0]["loss_scale"]["scale"] < 2.0**30, "an overflow halves the scale"
+    resumed, again = train_detector(*samples, options=options, checkpoint_folder=tmp_path)
+    assert same_bytes(resumed, expected)
+    assert again == history
 
 
 def test_training_runs_unchanged_on_a_graphics_processor_and_resumes_there(training, validation, tmp_path, monkeypatch):

@@ -132,7 +132,7 @@ class _Run:
         optimizer = torch.optim.AdamW(
             network.parameters(), lr=options.learning_rate, weight_decay=options.weight_decay, foreach=False
         )
-        scaler = torch.amp.GradScaler("cuda", enabled=device == "cuda" and options.mixed_precision)
+        scaler = torch.amp.GradScaler(device, enabled=device == "cuda" and options.mixed_precision)
         average = {name: tensor.detach().clone() for name, tensor in network.state_dict().items()}
         run = cls(training, options, device, constants, metadata, stream, network, optimizer, scaler, average)
         stored = checkpoint.load() if checkpoint is not None else None
