@@ -87,7 +87,7 @@ def test_an_instance_passes_unchanged():
     assert build_options("options", options, Options) is options
 
 
-@pytest.mark.parametrize("environment", ["base", "smoke", "decam_fields", "legacy_survey", "paper_iv"])
+@pytest.mark.parametrize("environment", ["base", "smoke", "decam_fields", "legacy_survey", "paper_iv", "mock_large"])
 def test_the_parameters_of_every_environment_are_valid(repository, monkeypatch, environment):
     monkeypatch.chdir(repository)
     bootstrap_project(repository)
