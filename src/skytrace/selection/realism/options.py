@@ -4,12 +4,21 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from skytrace.errors import OptionError, check_between
+from skytrace.errors import OptionError, check_between, check_choice
 from skytrace.imaging.quality import QualityOptions
 from skytrace.selection.arcs import ArcOptions
 from skytrace.sky import SelectionOptions
 
-__all__ = ["COMPARISON_RULE", "ComparisonSettings", "GateOptions"]
+__all__ = [
+    "COMPARISON_RULE",
+    "BlindPanelOptions",
+    "ClassifierTestOptions",
+    "ComparisonSettings",
+    "CrossValidationOptions",
+    "GateOptions",
+    "LinearProbeOptions",
+    "MorphologyOptions",
+]
 
 #: What the code of the comparison means: raised by one whenever it changes. 1: anchors as they were found. 2: anchors
 #: pass the selection and the quality control of hosts; the arc annulus follows psf_beta.
@@ -88,8 +97,116 @@ class GateOptions:
         check_between("arc_margin_fwhm", self.arc_margin_fwhm, 0.0, 20.0)
         whole = {"background_sample_px": 10, "background_resamples": 1, "min_anchors": 2, "min_injections": 2}
         whole |= {"neighbours": 1, "n_null": 1, "seed": 0}
-        for key, low in whole.items():
-            value = getattr(self, key)
-            if value != int(value):
-                raise OptionError(f"{key} = {value!r} must be a whole number")
-            check_between(key, value, low, 2**63 - 1)
+        _check_whole(self, **whole)
+
+
+@dataclass(frozen=True)
+class MorphologyOptions:
+    """Gate 4. p_min: least permutation p of the joint energy distance, n_permutations of it; each anchor is compared
+    with its per_anchor nearest injections. n_simulations: mock anchors drawn from the injections, for the gate's own
+    pass rate. How arcs are measured: sectors of the annulus; half_width_fwhm: its half width in FWHM for radius, width
+    and profile; rings: of that profile.
+    """
+
+    p_min: float = 0.05
+    n_permutations: int = 999
+    per_anchor: int = 4
+    n_simulations: int = 100
+    sectors: int = 12
+    half_width_fwhm: float = 1.5
+    rings: int = 6
+    seed: int = 20260504
+
+    def __post_init__(self) -> None:
+        check_between("p_min", self.p_min, 0.0, 1.0, include_high=False)
+        check_between("half_width_fwhm", self.half_width_fwhm, 0.25, 5.0)
+        _check_whole(self, n_permutations=19, per_anchor=1, n_simulations=0, sectors=4, rings=2, seed=0)
+
+
+@dataclass(frozen=True)
+class CrossValidationOptions:
+    """auc_max: the gate's bound on the cross-validated AUC. folds: whole groups (host or sky cell) apart. per_anchor:
+    matched injections of each anchor. n_permutations: of the labels within matched sets, each fitted anew.
+    n_resamples: bootstrap of the scores by groups. n_simulations: mock anchors drawn from the injections, for size and
+    power. min_power: a pass of a test with less power is insufficient instead. planted_auc: the AUC of the best linear
+    classifier against the difference that power is stated for.
+    """
+
+    auc_max: float = 0.75
+    folds: int = 5
+    per_anchor: int = 4
+    n_permutations: int = 100
+    n_resamples: int = 300
+    n_simulations: int = 40
+    min_power: float = 0.8
+    planted_auc: float = 0.95
+    seed: int = 20260505
+
+    def __post_init__(self) -> None:
+        check_between("auc_max", self.auc_max, 0.5, 1.0, include_high=False)
+        check_between("min_power", self.min_power, 0.0, 1.0)
+        check_between("planted_auc", self.planted_auc, 0.5, 1.0, include_low=False, include_high=False)
+        _check_whole(self, folds=2, per_anchor=1, n_permutations=10, n_resamples=50, n_simulations=0, seed=0)
+
+
+@dataclass(frozen=True)
+class ClassifierTestOptions(CrossValidationOptions):
+    """Gate 5. classifier: gradient_boosting (values may be missing) or logistic (medians take their place).
+    n_shuffles: of each feature in the scored folds, for its permutation importance. n_named: features named.
+    """
+
+    classifier: str = "gradient_boosting"
+    n_shuffles: int = 10
+    n_named: int = 3
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_choice("classifier", self.classifier, ("gradient_boosting", "logistic"))
+        _check_whole(self, n_shuffles=1, n_named=1)
+
+
+@dataclass(frozen=True)
+class LinearProbeOptions(CrossValidationOptions):
+    """Gate 8. inverse_regularisation: C of the logistic regression on standardised features. arc_snr_step_dex: a step
+    of the matching in log10 of the measured arc S/N, beside the steps of GateOptions. n_frechet: permutations of the
+    Frechet distances.
+    """
+
+    inverse_regularisation: float = 0.01
+    arc_snr_step_dex: float = 0.15
+    n_frechet: int = 199
+    seed: int = 20260508
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_between("inverse_regularisation", self.inverse_regularisation, 1e-6, 1e3)
+        check_between("arc_snr_step_dex", self.arc_snr_step_dex, 0.01, 10.0)
+        _check_whole(self, n_frechet=19)
+
+
+@dataclass(frozen=True)
+class BlindPanelOptions:
+    """Gate 6. stamps: in the panel, half of them anchors. columns: of the figure. right_max: where answers are given,
+    the share of right ones that must not be excluded from above (lower end of the 95 % interval).
+    """
+
+    stamps: int = 50
+    columns: int = 10
+    right_max: float = 0.75
+    arc_snr_step_dex: float = 0.15
+    seed: int = 20260506
+
+    def __post_init__(self) -> None:
+        check_between("right_max", self.right_max, 0.5, 1.0)
+        check_between("arc_snr_step_dex", self.arc_snr_step_dex, 0.01, 10.0)
+        _check_whole(self, stamps=4, columns=1, seed=0)
+        if self.stamps % 2:
+            raise OptionError(f"stamps = {self.stamps} must be even: half are anchors, half injections")
+
+
+def _check_whole(options: object, **lowest: int) -> None:
+    for key, low in lowest.items():
+        value = getattr(options, key)
+        if value != int(value):
+            raise OptionError(f"{key} = {value!r} must be a whole number")
+        check_between(key, value, low, 2**63 - 1)
