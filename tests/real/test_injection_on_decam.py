@@ -28,9 +28,7 @@ def test_injected_flux_is_recovered_within_two_percent_where_nothing_else_is(sur
     assert len(table) >= 3, "too few hosts with a whole centre to show anything"
     batch = survey.cutouts(list(table["galaxy_id"].astype(str)))
     options, preprocessing = InjectionOptions(), PreprocessOptions()
-    hosts = prepare_hosts(
-        batch, table, mode="matched", psf_target=1.2, depth_target=23.5, options=options, preprocessing=preprocessing
-    )
+    hosts = prepare_hosts(batch, table, mode="matched", options=options, preprocessing=preprocessing)
     n = 40 * len(table)
     rows = np.arange(n) % len(table)
     draw = draw_lenses(np.arange(n), np.full(n, 1.5), table.iloc[rows], seed=3)

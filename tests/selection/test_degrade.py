@@ -19,7 +19,7 @@ def sky_of(n: int, *, ratio: float = 1.5, magnitudes: float = 1.2):
     psfsize = np.full((n, BANDS), 1.0)
     depth = np.full((n, BANDS), psfdepth_from_mag(24.8))
     return degraded_sky(
-        psfsize, depth, psf_ratio_r=np.full(n, ratio), depth_ratio_r=np.full(n, 10.0 ** (-0.8 * magnitudes))
+        psfsize, depth, target_psfsize=psfsize * ratio, target_psfdepth=depth * 10.0 ** (-0.8 * magnitudes)
     )
 
 

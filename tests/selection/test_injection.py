@@ -7,14 +7,17 @@ import pytest
 from scipy.ndimage import correlate1d
 
 from skytrace.errors import OptionError, PixelError
+from skytrace.imaging.photometry import psfdepth_from_mag
 from skytrace.imaging.preprocessing import PreprocessOptions, annulus_statistics, preprocess
 from skytrace.imaging.sky_noise import resampling_kernel
 from skytrace.lensing.population import draw_lenses
+from skytrace.selection.condition_sky import ConditionSky
 from skytrace.selection.injection import InjectionOptions, inject_lenses, prepare_hosts
 
 from .fake_sky import FakeSky
 
 SKY, OPTIONS, PREPROCESSING = FakeSky(8), InjectionOptions(), PreprocessOptions()
+TARGET = ConditionSky(1.65 * np.array([1.1, 1.0, 0.95]), psfdepth_from_mag(22.5 + np.array([0.5, 0.0, -1.0])))
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +28,7 @@ def hosts():
 def host_stamps(mode: str):
     table = SKY.galaxies().query("psfsize_r < 1.5 and psfdepth_r > 400") if mode == "degraded" else SKY.galaxies()
     return prepare_hosts(
-        SKY.cutouts(list(table["galaxy_id"])), table, mode=mode, psf_target=1.65, depth_target=22.5,
+        SKY.cutouts(list(table["galaxy_id"])), table, mode=mode, target=TARGET,
         options=OPTIONS, preprocessing=PREPROCESSING,
     )  # fmt: skip
 
@@ -108,7 +111,7 @@ def test_a_table_of_other_galaxies_is_refused():
     table = SKY.galaxies()
     with pytest.raises(PixelError, match="not of the same galaxies"):
         prepare_hosts(
-            SKY.cutouts(list(table["galaxy_id"])), table.iloc[::-1], mode="matched", psf_target=1.2, depth_target=23.0,
+            SKY.cutouts(list(table["galaxy_id"])), table.iloc[::-1], mode="matched",
             options=OPTIONS, preprocessing=PREPROCESSING,
         )  # fmt: skip
 
@@ -117,6 +120,6 @@ def test_light_that_could_reach_the_background_annulus_is_refused():
     table = SKY.galaxies()
     with pytest.raises(OptionError, match=r"confine_radius_px = 37\.0 .*annulus_px = \(36"):
         prepare_hosts(
-            SKY.cutouts(list(table["galaxy_id"])), table, mode="matched", psf_target=1.65, depth_target=22.5,
+            SKY.cutouts(list(table["galaxy_id"])), table, mode="matched",
             options=replace(OPTIONS, confine_radius_px=37.0), preprocessing=PREPROCESSING,
         )  # fmt: skip

@@ -49,21 +49,21 @@ class DegradedSky:
 
 
 def degraded_sky(
-    psfsize: ArrayLike, psfdepth: ArrayLike, *, psf_ratio_r: ArrayLike, depth_ratio_r: ArrayLike
+    psfsize: ArrayLike, psfdepth: ArrayLike, *, target_psfsize: ArrayLike, target_psfdepth: ArrayLike
 ) -> DegradedSky:
-    """The target of every band from that of r: PSF sizes and depths of g and z scale by r's ratios.
+    """Own and target sky of every host.
 
-    psfsize, psfdepth: (n, band). psf_ratio_r: (n,) target / own psfsize in r, >= 1. depth_ratio_r: (n,) target / own
-    inverse variance in r, <= 1. Raises PixelError where a host would have to be sharpened, deepened or made quieter.
+    psfsize, psfdepth: (n, band). target_*: (band,), or (n, band). Raises PixelError where a host would have to be
+    sharpened, deepened or made quieter in any band.
     """
     psfsize, psfdepth = np.asarray(psfsize, dtype=np.float64), np.asarray(psfdepth, dtype=np.float64)
-    psf_ratio = np.asarray(psf_ratio_r, dtype=np.float64)[:, None]
-    depth_ratio = np.asarray(depth_ratio_r, dtype=np.float64)[:, None]
-    if (psf_ratio < 1).any() or (depth_ratio > 1).any():
+    target_psfsize = np.broadcast_to(np.asarray(target_psfsize, dtype=np.float64), psfsize.shape)
+    target_psfdepth = np.broadcast_to(np.asarray(target_psfdepth, dtype=np.float64), psfsize.shape)
+    if (target_psfsize < psfsize).any() or (target_psfdepth > psfdepth).any():
         raise PixelError(
-            "hosts can be degraded, never sharpened or deepened: the target must be worse in PSF and depth"
+            "hosts can be degraded, never sharpened or deepened: in each band the target must be worse in PSF and depth"
         )
-    sky = DegradedSky(psfsize, psfdepth, psfsize * psf_ratio, psfdepth * depth_ratio)
+    sky = DegradedSky(psfsize, psfdepth, target_psfsize, target_psfdepth)
     if (sky.target_sigma < sky.sigma * (1.0 - 1e-9)).any():
         raise PixelError("the target sky is quieter per pixel than a host's own: convolution cannot remove that noise")
     return sky

@@ -15,7 +15,7 @@ import pandas as pd
 
 from skytrace.errors import CatalogueError, LeakageError, check_between, check_choice
 from skytrace.imaging.photometry import mag_ab, mag_depth
-from skytrace.imaging.psf import neff_pixels
+from skytrace.selection.condition_sky import SkyRelation
 from skytrace.sky import crossmatch, galaxy_hash
 
 if TYPE_CHECKING:
@@ -23,9 +23,11 @@ if TYPE_CHECKING:
 
     from skytrace.selection.grid import SelectionGrid
 
-__all__ = ["HostOptions", "eligible_hosts", "match_hosts", "verify_hosts"]
+__all__ = ["TARGET_COLUMNS", "HostOptions", "eligible_hosts", "match_hosts", "verify_hosts"]
 
 _SPLITS_SEEN = ("train", "val")
+#: Sky of a condition, for degraded hosts: psfsize [arcsec] and psfdepth [nanomaggies^-2].
+TARGET_COLUMNS = tuple(f"target_{name}_{band}" for name in ("psfsize", "psfdepth") for band in "grz")
 
 
 @dataclass(frozen=True)
@@ -124,13 +126,18 @@ def match_hosts(
 
     Returns (assignments, conditions). assignments: one row a host and condition: condition, psf_index, depth_index,
     mode, rank, galaxy_id. conditions: ``grid.conditions()`` plus mode (matched, degraded, no_hosts), n_matched,
-    n_degraded (available), n_hosts (used), n_per_cell (injections in each of its cells).
+    n_degraded (available), n_hosts (used), n_per_cell (injections in each of its cells), and TARGET_COLUMNS: the sky in
+    g, r and z that degraded hosts get (``SkyRelation`` of the hosts' own sky).
     Rule: matched if there are min_matched_hosts or more, or no fewer than can be degraded; degraded otherwise.
     """
     options = options or HostOptions()
     conditions = grid.conditions()
     psf = hosts["psfsize_r"].to_numpy(dtype=float)
     depth = hosts[grid.options.depth_column].to_numpy(dtype=float)
+    sizes, depths = (
+        hosts[[f"{name}_{band}" for band in "grz"]].to_numpy(dtype=float) for name in ("psfsize", "psfdepth")
+    )
+    relation = SkyRelation.fit(hosts)
     psf_bin, depth_bin = grid.bin_of("psf_fwhm", psf), grid.bin_of("depth", mag_depth(depth))
     names = hosts["galaxy_id"].astype(str).to_numpy()
     order = np.argsort(galaxy_hash(names, seed=options.seed), kind="stable")
@@ -138,7 +145,8 @@ def match_hosts(
     centres = conditions[["psf_fwhm", "depth"]].to_numpy(dtype=float)
     for cell, (psf_centre, depth_centre) in zip(conditions.itertuples(), centres, strict=True):
         matched = (psf_bin == cell.psf_index) & (depth_bin == cell.depth_index)
-        worse = _can_degrade(psf, depth, psf_target=float(psf_centre), depth_mag=float(depth_centre))
+        sky = relation.at(float(psf_centre), float(depth_centre))
+        worse = sky.within_reach(sizes, depths)
         n_matched, n_degraded = int(matched.sum()), int(worse.sum()) if options.degraded_hosts else 0
         mode = "matched" if n_matched >= min(options.min_matched_hosts, max(n_degraded, 1)) else "degraded"
         if n_matched + n_degraded == 0:
@@ -147,21 +155,10 @@ def match_hosts(
         chosen = chosen[: 0 if mode == "no_hosts" else None]
         parts.append(_rows(cell, mode, names[chosen]))
         n_per_cell = min(grid.options.injections_per_cell, options.max_injections_per_host * len(chosen))
-        account.append((mode, n_matched, n_degraded, len(chosen), n_per_cell))
-    columns = ["mode", "n_matched", "n_degraded", "n_hosts", "n_per_cell"]
+        account.append((mode, n_matched, n_degraded, len(chosen), n_per_cell, *sky.psfsize, *sky.psfdepth))
+    columns = ["mode", "n_matched", "n_degraded", "n_hosts", "n_per_cell", *TARGET_COLUMNS]
     conditions = conditions.join(pd.DataFrame(account, columns=columns))
     return pd.concat(parts, ignore_index=True), conditions
-
-
-def _can_degrade(
-    psf: NDArray[np.float64], depth: NDArray[np.float64], *, psf_target: float, depth_mag: float
-) -> NDArray[np.bool_]:
-    """Sharper, deeper, and with less sky noise a pixel: convolving leaves the noise of large scales as it is, so a host
-    whose pixels are noisier than the target's could reach the target's depth on paper only.
-    """
-    with np.errstate(invalid="ignore"):
-        quieter = depth * neff_pixels(psf) >= 25.0 / 10.0 ** (0.8 * (22.5 - depth_mag)) * neff_pixels(psf_target)
-        return (psf < psf_target) & (mag_depth(depth) > depth_mag) & quieter
 
 
 def _rows(cell: object, mode: str, names: NDArray[np.object_]) -> pd.DataFrame:

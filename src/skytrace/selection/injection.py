@@ -16,7 +16,7 @@ import pandas as pd
 
 from skytrace.errors import OptionError, PixelError, check_between
 from skytrace.imaging.noise import photon_noise
-from skytrace.imaging.photometry import mag_depth, psfdepth_from_mag
+from skytrace.imaging.photometry import mag_depth
 from skytrace.imaging.preprocessing import PreprocessOptions, annulus_statistics, preprocess
 from skytrace.imaging.psf import MoffatPsf, moffat_fwhm_from_psfsize, sky_sigma_nmgy
 from skytrace.imaging.sky_noise import NOISE_PAD
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     from skytrace.imaging.psf import ImagePsf
     from skytrace.lensing.population import LensDraw
+    from skytrace.selection.condition_sky import ConditionSky
     from skytrace.surveys.interface import CutoutBatch
 
 __all__ = ["HostStamps", "InjectionOptions", "Injections", "inject_lenses", "prepare_hosts"]
@@ -112,13 +113,12 @@ def prepare_hosts(
     table: pd.DataFrame,
     *,
     mode: str,
-    psf_target: float,
-    depth_target: float,
+    target: ConditionSky | None = None,
     depth_column: str = "psfdepth_r",
     options: InjectionOptions,
     preprocessing: PreprocessOptions,
 ) -> HostStamps:
-    """Hosts of one condition: as they are (``matched``), or degraded to its PSF size and depth (``degraded``).
+    """Hosts of one condition: as they are (``matched``), or degraded to its sky ``target`` (``degraded``).
 
     table: the catalogue rows of ``batch``, in its order. The noise of degrading comes from the host's own id and the
     target, so a host looks the same whoever recomputes it.
@@ -133,26 +133,25 @@ def prepare_hosts(
     image, invvar, psf = batch.image, batch.invvar, batch.psf
     psfsize, psfdepth = _bands(table, "psfsize"), _bands(table, "psfdepth")
     electrons = _electrons(table, options)
+    depth = table[depth_column].to_numpy(dtype=float)
     if mode == "degraded":
-        sky = degraded_sky(
-            psfsize,
-            psfdepth,
-            psf_ratio_r=psf_target / psfsize[:, 1],
-            depth_ratio_r=psfdepth_from_mag(depth_target) / table[depth_column].to_numpy(dtype=float),
-        )
+        if target is None:
+            raise OptionError("degraded hosts need the sky that they are degraded to")
+        sky = degraded_sky(psfsize, psfdepth, target_psfsize=target.psfsize, target_psfdepth=target.psfdepth)
         size = image.shape[-1] + 2 * _DEGRADE_PAD
-        seed = options.seed + round(1000 * psf_target) + 100_000 * round(100 * depth_target)
+        depth_mag = float(mag_depth(target.psfdepth[1]))
+        seed = options.seed + round(1000 * float(target.psfsize[1])) + 100_000 * round(100 * depth_mag)
         normals = standard_normals(_host_ids(table, options.seed), (2, len(_BANDS), size, size), seed=seed)
         image, invvar = degrade_cutouts(
             image, invvar, sky=sky, electrons_per_nmgy=electrons, normals=normals, beta=options.psf_beta
         )
         electrons = electrons * (sky.sigma / sky.target_sigma) ** 2
         psfsize, psfdepth = sky.target_psfsize, sky.target_psfdepth
+        depth = psfdepth[:, 1]
         psf = MoffatPsf(moffat_fwhm_from_psfsize(psfsize, beta=options.psf_beta), options.psf_beta)
     statistics = annulus_statistics(image, invvar, options=preprocessing)
     low = image.shape[-1] // 2 - preprocessing.crop // 2
     window = (slice(None), slice(None), slice(low, low + preprocessing.crop), slice(low, low + preprocessing.crop))
-    depth = table[depth_column].to_numpy(dtype=float) if mode == "matched" else psfdepth_from_mag(depth_target)
     return HostStamps(
         table=table.reset_index(drop=True),
         image=image[window].copy(),

@@ -20,7 +20,9 @@ from skytrace.errors import CatalogueError
 from skytrace.imaging.preprocessing import PreprocessOptions, preprocessing_checksum
 from skytrace.imaging.psf import ImagePsf, MoffatPsf
 from skytrace.lensing.population import LensDraw, PopulationOptions, draw_lenses
+from skytrace.selection.condition_sky import ConditionSky
 from skytrace.selection.grid import GridOptions, SelectionGrid
+from skytrace.selection.hosts import TARGET_COLUMNS
 from skytrace.selection.injection import HostStamps, InjectionOptions, Injections, inject_lenses, prepare_hosts
 from skytrace.statistics.streams import stream_uniforms
 from skytrace.surveys.interface import CutoutBatch
@@ -146,8 +148,9 @@ def condition_hosts(campaign: Campaign, batch: CutoutBatch, condition: int) -> H
     chosen = CutoutBatch(
         batch.galaxy_id[index], batch.image[index], batch.invvar[index], batch.maskbits[index], batch.psf.take(index)
     )
+    sizes, depths = np.split(cell[list(TARGET_COLUMNS)].to_numpy(dtype=float), 2)
     return prepare_hosts(
-        chosen, table, mode=str(cell["mode"]), psf_target=float(cell["psf_fwhm"]), depth_target=float(cell["depth"]),
+        chosen, table, mode=str(cell["mode"]), target=ConditionSky(sizes, depths),
         depth_column=campaign.grid.depth_column, options=campaign.injection, preprocessing=campaign.preprocessing,
     )  # fmt: skip
 

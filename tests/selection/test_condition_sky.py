@@ -1,0 +1,75 @@
+"""A condition's sky in g and z is the survey's own there, whatever hosts are degraded to it."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from skytrace.imaging.photometry import mag_depth, psfdepth_from_mag
+from skytrace.selection.condition_sky import SkyRelation
+from skytrace.selection.grid import GridOptions, SelectionGrid
+from skytrace.selection.hosts import TARGET_COLUMNS, HostOptions, match_hosts
+
+
+def survey(n: int = 4000, *, seed: int = 0) -> pd.DataFrame:
+    """r depth 23.9 +- 0.4 mag; g 0.5 and z -1.0 mag from it with 0.3 mag of scatter of their own. PSFs alike."""
+    rng = np.random.default_rng(seed)
+    common = rng.normal(23.9, 0.3, n)
+    own = {band: rng.normal(0.0, 0.27, n) for band in "grz"}
+    size = np.exp(rng.normal(np.log(1.25), 0.12, n))
+    table = {"galaxy_id": [f"g{i:05d}" for i in range(n)]}
+    for band, offset, ratio in zip("grz", (0.5, 0.0, -1.0), (1.1, 1.0, 0.93), strict=True):
+        table[f"psfdepth_{band}"] = psfdepth_from_mag(common + offset + own[band])
+        table[f"psfsize_{band}"] = size * ratio * np.exp(rng.normal(0.0, 0.03, n))
+    return pd.DataFrame(table)
+
+
+def test_the_target_of_a_condition_is_the_median_sky_of_the_survey_there():
+    table = survey()
+    relation = SkyRelation.fit(table)
+    depth = mag_depth(table[[f"psfdepth_{band}" for band in "grz"]].to_numpy())
+    for centre in (23.5, 24.0, 24.4):
+        there = np.abs(depth[:, 1] - centre) < 0.1
+        target = mag_depth(relation.at(1.3, centre).psfdepth)
+        assert target[1] == pytest.approx(centre)
+        assert target == pytest.approx(np.median(depth[there], axis=0), abs=0.05)
+    sizes = table[[f"psfsize_{band}" for band in "grz"]].to_numpy()
+    sharp = np.abs(sizes[:, 1] - 1.1) < 0.03
+    assert relation.at(1.1, 24.0).psfsize == pytest.approx(np.median(sizes[sharp], axis=0), rel=0.02)
+
+
+def test_scaling_by_what_r_lost_would_have_made_the_other_bands_shallower_than_the_survey():
+    """Regression to the mean: of hosts that are deep in r, g is less far above its own mean."""
+    table = survey()
+    depth = mag_depth(table[[f"psfdepth_{band}" for band in "grz"]].to_numpy())
+    deep = depth[:, 1] > 24.4
+    scaled = np.median(23.5 + depth[deep, 0] - depth[deep, 1])
+    assert scaled < mag_depth(SkyRelation.fit(table).at(1.3, 23.5).psfdepth)[0] - 0.25
+
+
+def test_beyond_the_sky_of_the_survey_the_bands_keep_the_difference_of_its_edge():
+    relation = SkyRelation.fit(survey())
+    edge = relation.depth_range_mag[0]
+    at_edge, beyond = (mag_depth(relation.at(1.3, depth).psfdepth) - depth for depth in (edge, edge - 1.5))
+    assert beyond == pytest.approx(at_edge)
+
+
+def test_a_host_that_is_shallower_in_one_band_alone_is_not_degraded():
+    table = survey()
+    sky = SkyRelation.fit(table).at(1.6, 23.0)
+    sizes = table[[f"psfsize_{band}" for band in "grz"]].to_numpy()
+    depths = table[[f"psfdepth_{band}" for band in "grz"]].to_numpy()
+    reach = sky.within_reach(sizes, depths)
+    assert reach.any()
+    worse = depths.copy()
+    worse[:, 2] = 0.9 * sky.psfdepth[2]
+    assert not sky.within_reach(sizes, worse).any()
+
+
+def test_all_degraded_hosts_of_a_condition_get_the_same_sky():
+    grid = SelectionGrid(GridOptions(psf_fwhm_arcsec=(1.65, 1.8), depth_mag=(22.5, 23.0)))
+    table = survey()
+    _, conditions = match_hosts(table, grid, options=HostOptions(min_matched_hosts=1000))
+    assert (conditions["mode"] == "degraded").all()
+    targets = conditions[list(TARGET_COLUMNS)].to_numpy()
+    assert targets[:, 1] == pytest.approx(conditions["psf_fwhm"].to_numpy())
+    assert mag_depth(targets[:, 4]) == pytest.approx(conditions["depth"].to_numpy())
