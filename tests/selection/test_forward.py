@@ -1,0 +1,198 @@
+"""A synthetic detector of known P(detected | theta_E, PSF, depth): cells, intervals and the correction recover it."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.special import expit, logit, roots_hermitenorm
+from scipy.stats import gamma
+
+from skytrace.errors import OptionError, SelectionEnvelopeError
+from skytrace.selection.completeness import CompletenessOptions, completeness_table
+from skytrace.selection.forward import ForwardOptions, corrected_rates, forward_correct
+from skytrace.selection.grid import GridOptions, SelectionGrid
+
+EACH, HOSTS, LUCK = 120, 30, 0.8
+# every (PSF, depth) condition has hosts of its own: each is a survey measured once
+MANY = SelectionGrid(
+    GridOptions(
+        (1.0, 1.5, 2.0), tuple(np.round(0.8 + 0.05 * np.arange(25), 6)), tuple(np.round(22 + 0.1 * np.arange(40), 6))
+    )
+)
+
+
+def true_completeness(grid):
+    """P by cell of a detector whose hosts' luck is N(0, LUCK) in the logit: averaged over hosts by quadrature."""
+    cells = grid.cells()
+    centre = -0.8 + 1.2 * (cells["theta_e"] - 1.5) - 1.0 * (cells["psf_fwhm"] - 1.3) + 0.5 * (cells["depth"] - 24)
+    x, w = roots_hermitenorm(40)
+    return expit(centre.to_numpy()[:, None] + LUCK * x) @ w / w.sum(), centre.to_numpy()
+
+
+def measured(grid, rng):
+    """Injections of the synthetic detector, EACH a cell into HOSTS hosts a condition, scored 0.9 or 0.1."""
+    _, centre = true_completeness(grid)
+    cell = np.repeat(np.arange(grid.n_cells), EACH)
+    n_conditions = grid.shape[1] * grid.shape[2]
+    host = (cell % n_conditions) * HOSTS + np.tile(np.arange(EACH) % HOSTS, grid.n_cells)
+    luck = LUCK * rng.normal(size=n_conditions * HOSTS)
+    detected = rng.random(len(cell)) < expit(centre[cell] + luck[host])
+    return pd.DataFrame({"cell": cell, "galaxy_id": host, "mode": "matched", "score": np.where(detected, 0.9, 0.1)})
+
+
+@pytest.fixture(scope="module")
+def surface():
+    return completeness_table(
+        measured(MANY, np.random.default_rng(11)), MANY, options=CompletenessOptions(min_injections=EACH)
+    )
+
+
+def test_published_cells_and_their_intervals_recover_the_known_detector(surface):
+    truth, _ = true_completeness(MANY)
+    z = (surface["completeness"] - truth) / np.sqrt(truth * (1 - truth) / surface["n_effective"])
+    assert abs(z.mean()) < 0.05  # 3000 cells, 1000 independent sets of hosts: unbiased
+    covered = (surface["low68_hosts"] <= truth) & (truth <= surface["high68_hosts"])
+    assert 0.64 < covered.mean() < 0.73
+    covered = (surface["low95_hosts"] <= truth) & (truth <= surface["high95_hosts"])
+    assert 0.93 < covered.mean() < 0.97
+
+
+def as_surveys(surface, name, size=1):
+    """(survey, bin, condition): every group of ``size`` neighbouring conditions is a survey of its own."""
+    return surface[name].to_numpy(dtype=float).reshape(3, -1, size).transpose(1, 0, 2)
+
+
+@pytest.mark.parametrize("size", [1, 2])
+def test_the_correction_of_a_thousand_surveys_is_unbiased_and_covers(surface, size):
+    rng = np.random.default_rng(5)
+    truth = true_completeness(MANY)[0].reshape(3, -1, size).transpose(1, 0, 2)
+    weight = np.array([0.7, 0.3]) if size == 2 else np.ones(1)
+    lenses = np.array([60.0, 40.0, 25.0])
+    repeats = size  # 1000 surveys either way
+    parts = [[] for _ in range(2)]
+    for _ in range(repeats):
+        counts = rng.poisson(lenses * (truth @ weight))
+        bins, total = corrected_rates(
+            counts, as_surveys(surface, "completeness", size), as_surveys(surface, "n_effective", size), weight,
+            n_draws=400, rng=rng,
+        )  # fmt: skip
+        parts[0].append(bins)
+        parts[1].append(total)
+    found = {name: np.concatenate([part[name] for part in parts[0]]) for name in parts[0][0]}
+    summed = {name: np.concatenate([part[name] for part in parts[1]]) for name in parts[1][0]}
+    assert len(summed["lenses"]) == 1000
+    # unbiased: the mean over surveys lies within its own error, and within a tenth of one survey's interval
+    for values, true in ((found["lenses"], lenses), (summed["lenses"], lenses.sum())):
+        error = values.std(axis=0) / np.sqrt(1000 / repeats)
+        assert (np.abs(values.mean(axis=0) - true) < 3.5 * error).all()
+        assert (np.abs(values.mean(axis=0) - true) < 0.1 * values.std(axis=0)).all()
+    bins_covered = ((found["low68"] <= lenses) & (lenses <= found["high68"])).mean()
+    total_covered = ((summed["low68"] <= lenses.sum()) & (lenses.sum() <= summed["high68"])).mean()
+    assert 0.64 < bins_covered < 0.73
+    assert 0.64 < total_covered < 0.73
+
+
+def test_plain_trials_instead_of_effective_ones_would_make_the_interval_too_narrow(surface):
+    options = {"n_draws": 4000, "rng": np.random.default_rng(0)}
+    share, n = as_surveys(surface, "completeness"), as_surveys(surface, "n_effective")
+    counts = np.full((1000, 3), 400)
+    plain = corrected_rates(counts[:50], share[:50], np.full((50, 3, 1), float(EACH)), [1.0], **options)[0]
+    wide = corrected_rates(counts[:50], share[:50], n[:50], [1.0], **options)[0]
+    ratio = (wide["high68"] - wide["low68"]) / (plain["high68"] - plain["low68"])
+    assert 1.03 < ratio.mean() < 1.5
+
+
+def test_with_a_perfectly_known_completeness_the_interval_is_that_of_poisson_counts():
+    bins, _ = corrected_rates([9.0], [[0.25]], [[1e12]], [1.0], n_draws=200_000, rng=np.random.default_rng(0))
+    assert bins["lenses"][0] == pytest.approx(36.0, rel=1e-9)
+    assert bins["low68"][0] == pytest.approx(gamma.ppf(0.158655, 9.5) / 0.25, rel=0.01)
+    assert bins["high95"][0] == pytest.approx(gamma.ppf(0.97725, 9.5) / 0.25, rel=0.01)
+
+
+def test_completeness_is_averaged_over_the_searched_sky_before_it_divides():
+    bins, _ = corrected_rates([30.0], [[0.1, 0.5]], [[1e12, 1e12]], [0.25, 0.75], rng=np.random.default_rng(0))
+    assert bins["completeness"][0] == pytest.approx(0.4) and bins["lenses"][0] == pytest.approx(75.0)
+
+
+def test_errors_that_move_together_widen_the_total_and_no_single_bin():
+    share, n = np.full((6, 4), 0.3), np.full((6, 4), 40.0)
+    counts, weight = np.full(6, 4000.0), np.full(4, 0.25)
+    widths = {}
+    for kind in ("cells", "condition", "all"):
+        bins, total = corrected_rates(counts, share, n, weight, dependence=kind, rng=np.random.default_rng(1))
+        widths[kind] = (bins["high68"] - bins["low68"]).mean(), total["high68"] - total["low68"]
+    assert widths["condition"][0] == pytest.approx(widths["cells"][0], rel=0.05)
+    assert widths["condition"][1] == pytest.approx(np.sqrt(6) * widths["cells"][1], rel=0.1)
+    assert widths["all"][1] == pytest.approx(2 * widths["condition"][1], rel=0.1)  # four conditions no longer average
+
+
+SMALL = SelectionGrid(GridOptions((1.0, 1.5, 2.0), (0.9, 1.05), (23.0, 23.5)))
+SKY = pd.DataFrame({"psf_fwhm": [0.95, 0.9], "depth": [23.1, 23.6], "weight": [30.0, 10.0]})
+
+
+@pytest.fixture
+def small():
+    p = 0.2 + 0.05 * np.arange(SMALL.n_cells) / SMALL.n_cells
+    rows = []
+    for cell, share in enumerate(p):
+        k = round(400 * share)
+        rows += [(cell, f"h{cell}-{i}", "matched", 0.9 if i < k else 0.1) for i in range(400)]
+    sample = pd.DataFrame(rows, columns=["cell", "galaxy_id", "mode", "score"])
+    return completeness_table(sample, SMALL)
+
+
+def correct(counts, edges, surface, conditions=SKY, **options):
+    return forward_correct(
+        counts, edges, surface, conditions=conditions, threshold=0.5, options=ForwardOptions(**options),
+        rng=np.random.default_rng(0),
+    )  # fmt: skip
+
+
+def test_each_bin_takes_the_cells_of_its_own_sky(small):
+    found = correct([10, 20], [1.25, 1.75, 2.25], small)
+    cells = small.set_index("cell")["completeness"]
+    expected = [0.75 * cells[4] + 0.25 * cells[5], 0.75 * cells[8] + 0.25 * cells[9]]
+    np.testing.assert_allclose(found.table["completeness"], expected, rtol=1e-12)
+    assert found.total["lenses"] == pytest.approx(found.table["lenses"].sum())
+    assert found.table["low68"][0] < found.table["lenses"][0] < found.table["high68"][0]
+    assert (found.total["observed"], found.total["bins_refused"]) == (30, 0)
+
+
+def test_what_was_not_measured_is_refused_and_named(small):
+    with pytest.raises(SelectionEnvelopeError, match=r"2.25-2.75 arcsec \(outside\)"):
+        correct([10, 20], [1.75, 2.25, 2.75], small)
+    with pytest.raises(SelectionEnvelopeError, match=r"75.0% of the searched sky.*psf_fwhm = 2"):
+        correct([1], [0.75, 1.25], small, SKY.assign(psf_fwhm=[2.0, 1.0]))
+    with pytest.raises(OptionError, match="no bin of the surface"):
+        correct([1], [0.8, 1.3], small)
+    with pytest.raises(SelectionEnvelopeError, match=r"was not measured; there are 0\.5"):
+        forward_correct([1], [0.75, 1.25], small, conditions=SKY, threshold=0.9, rng=np.random.default_rng(0))
+    with pytest.raises(OptionError, match="whole numbers"):
+        correct([1.5], [0.75, 1.25], small)
+
+
+def test_a_refused_bin_is_nan_with_its_reason_and_enters_no_total(small):
+    small.loc[small["cell"] == 4, "state"] = "insufficient"
+    small.loc[small["cell"] == 9, "completeness"] = small.loc[small["cell"] == 8, "completeness"] = 0.0
+    with pytest.raises(SelectionEnvelopeError, match=r"1.25-1.75 arcsec \(insufficient\)"):
+        correct([5, 6, 0], [0.75, 1.25, 1.75, 2.25], small)
+    found = correct([5, 6, 7, 8], [0.75, 1.25, 1.75, 2.25, 2.75], small, refused="nan")
+    assert list(found.table["state"]) == ["ok", "insufficient", "unconstrained", "outside"]
+    assert np.isfinite(found.table["lenses"]).tolist() == [True, False, False, False]
+    assert (found.total["observed"], found.total["observed_refused"]) == (5, 21)
+    assert found.total["lenses"] == pytest.approx(found.table["lenses"][0])
+    # of cells that were joined by rule the shared completeness is used
+    small.loc[small["cell"] == 4, "state"] = "merged"
+    assert correct([6], [1.25, 1.75], small).table["state"][0] == "ok"
+
+
+def test_only_sky_with_weight_must_be_measured(small):
+    small.loc[small["cell"] == 1, ["state", "completeness", "n_effective"]] = ["no_hosts", np.nan, np.nan]
+    assert correct([5], [0.75, 1.25], small, SKY.assign(weight=[1.0, 0.0])).table["state"][0] == "ok"
+    with pytest.raises(SelectionEnvelopeError, match="no_hosts"):
+        correct([5], [0.75, 1.25], small)
+
+
+def test_the_synthetic_detector_is_the_one_that_was_meant():
+    truth, centre = true_completeness(MANY)
+    drawn = expit(centre[1500] + LUCK * np.random.default_rng(0).normal(size=400_000)).mean()
+    assert truth[1500] == pytest.approx(drawn, abs=2e-3) and abs(logit(truth).mean()) < 2
