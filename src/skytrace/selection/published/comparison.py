@@ -166,8 +166,9 @@ def comparison_summary(comparison: pd.DataFrame) -> dict[str, Any]:
     correlation = float(np.corrcoef(ranks.to_numpy().T)[0, 1]) if varied else None
     sentences = [
         f"{len(comparison)} cells have the same centre in both grids; {roles['both']} were measured in both "
-        f"({degraded} of these by degraded hosts here), {filled} are empty there and filled "
-        f"here ({roles['filled_degraded']} by degraded hosts), {roles['only_theirs']} are empty here only, {roles['neither']} in both."
+        f"({degraded} of these by degraded hosts here), {filled} are empty there and filled here "
+        f"({roles['filled_degraded']} by degraded hosts), {roles['only_theirs']} are empty here only, "
+        f"{roles['neither']} in both."
     ]
     summary: dict[str, Any] = {"cells": len(comparison), "roles": roles, "mean": means, "rank_correlation": correlation}
     summary["both_degraded_here"] = degraded
