@@ -123,7 +123,7 @@ def _draw_cells(axis: Axes, both: pd.DataFrame, norm: Any, end: float) -> None:
 
 
 def _draw_filled(axis: Axes, filled: pd.DataFrame, comparison: pd.DataFrame, norm: Any) -> None:
-    """Ours against theta_E on a scale of its own, the conditions of one theta_E side by side in the order of PSF and depth."""
+    """Ours against theta_E on a scale of its own; the conditions of one theta_E side by side, by depth, then PSF."""
     highest = float(filled["high68_ours"].max()) if len(filled) else 1.0
     _square_root(axis, "y", min(1.0, 1.05 * highest))
     centres = np.sort(comparison["theta_e"].unique())
