@@ -12,7 +12,8 @@ from skytrace.selection.selection_function import SelectionFunction
 NASTY = [
     "<script>alert(1)</script>", "[click](javascript:alert(1))",
     "a | b | c", "*bold* _it_ `code`", "1. one", "# head",
-    "- item", "https://example.org", "&lt;b&gt; & <b>", "![x](y)", "\\*", "---", "::: {x}", "a\n\n## b", "+ 3 mag", "10) x",
+    "- item",
+    "https://example.org", "&lt;b&gt; & <b>", "![x](y)", "\\*", "---", "::: {x}", "a\n\n## b", "+ 3 mag", "10) x",
 ]  # fmt: skip
 
 
@@ -123,7 +124,7 @@ def test_envelope_threshold_hosts_and_cells_are_those_of_the_default_threshold()
 
 def test_a_mock_sky_and_degraded_cells_bring_their_own_warnings():
     claims = section(model_card(surface(survey="mock"), report()), "Not to be claimed")
-    assert claims.startswith("It describes a real survey. Hosts, noise and lenses are simulated")
+    assert claims.startswith('Not "It describes a real survey." Hosts, noise and lenses are simulated')
     assert "degraded to the cell from better data" in claims
     real = surface(survey="decam_fields")
     real.table["mode"] = "matched"

@@ -35,7 +35,7 @@ NEVER_CLAIM = (
     ("The mean over the cells is the completeness of the sky.",
      "Cells are filled in equal number, not in the proportions in which the sky or the lenses have them."),
     ("It can be extrapolated beyond the envelope, or interpolated where cells are empty or insufficient.",
-     "Nothing was measured there."),
+     "Nothing, or too little, was measured there."),
     ("It gives the number of lenses on the sky.",
      "That needs the rate of false positives at the same threshold and a forward model of the counts."),
     ("Cells that differ by their intervals are independent measurements.",
@@ -103,7 +103,8 @@ def model_card(
         _what(selection, survey),
         _validation(selection, realism, gates, verdict),
         Section(
-            "Not to be claimed", points=tuple(f"{claim} {why}" for claim, why in _claims(selection, verdict, survey))
+            "Not to be claimed",
+            points=tuple(f'Not "{claim}" {why}' for claim, why in _claims(selection, verdict, survey)),
         ),
         _envelope(selection),
         _threshold(selection),
@@ -255,8 +256,8 @@ def _use(selection: SelectionFunction) -> Section:
     return Section(
         "Use",
         (
-            f"SelectionFunction.load(path).probability({asked}) gives value, intervals, n, hosts, state and "
-            "whether it is validated. Quote the interval with the ending _hosts, the state, the threshold and the detector's hash.",
+            f"SelectionFunction.load(path).probability({asked}) gives value, intervals, n, hosts, state and validated.",
+            "Quote the interval with the ending _hosts, the state, the threshold and the detector's hash.",
             "Cite the file by its hash and the release that made it (kedro trace names both).",
         ),
     )
@@ -286,7 +287,7 @@ def _markdown(text: str) -> str:
     flat = re.sub(r"\s+", " ", str(text)).strip()
     flat = re.sub(r"([\\`*_{}\[\]<>#|&~$!@])", r"\\\1", flat)
     flat = re.sub(r"://|(?<=www)\.", lambda found: f"\\{found[0]}", flat)  # bare addresses become links on some sites
-    return re.sub(r"^(\d*)([-+=:.)])", r"\1\\\2", flat)  # what opens a list or a rule
+    return re.sub(r"^(?:([-+=:])|(\d+)([.)])(?=\s|$))", r"\2\\\1\3", flat)  # what opens a list or a rule
 
 
 def _with_rule(section: Section) -> list[tuple[str, ...]]:
