@@ -106,11 +106,12 @@ def failure_covariates(
             raise PixelError(f"{name} shape {np.shape(pixels)} differs from host shape {shape}")
     values = (theta_e_arcsec, fwhm_arcsec, background_nmgy, sigma_nmgy)
     numbers = [np.broadcast_to(np.asarray(value, dtype=np.float64), (shape[0],)) for value in values]
-    parts = [
-        _covariates_of(*(np.asarray(pixels[rows]) for pixels in (host, added, stamps, invvar)),
-                       *(value[rows] for value in numbers), clip, options)
-        for rows in (slice(start, start + _CHUNK) for start in range(0, shape[0], _CHUNK))
-    ]  # fmt: skip
+    parts = []
+    for start in range(0, shape[0], _CHUNK):
+        rows = slice(start, start + _CHUNK)
+        theta_e, fwhm, background, sigma = (value[rows] for value in numbers)
+        planes = tuple(np.asarray(pixels[rows]) for pixels in (host, added, stamps, invvar))
+        parts.append(_covariates_of(planes, theta_e, fwhm, background, sigma, clip, options))
     return pd.concat(parts, ignore_index=True)
 
 
@@ -225,10 +226,15 @@ def _holds(measured: NDArray[np.float64], flag: NDArray[np.bool_]) -> NDArray[np
 
 
 def _covariates_of(
-    host: NDArray, added: NDArray, stamps: NDArray, invvar: NDArray, theta_e: NDArray[np.float64],
-    fwhm: NDArray[np.float64], background: NDArray[np.float64], sigma: NDArray[np.float64], clip: float,
+    planes: tuple[NDArray, ...],
+    theta_e: NDArray[np.float64],
+    fwhm: NDArray[np.float64],
+    background: NDArray[np.float64],
+    sigma: NDArray[np.float64],
+    clip: float,
     options: FailureOptions,
-) -> pd.DataFrame:  # fmt: skip
+) -> pd.DataFrame:
+    host, added, stamps, invvar = planes
     annulus = arc_annulus(host.shape[-1], theta_e, fwhm)
     data = (invvar > 0) & np.isfinite(host)
     inside = annulus & data[:, 1]

@@ -77,8 +77,8 @@ def corrected_rates(
     """Lenses by bin and in total behind observed counts, for any number of surveys at once.
 
     counts: (..., bin). share, n_effective: (..., bin, condition) completeness and effective trials. weight:
-    (condition,) share of the searched sky, adding up to 1. Returns (bins, total): lenses, low68, high68, low95, high95 of
-    shape (..., bin) and (...); bins also completeness and completeness_error. NaN where the completeness is 0.
+    (condition,) share of the searched sky, adding up to 1. Returns (bins, total): lenses, low68, high68, low95, high95,
+    of shape (..., bin) and (...); bins also completeness and completeness_error. NaN where the completeness is 0.
     """
     counts, weight = np.asarray(counts, dtype=np.float64), np.asarray(weight, dtype=np.float64)
     share, n_effective = np.broadcast_arrays(np.asarray(share, np.float64), np.asarray(n_effective, np.float64))
@@ -210,7 +210,7 @@ def _condition_weights(conditions: pd.DataFrame, grid: SelectionGrid) -> NDArray
             "the other sky alone"
         )
     flat = np.maximum(index[0], 0) * grid.shape[2] + np.maximum(index[1], 0)
-    return np.bincount(flat, weights=weight / weight.sum(), minlength=grid.shape[1] * grid.shape[2])
+    return np.bincount(flat, weight / weight.sum(), grid.shape[1] * grid.shape[2]).astype(np.float64)
 
 
 def _matched_bins(edges: NDArray[np.float64], grid: SelectionGrid) -> NDArray[np.int64]:

@@ -119,13 +119,14 @@ def paired_test(
     clustered = m / (m - 1.0) * np.sum(by_host**2) if m > 1 else np.inf  # one host says nothing of its own scatter
     error = float(np.sqrt(max(clustered, np.sum((change - difference) ** 2))) / n)
     reach = {level: error * width for level, width in (("68", 1.0), ("95", 2.0))}
+    moved = np.bincount(codes, weights=change).astype(np.float64)
     p_exact = binomtest(gained, gained + lost, 0.5).pvalue if gained + lost else 1.0
     return PairedTest(
         n=n, n_hosts=m, n_both=int((base & ablation).sum()), n_base_only=lost, n_ablation_only=gained,
         n_neither=int((~base & ~ablation).sum()), difference=float(difference), standard_error=error,
         low68=float(difference - reach["68"]), high68=float(difference + reach["68"]),
         low95=float(difference - reach["95"]), high95=float(difference + reach["95"]),
-        p_mcnemar=float(p_exact), p_hosts=_host_exchange(np.bincount(codes, weights=change), n_permutations, seed),
+        p_mcnemar=float(p_exact), p_hosts=_host_exchange(moved, n_permutations, seed),
     )  # fmt: skip
 
 
