@@ -48,12 +48,24 @@ def test_165_of_385_cells_have_no_host_and_lie_in_fifteen_whole_conditions(surfa
     assert (rows.loc[rows["state"] == "ok", "n"] == 500).all()
 
 
-def test_the_quoted_fall_with_psf_is_smaller_between_the_same_depths(surface):
+def test_which_depths_are_pooled_changes_along_the_psf_axis(surface):
     """The quoted 13.7 % and 1.3 % are both of depths 24 and 24.5; marginals between them mix in shallower cells."""
     _, rows = pooled(surface)
     depths = {psf: sorted(part.loc[part["n"] > 0, "depth"].unique()) for psf, part in rows.groupby("psf_fwhm")}
-    assert depths[0.9] == depths[1.8] == [24.0, 24.5]
-    assert depths[1.5] == [23.0, 23.5, 24.0, 24.5]
+    assert depths[0.9] == depths[1.05] == depths[1.8] == [24.0, 24.5]
+    assert depths[1.2] == depths[1.35] == [23.5, 24.0, 24.5]
+    assert depths[1.5] == depths[1.65] == [23.0, 23.5, 24.0, 24.5]
+
+
+def test_one_condition_stands_out_of_its_neighbours_as_few_hosts_make_it(surface):
+    """Four times as many detections half a magnitude shallower, at lower arc S/N: trials there are not independent."""
+    _, rows = pooled(surface)
+    lines = rows[rows["psf_fwhm"] == 1.2].pivot(index="theta_e", columns="depth", values=["n_detected", "mean_arc_snr"])
+    detected = lines["n_detected"]
+    assert detected[23.5].sum() / 5500 == pytest.approx(0.188, abs=5e-4)
+    assert detected[24.0].sum() / 5500 == pytest.approx(0.048, abs=5e-4)
+    assert lines["mean_arc_snr"][23.5].mean() < lines["mean_arc_snr"][24.0].mean()
+    assert (detected[23.5] > 2 * detected[24.0])[detected.index >= 1.0].all()
 
 
 def test_intervals_from_counts_agree_with_the_published_ones_but_for_their_level(folder):

@@ -276,6 +276,17 @@ def test_common_marginals_pool_the_same_cells_of_both(ours, injections, folder):
     assert sorted(table["axis"].unique()) == ["depth", "psf_fwhm", "theta_e"]
 
 
+def test_marginals_of_one_mode_leave_the_other_mode_out_on_both_sides(ours, injections, folder):
+    comparison = compare_surfaces(ours, read_published(folder))
+    table = common_marginals(comparison[comparison["mode_ours"] == "matched"], injections, GRID)
+    # the conditions at PSF 0.9 have degraded hosts here
+    assert sorted(table.loc[table["axis"] == "psf_fwhm", "value"].unique()) == [1.05, 1.2]
+    assert table[table["axis"] == "depth"].groupby("side")["n"].sum().to_dict() == {
+        "ours": 12 * 200,
+        "theirs": 12 * 500,
+    }
+
+
 def test_cells_with_different_counts_are_said_to_weigh_differently(ours, injections, folder):
     comparison = compare_surfaces(ours, read_published(folder))
     cell = GRID.cells().query("theta_e == 1.0 and psf_fwhm == 1.2 and depth == 23.5")["cell"].iloc[0]

@@ -118,11 +118,11 @@ def common_marginals(
 ) -> pd.DataFrame:
     """Both surfaces along each axis, pooled over the *same* cells: those measured in both with matching widths.
 
-    comparison: ``compare_surfaces``. injections, grid: what our surface was measured from; ours are the host-aware
-    ``marginals`` of the injections in these cells. Columns: side (ours, theirs), threshold, axis, value, n, n_detected,
-    n_hosts (NaN for theirs), n_cells, completeness, low68, high68, low95, high95, equal_weights (cells of a bin have
-    the same n on that side). sufficient_only: cells that are sufficient on both sides. Raises CatalogueError
-    where no cell is left.
+    comparison: ``compare_surfaces``, or its rows of one mode_ours to keep matched and degraded hosts apart.
+    injections, grid: what our surface was measured from; ours are the host-aware ``marginals`` of the injections in
+    these cells. Columns: side (ours, theirs), threshold, axis, value, n, n_detected, n_hosts (NaN for theirs), n_cells,
+    completeness, low68, high68, low95, high95, equal_weights (cells of a bin have the same n on that side).
+    sufficient_only: cells that are sufficient on both sides. Raises CatalogueError where no cell is left.
     """
     used = comparison[(comparison["role"] == "both") & comparison["same_width"]]
     if sufficient_only:
