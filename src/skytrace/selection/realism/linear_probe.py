@@ -1,0 +1,239 @@
+"""Gate 8: can a straight line through the detector's own features tell real lenses from injections?
+
+A detector that separates them may find the one and miss the other for reasons that have nothing to do with lensing; a
+completeness measured with such injections is not the completeness of lenses. Anchors and injections are matched in arc
+brightness and host, or the probe would see these. Frechet distance: Dowson & Landau 1982; of two Gaussians with the
+samples' means and covariances, biased upwards in small samples, hence stated beside its own permutations.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from skytrace.errors import CatalogueError
+from skytrace.selection.realism.cross_validation import (
+    CrossValidatedAuc,
+    cross_validated_auc,
+    fold_numbers,
+    out_of_fold,
+    planted_shifts,
+    within_fold_auc,
+)
+from skytrace.selection.realism.gates import GateResult
+from skytrace.selection.realism.matching import MatchedSets, match_injections, match_points, matching_steps
+from skytrace.selection.realism.options import LinearProbeOptions
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import ArrayLike, NDArray
+
+    from skytrace.selection.realism.comparison import ComparisonSample
+    from skytrace.selection.realism.options import GateOptions
+
+__all__ = ["frechet_distance", "gate_linear_probe"]
+
+_NAME = "8 linear probe"
+
+
+def frechet_distance(a: ArrayLike, b: ArrayLike) -> float:
+    """|mean a - mean b|^2 + tr(A + B - 2 (A B)^(1/2)) of samples (n, d) and (m, d) with covariances A, B.
+
+    tr (A B)^(1/2) is the sum of the singular values of the product of the centred samples: no d x d matrix is formed.
+    Raises CatalogueError with fewer than two points in a sample.
+    """
+    a, b = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
+    if min(len(a), len(b)) < 2 or a.shape[1:] != b.shape[1:]:
+        raise CatalogueError(f"a Frechet distance needs two points or more of one width; got {a.shape} and {b.shape}")
+    mean_a, mean_b = a.mean(axis=0), b.mean(axis=0)
+    left, right = (a - mean_a) / np.sqrt(len(a) - 1), (b - mean_b) / np.sqrt(len(b) - 1)
+    inner = left @ right.T if min(len(a), len(b)) <= a.shape[1] else _root_product(left, right)
+    shared = np.linalg.svd(inner, compute_uv=False).sum()
+    return float(((mean_a - mean_b) ** 2).sum() + (left**2).sum() + (right**2).sum() - 2.0 * shared)
+
+
+def gate_linear_probe(
+    sample: ComparisonSample,
+    anchor_features: Mapping[str, NDArray[np.floating]],
+    injection_features: Mapping[str, NDArray[np.floating]],
+    *,
+    probed: str = "penultimate",
+    group_column: str = "galaxy_id",
+    alternative: NDArray[np.floating] | None = None,
+    gates: GateOptions,
+    options: LinearProbeOptions | None = None,
+) -> GateResult:
+    """Gate 8: cross-validated AUC of a logistic regression on the features of layer ``probed``, at most ``auc_max``.
+
+    anchor_features, injection_features: layer -> (n, d) of ``learning.features.detector_features``, in the order of
+    sample.anchors and sample.injections; every layer gets a Frechet distance. sample: columns of the matching and
+    ``group_column`` (host or sky cell, never split between folds).
+    Size and power: mock anchors drawn from the injections, as many as the matched anchors, against the others; as they
+    are (false_alarm_rate; interval_holds_half), and moved so that the best linear classifier would have AUC
+    ``planted_auc`` (power). alternative: (n, d) features of the same injections made otherwise (another source family),
+    for the power against that instead. A pass needs power >= min_power, else the gate is insufficient.
+    Raises CatalogueError where features do not fit the tables.
+    """
+    options = options or LinearProbeOptions()
+    bound = {
+        "auc_max": options.auc_max, "layer": probed, "min_power": options.min_power,
+        "arc_snr_step_dex": options.arc_snr_step_dex,
+    }  # fmt: skip
+    _check_features(sample, anchor_features, injection_features, probed, group_column)
+    matched = match_injections(
+        sample, per_anchor=options.per_anchor, options=gates, arc_snr_step_dex=options.arc_snr_step_dex
+    )
+    sizes = (int(matched.is_anchor.sum()), int((~matched.is_anchor).sum()))
+    statistics: dict[str, Any] = {"anchors_without_match": matched.n_unmatched}
+    if sizes[0] < gates.min_anchors or sizes[1] < gates.min_injections:
+        sentence = f"{sizes[0]} anchors and {sizes[1]} injections are matched in arc brightness and host; the gate "
+        sentence += f"needs {gates.min_anchors} and {gates.min_injections}."
+        return GateResult(_NAME, "insufficient", statistics, bound, *sizes, sentence)
+    groups = [table[group_column].to_numpy().astype(str) for table in (sample.anchors, sample.injections)]
+    both = {
+        name: np.concatenate([anchor_features[name], injection_features[name]])[matched.rows].astype(np.float64)
+        for name in anchor_features
+    }
+    result = cross_validated_auc(
+        both[probed], matched.is_anchor, sets=matched.sets, groups=np.concatenate(groups)[matched.rows],
+        relabel=matched.relabelled, classifier=_maker(options), options=options,
+    )  # fmt: skip
+    statistics |= result.as_dict()
+    statistics["frechet"] = {name: _frechet(values, matched, options) for name, values in both.items()}
+    statistics |= _size_and_power(
+        sample, injection_features[probed], alternative, groups[1], sizes[0], result, gates, options
+    )
+    return _judged(result, statistics, bound, sizes, options)
+
+
+def _judged(
+    result: CrossValidatedAuc,
+    statistics: dict[str, Any],
+    bound: dict[str, Any],
+    sizes: tuple[int, int],
+    options: LinearProbeOptions,
+) -> GateResult:
+    power, alarms = statistics["power"], statistics["false_alarm_rate"]
+    sentence = (
+        f"A linear probe of the {bound['layer']} features tells anchors from injections of matched arc brightness and "
+        f"host with AUC {result.auc:.3f} (95 %: {result.low_95:.3f}-{result.high_95:.3f}, permutation p "
+        f"{result.p:.3f}; at most {options.auc_max:g})."
+    )
+    if power is not None:
+        sentence += (
+            f" With {sizes[0]} mock anchors drawn from the injections it exceeds the bound in {alarms:.0%} of "
+            f"{statistics['n_simulations']} trials where nothing differs and in {power:.0%} where "
+            f"{statistics['power_against']}."
+        )
+    weak = power is None or power < options.min_power
+    if weak:
+        sentence += " That is too little power, or too few injections to measure it, for a pass to mean anything."
+    status = "fail" if result.auc > options.auc_max else "insufficient" if weak else "pass"
+    return GateResult(_NAME, status, statistics, bound, *sizes, sentence)
+
+
+def _frechet(values: NDArray[np.float64], matched: MatchedSets, options: LinearProbeOptions) -> dict[str, float]:
+    """Frechet distance of the anchors and as many injections, one of each set, and of labels exchanged within sets."""
+    first = np.unique(matched.sets[~matched.is_anchor], return_index=True)[1]
+    real = values[matched.is_anchor]
+    fake = values[~matched.is_anchor][first]
+    rng = np.random.default_rng(options.seed + 3)
+    observed = frechet_distance(real, fake)
+    exchanged = np.empty(options.n_frechet)
+    for k in range(options.n_frechet):
+        swap = rng.random(len(real))[:, None] < 0.5
+        exchanged[k] = frechet_distance(np.where(swap, fake, real), np.where(swap, real, fake))
+    hits = int((exchanged >= observed * (1.0 - 1e-12)).sum())
+    return {
+        "distance": observed, "if_equal": float(exchanged.mean()), "if_equal_sd": float(exchanged.std(ddof=1)),
+        "p": (1.0 + hits) / (1.0 + options.n_frechet),
+    }  # fmt: skip
+
+
+def _size_and_power(
+    sample: ComparisonSample,
+    features: NDArray[np.floating],
+    alternative: NDArray[np.floating] | None,
+    groups: NDArray,
+    n: int,
+    result: CrossValidatedAuc,
+    gates: GateOptions,
+    options: LinearProbeOptions,
+) -> dict[str, Any]:
+    """How often mock anchors drawn from the injections exceed the bound, as they are and changed."""
+    features = np.asarray(features, dtype=np.float64)
+    steps = matching_steps(sample.injections, sample.axes, options=gates, arc_snr_step_dex=options.arc_snr_step_dex)
+    weight = sample.injections["weight"].to_numpy(dtype=np.float64)
+    against = "the best linear classifier would have AUC " + format(options.planted_auc, "g")
+    said = {"power_against": against if alternative is None else "sources are those of the alternative"}
+    rng = np.random.default_rng(options.seed + 2)
+    equal: list[float] = []
+    changed: list[float] = []
+    trials = options.n_simulations if len(features) >= n * (1 + options.per_anchor) else 0
+    shifts = planted_shifts(features, auc=options.planted_auc, n=trials, rng=rng)
+    for shift in shifts:
+        mock = rng.choice(len(features), size=n, replace=False, p=weight / weight.sum())
+        rest = np.setdiff1d(np.arange(len(features)), mock)
+        matched = match_points(
+            steps[mock], steps[rest], per_anchor=options.per_anchor, max_distance=gates.max_distance_steps
+        )
+        order = np.concatenate([mock, rest])[matched.rows]
+        values = features[order]
+        moved = values.copy()
+        if alternative is None:
+            moved[matched.is_anchor] += shift
+        else:
+            moved[matched.is_anchor] = np.asarray(alternative, dtype=np.float64)[order[matched.is_anchor]]
+        fold, _ = fold_numbers(matched.is_anchor, matched.sets, groups[order], options=options)
+        for aucs, tried in ((equal, values), (changed, moved)):
+            score, _ = out_of_fold(tried, matched.is_anchor, fold, _maker(options))
+            aucs.append(float(within_fold_auc(score, matched.is_anchor, fold)[0]))
+    if not equal:
+        return {"power": None, "false_alarm_rate": None, "n_simulations": 0, **said}
+    half_width = 0.5 * (result.high_95 - result.low_95)
+    return {
+        "power": float(np.mean(np.array(changed) > options.auc_max)),
+        "false_alarm_rate": float(np.mean(np.array(equal) > options.auc_max)),
+        "interval_holds_half": float(np.mean(np.abs(np.array(equal) - 0.5) <= half_width)),
+        "auc_if_equal": float(np.mean(equal)), "auc_if_changed": float(np.mean(changed)),
+        "n_simulations": len(equal), **said,
+    }  # fmt: skip
+
+
+def _root_product(left: NDArray[np.float64], right: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(d, d) matrix with the singular values of left @ right.T, by their triangular factors: for samples above d."""
+    return np.asarray(np.linalg.qr(left, mode="r")) @ np.asarray(np.linalg.qr(right, mode="r")).T
+
+
+def _check_features(
+    sample: ComparisonSample,
+    anchor_features: Mapping[str, NDArray],
+    injection_features: Mapping[str, NDArray],
+    probed: str,
+    group_column: str,
+) -> None:
+    if set(anchor_features) != set(injection_features) or probed not in anchor_features:
+        raise CatalogueError(
+            f"layers {sorted(anchor_features)} and {sorted(injection_features)} must be the same, with {probed!r}"
+        )
+    for table, features in ((sample.anchors, anchor_features), (sample.injections, injection_features)):
+        if group_column not in table.columns:
+            raise CatalogueError(f"the compared tables lack the column {group_column} that folds keep whole")
+        for name, values in features.items():
+            if np.ndim(values) != 2 or len(values) != len(table) or not np.isfinite(values).all():
+                raise CatalogueError(
+                    f"features {name} of shape {np.shape(values)} are not {len(table)} rows of finite numbers"
+                )
+
+
+def _maker(options: LinearProbeOptions) -> Any:
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    return lambda: make_pipeline(
+        StandardScaler(),
+        LogisticRegression(C=options.inverse_regularisation, class_weight="balanced", max_iter=300, tol=1e-3),
+    )
