@@ -47,12 +47,28 @@ def _say(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _on_purpose(error: BaseException | None) -> BaseException | None:
-    """The error that we raised on purpose, also behind the DatasetError that Kedro makes of it in a load or save."""
+    """The error whose message says what to do: ours, wherever it is in the chain; else one that Kedro, the parameter
+    files or the file system raise about what they were given. A fault of the code keeps its traceback.
+    """
+    first = error
     while error is not None:
-        if isinstance(error, SkytraceError) or str(error).startswith("Failed to find the pipeline named"):
+        if isinstance(error, SkytraceError):
             return error
         error = error.__cause__ or error.__context__
-    return None
+    if first is None:
+        return None
+    kind = type(first).__module__.split(".")[0]
+    told = isinstance(first, OSError) or kind in ("kedro", "omegaconf", "yaml") or _raised_by_kedro(first)
+    return first if told else None
+
+
+def _raised_by_kedro(error: BaseException) -> bool:
+    """Whether a plain ValueError comes from Kedro's own reading of the command (an unknown node, tag or pipeline)."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    module = trace.tb_frame.f_globals.get("__name__", "") if trace is not None else ""
+    return isinstance(error, ValueError) and module.startswith(("kedro.framework", "kedro.pipeline", "kedro.config"))
 
 
 @click.group(name="skytrace")
@@ -66,7 +82,7 @@ cli.add_command(
 
 
 @cli.command()
-@click.option("--env", "-e", default=None, help="Kedro environment: base, smoke, decam_fields, legacy_survey.")
+@click.option("--env", "-e", default=None, help="Kedro environment: a folder of conf/.")
 @click.option(
     "--save",
     type=click.Path(file_okay=False, path_type=Path),

@@ -64,7 +64,7 @@ def test_a_stratum_of_one_class_has_no_calibration_and_says_why():
     assert tiers["A"]["ece"] == {"value": None, "reason": "the stratum holds lenses only"}
     assert tiers[NO_VALUE]["auc"]["reason"] == "the stratum holds galaxies only"
     assert tiers[NO_VALUE]["recall"]["value"] is None
-    assert "no column 'arc_snr'" in result["arc_snr"]["reason"]
+    assert "no column 'arc_evidence'" in result["arc_evidence"]["reason"]
 
 
 def test_a_gap_made_by_the_mix_of_strata_vanishes_within_them():

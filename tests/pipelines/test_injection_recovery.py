@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -18,6 +19,7 @@ from skytrace.errors import LeakageError, OptionError, PixelError
 from skytrace.imaging import PreprocessOptions
 from skytrace.imaging.psf import moffat_fwhm_from_psfsize, sky_sigma_nmgy
 from skytrace.imaging.quality import QualityOptions
+from skytrace.learning.samples import split_certificate
 from skytrace.lensing.population import PopulationOptions, host_light_shape
 from skytrace.parameters import build_options
 from skytrace.pipelines.injection_recovery.gates import check_realism, measure_anchors, measure_composites
@@ -38,6 +40,16 @@ from ..selection.fake_sky import FakeSky, random_detector
 GRID = GridOptions((0.75, 1.5), (1.2, 1.5), (23.5, 24.0), injections_per_cell=24)
 HOSTS = HostOptions(min_matched_hosts=4, max_hosts_per_cell=8)
 INJECTION = InjectionOptions(batch_size=16, score_batch=16, n_stamps=10)
+
+
+MANIFEST = pd.DataFrame(
+    {"galaxy_id": ["a", "b", "c"], "split": ["train", "val", "test"], "label": [1, 0, 0], "stamp_row": [0, 1, 2]}
+)
+
+
+def trained_on(manifest: pd.DataFrame = MANIFEST):
+    """The detector of fixed random weights, with a card that says it was trained on the manifest."""
+    return random_detector().with_card(split={"splits": split_certificate(manifest)})
 
 
 def split_of(sky: FakeSky, name: str = "test") -> pd.DataFrame:
@@ -132,9 +144,44 @@ def test_a_host_that_was_trained_on_stops_the_run(tmp_path):
     trained.loc[trained["galaxy_id"] == name, "split"] = "train"
     with pytest.raises(LeakageError, match=name):
         inject(
-            sky, random_detector(), campaign.hosts, campaign.conditions, trained, GRID, HOSTS, PopulationOptions(),
-            INJECTION, PreprocessOptions(), ClusterOptions(), str(tmp_path),
+            sky, trained_on(), campaign.hosts, campaign.conditions, trained, MANIFEST, GRID, HOSTS,
+            PopulationOptions(), INJECTION, PreprocessOptions(), ClusterOptions(), str(tmp_path),
         )  # fmt: skip
+
+
+def test_a_split_table_of_another_run_cannot_hide_what_the_detector_was_trained_on(tmp_path):
+    """The split table calls every host "test"; the detector's own sample, proved by its card, says otherwise."""
+    sky = FakeSky()
+    campaign = campaign_of(sky)
+
+    def go(detector, manifest):
+        inject(
+            sky, detector, campaign.hosts, campaign.conditions, split_of(sky), manifest, GRID, HOSTS,
+            PopulationOptions(), INJECTION, PreprocessOptions(), ClusterOptions(), str(tmp_path),
+        )  # fmt: skip
+
+    name = str(campaign.hosts["galaxy_id"].iloc[0])
+    shown = pd.concat([MANIFEST, MANIFEST.iloc[:1].assign(galaxy_id=name)], ignore_index=True)
+    with pytest.raises(LeakageError, match=f"shown to the detector in training or validation: {name}"):
+        go(trained_on(shown), shown)
+    with pytest.raises(LeakageError, match=r"train sample of lens_finder\.manifest is not the one"):
+        go(trained_on(shown), MANIFEST)
+    with pytest.raises(LeakageError, match="no split certificate"):
+        go(random_detector(), MANIFEST)
+
+
+def test_a_damaged_or_changed_shard_is_computed_again_to_the_same_bytes(finished, tmp_path, caplog):
+    folder, injections = finished
+    shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
+    first, second = sorted(tmp_path.glob("*/condition-*.parquet"))[:2]
+    first.write_bytes(first.read_bytes()[:2000])
+    forged = pd.read_parquet(second)
+    forged["score"] = 0.99
+    forged.to_parquet(second)
+    again = run(tmp_path)
+    assert digests(tmp_path) == digests(folder)
+    pd.testing.assert_frame_equal(again, injections)
+    assert sum("computed again" in record.message for record in caplog.records) == 2
 
 
 def test_stamps_prepared_otherwise_than_in_training_are_refused(tmp_path):

@@ -1,5 +1,7 @@
 """The whole of lens_finder on a small built-in sky, and the nodes' refusals."""
 
+import copy
+import gc
 import json
 
 import numpy as np
@@ -246,11 +248,24 @@ def test_tier_b_counts_half():
 def test_stamps_wait_on_disk_and_leave_nothing_behind(run, survey, cut, tmp_path):
     stamps, _, _ = cut(survey, run["sample"].iloc[:30].reset_index(drop=True))
     assert isinstance(stamps["stamps"], StampStore)
-    assert len(list((tmp_path / "scratch").iterdir())) == 1
+    folder = next((tmp_path / "scratch").iterdir())
+    assert len(list(folder.iterdir())) == 1
     again = run["stamps"]["stamps"][np.arange(len(stamps["stamps"]))]
     np.testing.assert_array_equal(stamps["stamps"][:], again)
+    selected, copied = stamps["stamps"].select(np.array([3])), copy.deepcopy(stamps)["stamps"]
     del stamps
-    assert not (tmp_path / "scratch").exists()
+    assert np.isfinite(selected[:]).all() and len(copied[:]) == len(again), "the folder lives while anything reads it"
+    del selected, copied
+    gc.collect()
+    assert not folder.exists()
+
+
+def test_two_runs_in_one_scratch_folder_do_not_mix(run, survey, cut):
+    first, _, _ = cut(survey, run["sample"].iloc[:20].reset_index(drop=True))
+    before = first["stamps"][:]
+    second, _, _ = cut(survey, run["sample"].iloc[20:40].reset_index(drop=True))
+    np.testing.assert_array_equal(first["stamps"][:], before)
+    assert not np.array_equal(second["stamps"][:10], before[:10])
 
 
 def test_the_whole_sample_is_never_in_memory(survey, run, monkeypatch, tmp_path):

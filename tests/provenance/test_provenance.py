@@ -190,14 +190,21 @@ def test_saved_reports_carry_the_run_that_made_them(tmp_path):
         save_reports(catalog, tmp_path, tmp_path / "kept")
     (reports / "injection_recovery").mkdir(parents=True)
     (reports / "injection_recovery" / "trends.json").write_text('{"depth": 1}')
-    with pytest.raises(SkytraceError, match="no manifest of a finished run"):
+    with pytest.raises(SkytraceError, match="no manifest in data/mock/manifests is of a run that wrote"):
         save_reports(catalog, tmp_path, tmp_path / "kept")
     (reports / "manifests").mkdir()
-    for run_id, status in (("2026-01-01", "done"), ("2026-01-02", "done"), ("2026-01-03", "failed")):
-        facts = {"run_id": run_id, "status": status, "git": {"commit": f"of-{run_id}"}}
+    sha256 = hashlib.sha256(b'{"depth": 1}').hexdigest()
+    made = {"injection_recovery.trends": {"role": "output", "sha256": sha256}}
+    for run_id, status, datasets in (
+        ("2026-01-01", "done", made), ("2026-01-02", "failed", made), ("2026-01-03", "done", {}),
+    ):  # fmt: skip
+        facts = {"run_id": run_id, "status": status, "git": {"commit": f"of-{run_id}"}, "datasets": datasets}
         (reports / "manifests" / f"{run_id}.json").write_text(json.dumps(facts))
     saved = save_reports(catalog, tmp_path, tmp_path / "kept")
     assert [path.name for path in saved] == ["trends.json", "run.json"]
     run = json.loads((tmp_path / "kept" / "run.json").read_text())
-    assert run["git"]["commit"] == "of-2026-01-02", "the newest run that was finished"
-    assert run["reports"]["injection_recovery.trends"]["sha256"] == hashlib.sha256(b'{"depth": 1}').hexdigest()
+    assert run["git"]["commit"] == "of-2026-01-01", "the run that wrote these bytes, not a later one that found them"
+    assert run["reports"]["injection_recovery.trends"]["sha256"] == sha256
+    (reports / "injection_recovery" / "trends.json").write_text('{"depth": 2}')
+    with pytest.raises(SkytraceError, match="as it is now"):
+        save_reports(catalog, tmp_path, tmp_path / "kept")

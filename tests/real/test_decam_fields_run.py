@@ -14,6 +14,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from skytrace.learning.samples import split_certificate
+
 from ..selection.fake_sky import FakeSky, random_detector
 
 PER_CELL = 12
@@ -42,7 +44,11 @@ def run(folder: str) -> None:
     options = {"project_path": folder, "env": "decam_fields", "runtime_params": PARAMETERS}
     with KedroSession.create(**options) as session:
         catalog = session.load_context().catalog
-        catalog.save("lens_finder.detector", random_detector())
+        manifest = pd.DataFrame({"galaxy_id": ["a", "b"], "split": ["train", "val"], "label": [1, 0]})
+        manifest["stamp_row"] = [0, 1]
+        card = {"splits": split_certificate(manifest)}
+        catalog.save("lens_finder.manifest", manifest)
+        catalog.save("lens_finder.detector", random_detector().with_card(split=card))
         trained = FakeSky().galaxies()[["galaxy_id", "ra", "dec"]].assign(split="train")
         catalog.save("lens_finder.split_galaxies", trained)
     with KedroSession.create(**options) as session:

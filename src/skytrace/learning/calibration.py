@@ -169,12 +169,13 @@ def calibration_verdict(
     record: dict[str, Any] = {"resampled": "sky cells" if "clusters" in drawn else "stamps"}
     for part, share, limit in (("all", 1.0, options.ece_max), ("top", options.top_share, options.ece_max_top)):
         entry: dict[str, Any] = {"share": share, "limit": limit}
-        entry["before"] = {"ece": _error_interval(before, labels, 0, share, drawn, options)}
+        # the same stamps before and after: a calibrated score may be the same for many, the raw one hardly ever
+        entry["before"] = {"ece": _error_interval(before, before, labels, 0, share, drawn, options)}
         entry["after"] = {
-            name: _error_interval(after, labels, which, share, drawn, options)
+            name: _error_interval(before, after, labels, which, share, drawn, options)
             for which, name in enumerate(("ece", "mce"))
         }
-        chosen = top_scores(after, share=share)
+        chosen = top_scores(before, share=share)
         entry |= {"n": int(chosen.sum()), "lenses": int(labels[chosen].sum())}
         entry |= _noise(after[chosen], options)
         ece = entry["after"]["ece"]
@@ -233,6 +234,7 @@ def _fit_isotonic(
 
 
 def _error_interval(
+    ranking: NDArray[np.float64],
     scores: NDArray[np.float64],
     labels: NDArray[np.int64],
     which: int,
@@ -240,11 +242,13 @@ def _error_interval(
     drawn: dict[str, Any],
     options: CalibrationOptions,
 ) -> dict[str, float]:
-    def error(s: NDArray, y: NDArray) -> float:
-        chosen = top_scores(s, share=share)
+    def error(raw: NDArray, s: NDArray, y: NDArray) -> float:
+        chosen = top_scores(raw, share=share)
         return calibration_errors(s[chosen], y[chosen])[which]
 
-    interval = bootstrap_interval(error, scores, labels, n_resamples=options.n_resamples, seed=options.seed, **drawn)
+    interval = bootstrap_interval(
+        error, ranking, scores, labels, n_resamples=options.n_resamples, seed=options.seed, **drawn
+    )
     return interval.as_dict()
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from skytrace.errors import CatalogueError
-from skytrace.learning.metrics import MIN_FALSE_POSITIVES, check_scores, roc_auc, true_positive_rate_at
+from skytrace.learning.metrics import MIN_FALSE_POSITIVES, check_scores, recall_at_rate, roc_auc
 from skytrace.learning.resampling import drawn_by
 from skytrace.statistics import bootstrap_interval
 
@@ -60,7 +60,7 @@ def compare_scores(
             sentence = f"Recall at a false-positive rate of {rate:g} cannot be compared: {reason}."
             at_rates[f"{rate:g}"] = {"resolved": False, "value": None, "reason": reason, "sentence": sentence}
             continue
-        statistic = partial(true_positive_rate_at, rate=rate)
+        statistic = partial(recall_at_rate, rate=rate)
         at_rates[f"{rate:g}"] = {
             "resolved": True,
             **difference(statistic, what=f"recall at a false-positive rate of {rate:g}"),
@@ -118,7 +118,7 @@ def _at_ten(galaxies: int, difference: Callable[..., dict[str, Any]]) -> dict[st
     rate = 2 * MIN_FALSE_POSITIVES / galaxies
     if rate >= 1.0:
         return {"rate": None, "reason": f"{galaxies} galaxies are too few to compare recall at any false-positive rate"}
-    statistic = partial(true_positive_rate_at, rate=rate)
+    statistic = partial(recall_at_rate, rate=rate)
     return {"rate": rate, **difference(statistic, what=f"recall at a false-positive rate of {rate:.2g}")}
 
 

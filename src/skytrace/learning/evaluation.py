@@ -150,7 +150,7 @@ def _recall_at(rate: float, n_galaxies: int, interval: Callable[[Statistic], dic
             "reason": f"{n_galaxies} galaxies show {expected:.1f} false positives at this rate; "
             f"{metrics.MIN_FALSE_POSITIVES} are needed to resolve it",
         }
-    return {"resolved": True, **interval(partial(metrics.true_positive_rate_at, rate=rate))}
+    return {"resolved": True, **interval(partial(metrics.recall_at_rate, rate=rate))}
 
 
 def _calibration(

@@ -28,6 +28,7 @@ __all__ = [
     "precision",
     "precision_recall_curve",
     "recall",
+    "recall_at_rate",
     "roc_auc",
     "roc_curve",
     "top_scores",
@@ -104,10 +105,17 @@ def true_positive_rate_at(scores: ArrayLike, labels: ArrayLike, *, rate: float) 
     Resolved means rate x (number of galaxies) >= MIN_FALSE_POSITIVES.
     """
     scores, labels = np.asarray(scores), np.asarray(labels)
-    galaxies = scores[labels == 0]
-    if rate * len(galaxies) < MIN_FALSE_POSITIVES * (1 - 1e-12):
+    if rate * np.sum(labels == 0) < MIN_FALSE_POSITIVES * (1 - 1e-12):
         return np.nan
-    return recall(scores, labels, threshold=_threshold_above(galaxies, rate))
+    return recall_at_rate(scores, labels, rate=rate)
+
+
+def recall_at_rate(scores: ArrayLike, labels: ArrayLike, *, rate: float) -> float:
+    """As ``true_positive_rate_at`` for a rate that is known to be resolved: what a bootstrap draws, whose resamples of
+    whole cells hold fewer galaxies now and then.
+    """
+    scores, labels = np.asarray(scores), np.asarray(labels)
+    return recall(scores, labels, threshold=_threshold_above(scores[labels == 0], rate))
 
 
 def choose_threshold(scores: ArrayLike, labels: ArrayLike, *, options: ThresholdOptions | None = None) -> dict:
@@ -161,11 +169,12 @@ def calibration_errors(scores: ArrayLike, labels: ArrayLike, *, bins: int = CALI
 
 
 def top_scores(scores: ArrayLike, *, share: float = 0.01) -> NDArray[np.bool_]:
-    """Which stamps (n,) are among the highest ``share`` of scores, at least one, rounded up; ties by order."""
+    """Which stamps (n,) are among the highest ``share`` of scores, at least one, rounded up, and all that tie with the
+    last: the order of the rows decides nothing.
+    """
     scores = np.asarray(scores)
-    chosen = np.zeros(len(scores), dtype=bool)
-    chosen[np.argsort(-scores, kind="stable")[: int(np.ceil(share * len(scores)))]] = True
-    return chosen
+    number = int(np.ceil(share * len(scores)))
+    return scores >= np.partition(scores, len(scores) - number)[len(scores) - number]
 
 
 def _cumulative_counts(

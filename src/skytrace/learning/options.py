@@ -152,8 +152,8 @@ class CalibrationOptions:
 class MemberOptions:
     """One member of an ensemble, and the domain on which it is trained more often than on the rest.
 
-    column: of the manifest; "" for no domain. The domain is low <= value < high (either end None: open), or the listed
-    ``values``, as text; never both.
+    column: one of ``domain_columns``; "" for no domain. The domain is low <= value < high (either end None: open), or
+    the listed ``values``, as text; never both.
     """
 
     name: str
@@ -168,6 +168,8 @@ class MemberOptions:
         object.__setattr__(self, "values", tuple(str(value) for value in self.values))
         if not self.name or not self.name.replace("_", "").isalnum():
             raise OptionError(f"name = {self.name!r} of an ensemble's member is not made of letters, digits and _")
+        if self.column:
+            check_choice(f"column of member {self.name!r}", self.column, domain_columns())
         bounded = self.low is not None or self.high is not None
         if bounded and self.values:
             raise OptionError(f"member {self.name!r} has both a range and values; a domain is one or the other")
@@ -183,7 +185,7 @@ class EnsembleOptions:
 
     members: together they see as many images as the single network would. domain_share: of a member's batches, from
     its domain; the rest from everywhere. combination: "mean" of the members' scores, or "stacked": a logistic
-    meta-learner on the members' logits, their domains and the products of the two, fitted on validation scores.
+    meta-learner on the members' logits, and these within their domains alone, fitted on validation scores.
     penalty: its inverse regularisation C. folds, seed: of its cross-fitted scores.
     """
 
@@ -240,7 +242,7 @@ class StrataEvaluationOptions:
         StratumOptions("psfdepth_r", quantiles=4),
         StratumOptions("nobs_z_bin"),
         StratumOptions("type_bin"),
-        StratumOptions("arc_snr", edges=(5.0, 10.0, 20.0, 40.0)),
+        StratumOptions("arc_evidence", edges=(5.0, 20.0, 80.0)),
     )
     matched: tuple[str, ...] = ("nobs_z_bin", "type_bin")
     min_per_class: int = 10
@@ -296,6 +298,15 @@ class TopOptions:
         check_between("n_draws", self.n_draws, 100, 1_000_000)
         for number in self.top:
             check_between("top", number, 1, self.survey_galaxies)
+
+
+def domain_columns() -> tuple[str, ...]:
+    """Columns that may divide an ensemble's domains: observing conditions, exposures and the catalogue's type. None of
+    them says that a galaxy is a lens; a label, a tier or a pool would.
+    """
+    from skytrace.audit.columns import METADATA_COLUMNS  # here: the audit's own modules use detectors
+
+    return (*METADATA_COLUMNS, "nobs_z_bin", "type_bin")
 
 
 def _checked_metadata(names: tuple[str, ...]) -> tuple[str, ...]:

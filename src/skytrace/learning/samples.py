@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from skytrace.compute import fingerprint
-from skytrace.errors import CatalogueError
+from skytrace.errors import CatalogueError, LeakageError
 from skytrace.learning.labelled import LabelledStamps
 from skytrace.learning.store import StampStore
 
@@ -18,7 +18,15 @@ if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["MANIFEST_COLUMNS", "labelled_stamps", "rows_of", "sample_weights", "split_certificate", "stamps_at"]
+__all__ = [
+    "MANIFEST_COLUMNS",
+    "check_split_certificate",
+    "labelled_stamps",
+    "rows_of",
+    "sample_weights",
+    "split_certificate",
+    "stamps_at",
+]
 
 #: Columns of a manifest, before those of quality control (design page ``lens_finder``, Outputs).
 MANIFEST_COLUMNS = (
@@ -66,6 +74,26 @@ def labelled_stamps(stamps: NDArray[np.float32] | StampStore, manifest: pd.DataF
         is_confuser=(rows["pool"] == "N2").to_numpy(),
         metadata=rows.reset_index(drop=True),
     )
+
+
+def check_split_certificate(card: dict[str, Any], manifest: pd.DataFrame) -> None:
+    """Raise LeakageError unless ``manifest`` holds the very sample that the detector's card says it was trained with.
+
+    Without it nothing proves that a galaxy of another split table was not trained on.
+    """
+    trained = card.get("split", {}).get("splits")
+    if not trained:
+        raise LeakageError("the detector's card has no split certificate: nothing says what it was trained on")
+    now = split_certificate(manifest)
+    changed = [
+        name for name in ("train", "val")
+        if trained.get(name, {}).get("galaxy_ids_sha256") != now.get(name, {}).get("galaxy_ids_sha256")
+    ]  # fmt: skip
+    if changed:
+        raise LeakageError(
+            f"the {' and '.join(changed)} sample of lens_finder.manifest is not the one that the detector was trained "
+            "with (the certificate in its card differs): run lens_finder again, or load versions that belong together"
+        )
 
 
 def split_certificate(manifest: pd.DataFrame) -> dict[str, Any]:

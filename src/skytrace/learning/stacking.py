@@ -97,7 +97,8 @@ def cross_fitted_scores(
 
 
 def _features(scores: pd.DataFrame, domains: pd.DataFrame) -> tuple[NDArray[np.float64], list[str]]:
+    """The domain itself is no feature: it would let the meta-learner score a galaxy by its type or its seeing alone."""
     logits = clipped_logit(scores.to_numpy())
     within = domains.to_numpy(dtype=np.float64)
-    names = [f"{kind}:{name}" for kind in ("logit", "domain", "logit x domain") for name in scores.columns]
-    return np.hstack([logits, within, logits * within]), names
+    names = [f"{kind}:{name}" for kind in ("logit", "logit x domain") for name in scores.columns]
+    return np.hstack([logits, logits * within]), names

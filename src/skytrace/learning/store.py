@@ -55,6 +55,10 @@ class StampStore:
     shards: tuple[StampShard, ...]
     stamp_shape: tuple[int, int, int]
     chosen: NDArray[np.int64] | None = None
+    owner: Any = None  # kept alive by every store of these shards: a temporary folder, where they lie in one
+
+    def __deepcopy__(self, memo: dict) -> StampStore:
+        return self  # nothing in it changes, and a copy of the owner would not be the owner
 
     @classmethod
     def open(cls, paths: Sequence[str | os.PathLike], *, member: str = "stamps") -> StampStore:

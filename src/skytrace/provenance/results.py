@@ -38,12 +38,14 @@ REPORTS = (
 @dataclass(frozen=True)
 class Results:
     """verdict: of the realism gates, None while there is none. auc: (value, low, high at 95 %) of the detector on
-    its test split, or None. paths: dataset name -> file, of those that are there.
+    its test split, or None. paths: dataset name -> file, of those that are there. detector_sky: folder of the sky that
+    the detector was trained and tested on, where it is not that of the other results.
     """
 
     verdict: str | None
     auc: tuple[float, float, float] | None
     paths: dict[str, Path] = field(default_factory=dict)
+    detector_sky: str = ""
 
     def lines(self, project: Path) -> list[str]:
         """The results in words, one line each, paths relative to ``project``."""
@@ -51,7 +53,8 @@ class Results:
             return ["no results yet: kedro run --pipelines injection_recovery"]
         lines = [f"verdict: {self.verdict or 'none yet'}"]
         if self.auc is not None:
-            lines.append("detector: AUC {:.4f} [{:.4f}, {:.4f} at 95 %] on the test split".format(*self.auc))
+            auc = "detector: AUC {:.4f} [{:.4f}, {:.4f} at 95 %] on the test split".format(*self.auc)
+            lines.append(f"{auc} of {self.detector_sky}" if self.detector_sky else auc)
         shown = {name: relative_name(path, project) for name, path in self.paths.items()}
         width = max(map(len, shown.values()))
         return lines + [f"{path:<{width}}  {HEADLINES[name]}" for name, path in shown.items()]
@@ -66,37 +69,64 @@ def find_results(catalog: dict[str, Any], project: Path) -> Results:
         if path is not None:
             paths[name] = path
     report = _read(paths.get("injection_recovery.realism_report"))
-    return Results(report.get("verdict"), _auc(_read(paths.get("lens_finder.evaluation"))), paths)
+    return Results(report.get("verdict"), _auc(_read(paths.get("lens_finder.evaluation"))), paths, _other_sky(catalog))
+
+
+def _other_sky(catalog: dict[str, Any]) -> str:
+    """The folder of the detector's results, where it is another than that of the injections'; else ""."""
+    ours, its = (
+        Path(str(catalog.get(name, {}).get("filepath", ""))).parent.parent.name
+        for name in ("injection_recovery.realism_report", "lens_finder.evaluation")
+    )
+    return its if ours and its and ours != its else ""
 
 
 def save_reports(catalog: dict[str, Any], project: Path, folder: Path) -> list[Path]:
-    """Copy the REPORTS that are there to ``folder``, with run.json: the commit and the hashes that they belong to.
+    """Copy the REPORTS that are there to ``folder``, with run.json: the runs and commits that made them.
 
-    run.json: run_id, started, seconds, git, device, globals of the newest manifest of a finished run beside them, and
-    the SHA-256 of every copied file. Raises SkytraceError where there are none, or no such manifest.
+    run.json: run_id, started, seconds, git, device, globals of the run that made the last of the reports, and for every
+    file its SHA-256 and the run that wrote these very bytes, by its manifest. Raises SkytraceError where there are no
+    reports, or one whose bytes no manifest of a finished run knows.
     """
     found = {name: project / catalog[name]["filepath"] for name in REPORTS if name in catalog}
     found = {name: path for name, path in found.items() if path.is_file()}
     if not found:
         raise SkytraceError("no reports to save yet: kedro run --pipelines injection_recovery")
     near = next(iter(found.values())).parents[1] / "manifests"
-    manifests = [facts for path in sorted(near.glob("*.json")) if (facts := _read(path)).get("status") == "done"]
-    if not manifests:
-        raise SkytraceError(
-            f"no manifest of a finished run in {relative_name(near, project)}: the reports have no origin"
-        )
+    manifests = [_read(path) for path in sorted(near.glob("*.json"), reverse=True)]
+    makers = {name: _maker(name, file_sha256(path), manifests) for name, path in found.items()}
+    for name, maker in makers.items():
+        if maker is None:
+            report, folder_of_runs = (relative_name(path, project) for path in (found[name], near))
+            raise SkytraceError(
+                f"no manifest in {folder_of_runs} is of a run that wrote {report} as it is now: run the pipeline again"
+            )
     folder.mkdir(parents=True, exist_ok=True)
-    saved, hashes = [], {}
+    saved, reports = [], {}
     for name, path in found.items():
         target = folder / path.name
         with atomic_path(target) as partial:
             shutil.copyfile(path, partial)
         saved.append(target)
-        hashes[name] = {"file": path.name, "sha256": file_sha256(target)}
-    run = {key: manifests[-1].get(key) for key in ("run_id", "started", "seconds", "git", "device", "globals")}
+        maker = makers[name] or {}
+        reports[name] = {
+            "file": path.name, "sha256": file_sha256(target), "run_id": maker["run_id"],
+            "commit": (maker.get("git") or {}).get("commit"), "dirty": (maker.get("git") or {}).get("dirty"),
+        }  # fmt: skip
+    last = max((maker for maker in makers.values() if maker), key=lambda maker: maker["run_id"])
+    run = {key: last.get(key) for key in ("run_id", "started", "seconds", "git", "device", "globals")}
     with atomic_path(folder / "run.json") as partial:
-        partial.write_text(json.dumps(run | {"reports": hashes}, indent=2) + "\n", encoding="utf-8")
+        partial.write_text(json.dumps(run | {"reports": reports}, indent=2) + "\n", encoding="utf-8")
     return [*saved, folder / "run.json"]
+
+
+def _maker(name: str, sha256: str, manifests: list[dict[str, Any]]) -> dict[str, Any] | None:
+    """The newest finished run that wrote dataset ``name`` with these bytes."""
+    for facts in manifests:
+        record = facts.get("datasets", {}).get(name, {})
+        if facts.get("status") == "done" and record.get("role") == "output" and record.get("sha256") == sha256:
+            return facts
+    return None
 
 
 def _newest(path: Path, versioned: bool) -> Path | None:

@@ -105,14 +105,13 @@ def factor_table(factors: Mapping[str, Any]) -> pd.DataFrame:
         "observable_fraction": "observable", "conditional_recall": "recall of observable", "product": "product",
         "recall": "recall",
     }  # fmt: skip
-    return as_table(
-        [
-            {"group": str(group), "quantity": words, **as_record(record[name])}
-            for group, record in groups.items()
-            for name, words in names.items()
-            if name in record
-        ]
-    )
+    rows = [
+        {"group": str(group), "quantity": words, **as_record(record[name])}
+        for group, record in groups.items()
+        for name, words in names.items()
+        if name in record
+    ]
+    return as_table(rows or {"group": [], "quantity": [], "value": []})
 
 
 def category_table(evaluation: Mapping[str, Any]) -> pd.DataFrame:

@@ -25,7 +25,7 @@ from skytrace.selection.realism import (
     realism_report,
 )
 from skytrace.sky import TIERS, SelectionOptions, crossmatch
-from skytrace.sky.selection import selection_filters as selectionselection_filters
+from skytrace.sky.selection import selection_filters
 from skytrace.surveys.interface import ImagingSurvey
 
 Table = pd.DataFrame
@@ -93,7 +93,7 @@ def _not_selected(anchors: Table, selection: SelectionOptions) -> np.ndarray:
     best = lenses.assign(rank=rank).sort_values(["rank", "lens_id"], kind="stable")
     repeated = best["galaxy_id"].duplicated().reindex(lenses.index).to_numpy(dtype=bool)
     reasons = np.where(repeated, "repeated:galaxy", "").astype(object)
-    for name, keep, _ in selectionselection_filters(selection, lenses):
+    for name, keep, _ in selection_filters(selection, lenses):
         reasons[(reasons == "") & ~np.asarray(keep(lenses), dtype=bool)] = f"selection:{name}"
     return reasons
 

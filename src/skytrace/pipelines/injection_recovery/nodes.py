@@ -7,9 +7,10 @@ import numpy as np
 import pandas as pd
 
 from skytrace.compute import ClusterOptions, fingerprint
-from skytrace.errors import CatalogueError, OptionError
+from skytrace.errors import CatalogueError, LeakageError, OptionError
 from skytrace.imaging import PreprocessOptions
 from skytrace.imaging.quality import QualityOptions, cutout_quality, quality_flags
+from skytrace.learning.samples import check_split_certificate
 from skytrace.lensing.population import PopulationOptions
 from skytrace.pipelines.injection_recovery.shards import Campaign, run_campaign
 from skytrace.selection.completeness import CompletenessOptions, completeness_table, marginals
@@ -64,6 +65,7 @@ def choose_hosts(
     used = hosts["galaxy_id"].value_counts()
     report = {
         "survey": survey.name,
+        "note": getattr(survey, "note", ""),
         "host_splits": options.host_splits,
         "leakage": {"verified": True, **compared},
         "selection": ledger.to_dict(orient="records"),
@@ -108,6 +110,7 @@ def inject(
     hosts: Table,
     conditions: Table,
     split_galaxies: Table,
+    manifest: Table,
     grid: GridOptions,
     host_options: HostOptions,
     population: PopulationOptions,
@@ -117,8 +120,14 @@ def inject(
     shard_folder: str,
 ) -> Table:
     """Every injection with its parameters and score."""
-    # the hosts come from a file that may be older than the detector: what the detector saw is checked again
+    # hosts and split table may be of another run than the detector: its card proves what it saw
+    check_split_certificate(detector.card, manifest)
     unique = hosts.drop_duplicates("galaxy_id")
+    seen = manifest["galaxy_id"][manifest["split"].isin(("train", "val"))]
+    if len(leaked := unique["galaxy_id"][unique["galaxy_id"].isin(seen)]):
+        raise LeakageError(
+            f"{len(leaked)} hosts were shown to the detector in training or validation: {leaked.iloc[0]}"
+        )
     verify_hosts(unique, survey.lenses(), split_galaxies, radius_arcsec=host_options.exclusion_radius_arcsec)
     campaign = Campaign(grid, population, options, preprocessing, hosts, conditions)
     return run_campaign(campaign, detector, survey, folder=Path(shard_folder), cluster=cluster)
@@ -140,6 +149,8 @@ def measure_surface(
     available = conditions[["psf_index", "depth_index", "n_matched", "n_degraded"]]
     available = available.rename(columns={"n_matched": "n_hosts_matched", "n_degraded": "n_hosts_degradable"})
     table = table.merge(available, on=["psf_index", "depth_index"], how="left", validate="many_to_one")
+    floor = _host_shares(injections, chosen.thresholds)
+    table = table.merge(floor, on=["cell", "threshold"], how="left", validate="one_to_one")
     definitions = {f"{axis}_definition": words for axis, words in grid.definitions().items()}
     metadata = {
         **definitions,
@@ -154,6 +165,25 @@ def measure_surface(
     published = SelectionFunction.from_table(table, metadata=metadata).to_table()
     trends = trend_tests(injections, grid, threshold=detector.threshold)
     return published, published, marginals(injections, grid, options=chosen), trends
+
+
+def _host_shares(injections: Table, thresholds: tuple[float, ...]) -> Table:
+    """Share of each cell's injections whose host passes the threshold without an injection: its floor."""
+    parts = [
+        (injections["host_score"] >= threshold).groupby(injections["cell"]).mean().rename("share_host_detected")
+        .reset_index().assign(threshold=threshold)
+        for threshold in thresholds
+    ]  # fmt: skip
+    return pd.concat(parts, ignore_index=True)
+
+
+def _floor_words(injections: Table, threshold: float) -> str:
+    before, after = (injections[name].to_numpy() >= threshold for name in ("host_score", "score"))
+    of_detections = f", which are {before[after].mean():.1%} of the detections" if after.any() else ""
+    return (
+        f"{before.mean():.2%} of the injections are in hosts that pass the threshold as they are{of_detections}: "
+        "completeness counts them, as a search would"
+    )
 
 
 def plot_heatmaps(selection_function: Table) -> Any:
@@ -193,7 +223,9 @@ def write_page(
     facts = {
         "Detector": str(first["detector"]),
         "Hosts": f"{host_report['hosts_used']:,} galaxies of {host_report['survey']} ({host_report['host_splits']})",
+        **({"Sky": str(host_report["note"])} if host_report.get("note") else {}),
         "Injections": f"{len(injections):,}",
+        "Without any injection": _floor_words(injections, float(first["threshold_default"])),
         "Einstein radius": host_report["axes"]["theta_e"],
         "PSF size": host_report["axes"]["psf_fwhm"],
         "Depth": host_report["axes"]["depth"],

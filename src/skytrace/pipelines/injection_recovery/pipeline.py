@@ -6,7 +6,7 @@ from skytrace.pipelines.injection_recovery import gates, nodes
 
 NAME = "injection_recovery"
 #: Datasets of lens_finder that are read here, by their names inside this pipeline.
-FROM_LENS_FINDER = ("detector", "split_galaxies")
+FROM_LENS_FINDER = ("detector", "manifest", "split_galaxies")
 
 
 def create_pipeline(**_: object) -> Pipeline:
@@ -21,7 +21,7 @@ def create_pipeline(**_: object) -> Pipeline:
         ),
         Node(
             nodes.inject,
-            ["survey", "detector", "hosts", "conditions", "split_galaxies", "params:grid", "params:hosts",
+            ["survey", "detector", "hosts", "conditions", "split_galaxies", "manifest", "params:grid", "params:hosts",
              "params:population", "params:injection", "params:preprocess", "params:cluster", "params:shard_folder"],
             "injections",
             name="inject",

@@ -5,6 +5,7 @@ a rerun goes on where the last one stopped and never takes old results for new o
 """
 
 import json
+import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache, partial
@@ -16,7 +17,7 @@ import pandas as pd
 
 from skytrace.compute import ClusterOptions, atomic_path, fingerprint, load_npz, map_shards, save_npz, single_threaded
 from skytrace.compute.fingerprint import source_fingerprint
-from skytrace.errors import CatalogueError
+from skytrace.errors import CatalogueError, ShardError
 from skytrace.imaging.preprocessing import PreprocessOptions, preprocessing_checksum
 from skytrace.imaging.psf import ImagePsf, MoffatPsf
 from skytrace.lensing.population import LensDraw, PopulationOptions, draw_lenses
@@ -30,6 +31,8 @@ from skytrace.surveys.interface import CutoutBatch
 #: Room for injections within a cell: injection_id = cell * this + number within the cell.
 IDS_PER_CELL = 1_000_000
 _THETA_CHANNEL = 15
+#: Key of a shard's own fingerprint in the metadata of its Parquet file.
+_CONTENT = b"skytrace.content"
 #: A shard computed by other sources of this module and these packages is computed again.
 _COMPUTED_BY = (__name__, "skytrace.surveys.interface", *(
     f"skytrace.{name}"
@@ -71,8 +74,12 @@ def run_campaign(
         import skytrace.learning.scoring  # noqa: F401  torch must be loaded before threads limit it
 
         load_inputs(staged)
+    for shard in shards:
+        if shard.path.exists() and not _is_whole(shard.path):
+            logging.getLogger(__name__).warning("%s is damaged and is computed again", shard.path)
+            shard.path.unlink()
     paths = map_shards(partial(compute_shard, campaign=campaign), shards, cluster=cluster, description="injections")
-    table = pd.concat([pd.read_parquet(path) for path in paths], ignore_index=True)
+    table = pd.concat([read_shard(path) for path in paths], ignore_index=True)
     load_inputs.cache_clear()
     return table.sort_values("injection_id", ignore_index=True)
 
@@ -104,12 +111,15 @@ def load_inputs(staged: Path) -> tuple[CutoutBatch, Any]:
     """Cutouts of all hosts and the detector, once a process."""
     from skytrace.learning.detector import Detector
 
+    try:
+        card = json.loads((staged / "card.json").read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ShardError(f"{staged / 'card.json'} is not JSON ({error}); delete the folder and run again") from error
     arrays = load_npz(staged / "hosts.npz")
     psf = ImagePsf(arrays["psf_images"]) if "psf_images" in arrays else MoffatPsf(
         arrays["psf_fwhm"], float(arrays["psf_beta"])
     )  # fmt: skip
     batch = CutoutBatch(arrays["galaxy_id"], arrays["image"], arrays["invvar"], arrays["maskbits"], psf)
-    card = json.loads((staged / "card.json").read_text())
     return batch, Detector(card["architecture"], load_npz(staged / "weights.npz"), card["card"])
 
 
@@ -135,9 +145,45 @@ def compute_shard(shard: Shard, *, campaign: Campaign) -> Path:
             host_row = rows["host_row"].to_numpy()
             table["host_score"], table["zero_flux_score"] = host_score[host_row], zero_score[host_row]
             parts.append(table)
-    with atomic_path(shard.path) as path:
-        pd.concat(parts, ignore_index=True).to_parquet(path, compression="zstd", index=False)
+    save_shard(pd.concat(parts, ignore_index=True), shard.path)
     return shard.path
+
+
+def save_shard(table: pd.DataFrame, path: Path) -> None:
+    """Write a shard with the fingerprint of its content in the file's metadata."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    arrow = pa.Table.from_pandas(table, preserve_index=False)
+    content = fingerprint(arrow.to_pandas(), length=64).encode()
+    with atomic_path(path) as partial_path:
+        pq.write_table(
+            arrow.replace_schema_metadata({**(arrow.schema.metadata or {}), _CONTENT: content}),
+            partial_path, compression="zstd",
+        )  # fmt: skip
+
+
+def read_shard(path: Path) -> pd.DataFrame:
+    """A shard as it was computed. Raises ShardError where the file is damaged or its content was changed."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        arrow = pq.read_table(path)
+        table = arrow.to_pandas()
+    except (pa.ArrowException, OSError) as error:
+        raise ShardError(f"shard {path} cannot be read ({error}); delete it and run again") from error
+    if (arrow.schema.metadata or {}).get(_CONTENT) != fingerprint(table, length=64).encode():
+        raise ShardError(f"shard {path} is not what was computed: its content was changed; delete it and run again")
+    return table
+
+
+def _is_whole(path: Path) -> bool:
+    try:
+        read_shard(path)
+    except ShardError:
+        return False
+    return True
 
 
 def condition_hosts(campaign: Campaign, batch: CutoutBatch, condition: int) -> HostStamps:

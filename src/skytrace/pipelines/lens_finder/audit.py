@@ -24,7 +24,7 @@ def create_pipeline(**_: object) -> Pipeline:
             ["detector", "stamps", "manifest", "scores", "params:gates", "params:parts"],
             "region_gates",
         ),
-        make_node(audit_nodes.report_audit, ["stamps", "detector", "shortcuts", "region_gates"], "audit"),
+        make_node(audit_nodes.report_audit, ["stamps", "detector", "ensemble", "shortcuts", "region_gates"], "audit"),
         make_node(
             audit_nodes.train_ensemble,
             ["stamps", "manifest", "params:preprocess", "params:training", "params:ensemble", "params:threshold",
@@ -36,7 +36,8 @@ def create_pipeline(**_: object) -> Pipeline:
         ),
         make_node(
             audit_nodes.compare_ensemble,
-            ["ensemble", "ensemble_scores", "ensemble_validation", "scores", "detector", "params:threshold"],
+            ["ensemble", "ensemble_scores", "ensemble_validation", "scores", "detector", "params:threshold",
+             "params:evaluation"],
             "ensemble_report",
         ),
         make_node(

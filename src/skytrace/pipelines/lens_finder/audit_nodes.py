@@ -1,5 +1,6 @@
 """Glue of lens_finder's audit: what the detector learnt from, how an ensemble compares, which arcs can be seen."""
 
+from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any
 
@@ -34,12 +35,13 @@ from skytrace.audit.parity import (
     route_test,
 )
 from skytrace.compute import progress
-from skytrace.errors import CatalogueError
+from skytrace.errors import CatalogueError, SurveyError
 from skytrace.imaging import PreprocessOptions, preprocessing_checksum
 from skytrace.learning import (
     CalibrationOptions,
     Detector,
     EnsembleOptions,
+    EvaluationOptions,
     StrataEvaluationOptions,
     ThresholdOptions,
     TopOptions,
@@ -67,6 +69,7 @@ Table = pd.DataFrame
 Report = dict[str, Any]
 Arrays = dict[str, Any]
 _NEVER_TRAINED_ON = ("val", "test")
+_FEWEST_ANCHORS = 5
 
 
 def compare_selections(survey: ImagingSurvey, selection: SelectionOptions, deviations: SelectionParityOptions) -> Table:
@@ -96,7 +99,7 @@ def audit_parts(
 ) -> Table:
     """The detector, with and without the core of its stamps, beside classifiers that see a part of them."""
     rows = rows_of(manifest, *_NEVER_TRAINED_ON)
-    rows = rows.sort_values("galaxy_id").sample(n=min(parts.max_stamps, len(rows)), random_state=parts.seed)
+    rows = _some(rows, parts)
     pixels = stamps_at(stamps["stamps"], rows)[:]
     cells, labels = rows["healpix_128"].to_numpy(), rows["label"].to_numpy()
     masked = score_stamps(detector, mask_core(pixels, gates.core_radius_px), metadata=rows)
@@ -108,12 +111,15 @@ def audit_parts(
     return compare_gates(seen, labels, cells=cells, options=gates)
 
 
-def report_audit(stamps: Arrays, detector: Detector, shortcuts: Table, region_gates: Table) -> Report:
+def report_audit(
+    stamps: Arrays, detector: Detector, ensemble: Ensemble, shortcuts: Table, region_gates: Table
+) -> Report:
     """Inputs, shortcuts and parts of the stamp in one report; it fails where the detector sees a label."""
     inputs = [name for name in stamps if name != "galaxy_id"] + list(detector.metadata_columns)
-    return audit_report(
+    report = audit_report(
         inputs=inputs, shortcuts=shortcuts, gates=region_gates, metadata_fusion=bool(detector.metadata_columns)
     )
+    return {**report, "ensemble_reads": ["stamps", *ensemble.metadata_columns]}
 
 
 def train_ensemble(
@@ -151,7 +157,7 @@ def score_ensemble(ensemble: Ensemble, stamps: Arrays, manifest: Table, preproce
 
 def compare_ensemble(
     ensemble: Ensemble, ensemble_scores: Table, ensemble_validation: Table, scores: Table, detector: Detector,
-    threshold: ThresholdOptions,
+    threshold: ThresholdOptions, evaluation: EvaluationOptions,
 ) -> Report:  # fmt: skip
     """Whether the ensemble finds more than the single network on the test split, and how different its members are."""
     single = scores.set_index("galaxy_id")["score"].loc[ensemble_scores["galaxy_id"]].to_numpy()
@@ -165,13 +171,19 @@ def compare_ensemble(
     }
     return {
         "image_budget": ensemble.card["image_budget"],
-        "comparison": compare_scores(both["ensemble"], both["single network"], labels, cells=cells),
+        "comparison": compare_scores(
+            both["ensemble"], both["single network"], labels, cells=cells,
+            rates=evaluation.false_positive_rates, n_resamples=evaluation.n_resamples, seed=evaluation.seed,
+        ),
         "diversity": score_diversity(
             {name: ensemble_scores[name].to_numpy() for name in members}, labels, thresholds=chosen,
             is_confuser=(ensemble_scores["pool"] == "N2").to_numpy(),
         ),
         "selective": {
-            name: selective_summary(values, labels, threshold=limits[name], cells=cells)
+            name: selective_summary(
+                values, labels, threshold=limits[name], cells=cells,
+                n_resamples=evaluation.n_resamples, seed=evaluation.seed,
+            )
             for name, values in both.items()
         },
     }  # fmt: skip
@@ -250,6 +262,10 @@ def measure_detectability(
     def measured(table: Table) -> Table:
         return table[measures].assign(score=table["arc_score"]).reset_index(drop=True)
 
+    if min(len(lenses), len(ordinary)) < _FEWEST_ANCHORS:
+        few = f"{len(lenses)} anchors and {len(ordinary)} ordinary galaxies; {_FEWEST_ANCHORS} of each are needed"
+        empty = pd.DataFrame({"axis": [], "low": [], "high": [], "n": [], "k": [], "completeness": []})
+        return {"anchors": len(lenses), "factors": {}, "note": f"Not measured: {few}."}, empty
     gate = calibrate_gate(measured(lenses), measured(ordinary), confusers=measured(confusers), options=options)
     seen = observable(measured(lenses), gate["threshold"], options=options)
     found = (lenses["score"] >= detector.threshold).to_numpy()
@@ -278,46 +294,71 @@ def check_parity(
     survey: ImagingSurvey, sample: Table, manifest: Table, parts: PartsOptions, cutouts: CutoutOptions,
     options: ParityOptions, anchor_flux: AnchorFluxOptions,
 ) -> tuple[Report, Table]:  # fmt: skip
-    """Are anchors darker or brighter than what was trained on because of the sky, or because of the extraction?
+    """Are anchors darker or brighter than the lenses trained on because of the sky, or because of the extraction?
 
-    The first test needs a survey with a second route to the same pixels (``second_route()``); without one it is not
-    measured, and there is no verdict.
+    The first test needs a survey with a second route to the same pixels (``second_route()``); without one, or without
+    anchors, it is not measured, and there is no verdict.
     """
     rows = rows_of(manifest, "train", "anchor")
     is_anchor = (rows["is_anchor"] & (rows["label"] == 1)).to_numpy()
     trained = (rows["split"] == "train").to_numpy() & (rows["label"] == 1).to_numpy()
     anchors, training = (_some(rows[which], parts) for which in (is_anchor, trained))
-    if anchors.empty or training.empty:
-        raise CatalogueError(f"parity compares {len(anchors)} anchors with {len(training)} training lenses: none")
+    nothing = pd.DataFrame({"galaxy_id": [], "ratio": [], "agrees": [], "reason": []})
+    if min(len(anchors), len(training)) < _FEWEST_ANCHORS:
+        few = f"{len(anchors)} anchors and {len(training)} training lenses; {_FEWEST_ANCHORS} of each are needed"
+        return {"verdict": None, "note": f"Not measured: {few}."}, nothing
     catalogue = sample.set_index("galaxy_id")
-    magnitudes, checked, measures = {}, [], []
+    magnitudes = {"training": [], "anchors": []}
+    checked, measures = [], []
+    for _, batch in _batches(survey, training, cutouts, "parity: training lenses"):
+        magnitudes["training"].append(central_magnitudes(batch.image, batch.invvar, options=options))
     other = survey.second_route() if hasattr(survey, "second_route") else None
-    for name, table in (("anchors", anchors), ("training", training)):
-        found = []
-        for start in progress(range(0, len(table), cutouts.chunk), f"parity: {name}"):
-            ids = table["galaxy_id"].iloc[start : start + cutouts.chunk].astype(str).tolist()
-            batch = survey.cutouts(ids, size=cutouts.size)
-            found.append(central_magnitudes(batch.image, batch.invvar, options=options))
-            if name == "anchors":
-                known = catalogue.loc[ids].reset_index()
-                checked.append(anchor_flux_check(batch.image, known, invvar=batch.invvar, options=anchor_flux))
-                if other is not None:
-                    twin = other.cutouts(ids, size=cutouts.size)
-                    pair = {"first_invvar": batch.invvar, "second_invvar": twin.invvar}
-                    compared = compare_routes(batch.image, twin.image, options=options, **pair)
-                    measures.append(compared.assign(object=compared["object"] + start))
-        magnitudes[name] = np.concatenate(found)
+    for ids, batch in _batches(survey, anchors, cutouts, "parity: anchors"):
+        magnitudes["anchors"].append(central_magnitudes(batch.image, batch.invvar, options=options))
+        known = catalogue.loc[ids].reset_index()
+        checked.append(anchor_flux_check(batch.image, known, invvar=batch.invvar, options=anchor_flux))
+        if other is not None:
+            measures += _two_routes(ids, batch, other, cutouts, options, first=len(measures))
     fluxes = pd.concat(checked, ignore_index=True)
-    population = population_test(magnitudes["anchors"], magnitudes["training"], options=options)
-    report: Report = {"population": population, "anchor_flux": anchor_flux_summary(fluxes)}
+    report: Report = {"anchor_flux": anchor_flux_summary(fluxes)}
+    try:
+        population = population_test(*(np.concatenate(magnitudes[k]) for k in ("anchors", "training")), options=options)
+    except CatalogueError as error:
+        return {**report, "verdict": None, "note": f"Not measured: {error}."}, fluxes
+    report["population"] = population
     if not measures:
         report["verdict"] = None
         report["note"] = "This survey has one route to its pixels: processing was not tested, and there is no verdict."
         return report, fluxes
     processing = route_test(pd.concat(measures, ignore_index=True), options=options)
+    processing["anchors_with_both_routes"], processing["anchors"] = len(measures), len(anchors)
     return {**report, "processing": processing, "verdict": parity_verdict(processing, population)}, fluxes
 
 
+def _batches(survey: ImagingSurvey, rows: Table, cutouts: CutoutOptions, words: str) -> Iterator[tuple[list[str], Any]]:
+    for start in progress(range(0, len(rows), cutouts.chunk), words):
+        ids = rows["galaxy_id"].iloc[start : start + cutouts.chunk].astype(str).tolist()
+        yield ids, survey.cutouts(ids, size=cutouts.size)
+
+
+def _two_routes(
+    ids: list[str], batch: Any, other: ImagingSurvey, cutouts: CutoutOptions, options: ParityOptions, *, first: int
+) -> list[Table]:
+    """A table of measures for each galaxy that the other route holds, too; the others are left out."""
+    found = []
+    for row, name in enumerate(ids):
+        try:
+            twin = other.cutouts([name], size=cutouts.size)
+        except SurveyError:
+            continue
+        one = slice(row, row + 1)
+        weights = {"first_invvar": batch.invvar[one], "second_invvar": twin.invvar}
+        compared = compare_routes(batch.image[one], twin.image, options=options, **weights)
+        found.append(compared.assign(object=first + len(found)))
+    return found
+
+
 def _some(rows: Table, parts: PartsOptions) -> Table:
-    """At most max_stamps rows, chosen without regard to their order."""
-    return rows.sort_values("galaxy_id").sample(n=min(parts.max_stamps, len(rows)), random_state=parts.seed)
+    """At most max_stamps rows, chosen by lot; sorted, for neighbours lie in one file of a survey."""
+    chosen = rows.sort_values("galaxy_id").sample(n=min(parts.max_stamps, len(rows)), random_state=parts.seed)
+    return chosen.sort_values("galaxy_id")

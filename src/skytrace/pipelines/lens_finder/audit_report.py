@@ -120,8 +120,9 @@ def write_evaluation_page(
                "gates": gates, "verdicts": audit["gates"]["verdicts"], "does_not_show": audit["does_not_show"]},
         ensemble=ensemble,
         calibration=calibration,
-        parity=parity,
-        detectability={**detectability, "completeness": completeness},
+        parity=parity if "anchor_flux" in parity else None,
+        detectability={**detectability, "completeness": completeness} if detectability["factors"] else None,
+        not_measured={"parity": str(parity.get("note")), "detectability": str(detectability["note"])},
         split_report=split_report,
         ledgers={
             "Selection": filter_ledger,

@@ -1,9 +1,8 @@
 """Glue of lens_finder: each node unpacks its options, calls the science, and shapes the result for the catalog."""
 
-import shutil
-import weakref
+import tempfile
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +55,7 @@ Arrays = dict[str, Any]  # arrays by name; stamps may stay on disk (StampStore)
 @dataclass(frozen=True)
 class CutoutOptions:
     """size: side of the cutouts [px]. chunk: cutouts in memory at a time; changes no result. scratch_folder: where the
-    stamps wait until all are made; emptied at every start, so one run at a time may use it.
+    stamps wait, in a folder of their own, until all are made; a killed run leaves its there.
     """
 
     size: int = 101
@@ -108,7 +107,8 @@ def cut_stamps(
     No more than a chunk of cutouts is in memory: the stamps go to disk as they are made.
     """
     ids = sample["galaxy_id"].to_numpy(dtype=str)
-    scratch = _empty_folder(cutouts.scratch_folder)
+    Path(cutouts.scratch_folder).mkdir(parents=True, exist_ok=True)
+    scratch = tempfile.TemporaryDirectory(prefix="stamps-", dir=cutouts.scratch_folder, ignore_cleanup_errors=True)
     measured: list[Table] = []
 
     def kept_stamps() -> Iterator[np.ndarray]:
@@ -124,13 +124,13 @@ def cut_stamps(
                 yield preprocess(batch.image[keep], batch.invvar[keep], options=preprocessing)
 
     try:
-        store = write_stamp_shards(scratch, kept_stamps())
+        store = write_stamp_shards(scratch.name, kept_stamps())
     except ShardError as error:
         if not measured or any(table["accepted"].any() for table in measured):
             raise
         reason = measured[-1]["reject_reasons"].iloc[0]
         raise CatalogueError(f"quality control rejected all {len(ids)} cutouts: {reason}, for one") from error
-    weakref.finalize(store, shutil.rmtree, scratch, ignore_errors=True)  # once the catalog has taken them
+    store = replace(store, owner=scratch)  # the folder goes with the last store of it, once the catalog has taken them
     quality_table = pd.concat(measured, ignore_index=True)
     accepted = quality_table.pop("accepted").to_numpy(dtype=bool)
     quality_table["stamp_row"] = np.where(accepted, np.cumsum(accepted) - 1, -1)
@@ -139,13 +139,6 @@ def cut_stamps(
     outcome = manifest["reject_reasons"].replace("", "accepted").rename("outcome")
     ledger = manifest.groupby([outcome, "split", "label"]).size().rename("cutouts").reset_index()
     return {"galaxy_id": ids[accepted], "stamps": store}, manifest, ledger
-
-
-def _empty_folder(name: str) -> Path:
-    folder = Path(name)
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    return folder
 
 
 def train_detector(

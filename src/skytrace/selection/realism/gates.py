@@ -72,10 +72,14 @@ def gate_arc_snr(sample: ComparisonSample, *, options: GateOptions) -> GateResul
     statistics["pass_rate_if_equal"] = float(within(injected / weighted_quantile(null, levels)).mean())
     if _too_few(sizes, options):
         return _insufficient("1 arc S/N", statistics, bound, sizes, options)
-    words = ", ".join(f"{name} {value:.2f}" for name, value in _named(ratio).items())
+    words = ", ".join(
+        f"{name} {value:.2f} ({below:.2f}-{above:.2f})"
+        for (name, value), below, above in zip(_named(ratio).items(), low, high, strict=True)
+    )
     sentence = (
         f"Arc S/N of injections over anchors (measured alike, S/N >= {sample.counts['arc_snr_cut']:.1f}, weighted to "
-        f"the anchors' theta_E, PSF and depth): {words}; bound {options.snr_ratio_low:g}-{options.snr_ratio_high:g}."
+        f"the anchors' theta_E, PSF and depth), with 68 % intervals: {words}; bound "
+        f"{options.snr_ratio_low:g}-{options.snr_ratio_high:g}, judged on the values."
     )
     return GateResult("1 arc S/N", _status(bool(within(ratio))), statistics, bound, *sizes, sentence)
 

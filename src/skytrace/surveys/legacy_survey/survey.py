@@ -95,11 +95,13 @@ class LegacySurvey:
         return CutoutBatch(ids, image, invvar, maskbits, psf, pixel_scale_arcsec=self.options.pixel_scale_arcsec)
 
     def second_route(self) -> LegacySurvey | None:
-        """The same sky by the other route (service or bricks), where its folder exists: for the parity check."""
-        other = "bricks" if self.options.route == "service" else "service"
-        if not (self.coadd_folder if other == "bricks" else self.cutout_folder).is_dir():
+        """For the parity check: the same sky from bricks on disk where the cutouts are the service's; None else.
+
+        Never the other way round: asking the service would download what nobody asked for.
+        """
+        if self.options.route != "service" or not self.coadd_folder.is_dir():
             return None
-        survey = LegacySurvey(replace(self.options, route=other))
+        survey = LegacySurvey(replace(self.options, route="bricks"))
         survey.__dict__["_galaxies"] = self._galaxies  # read once
         survey.files_read = self.files_read
         return survey

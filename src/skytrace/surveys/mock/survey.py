@@ -53,6 +53,10 @@ class MockSurvey:
     """
 
     name = "mock"
+    #: What a reader of results must know about this sky.
+    note = (
+        "a built-in mock sky: it shows that the machinery measures what it should, and is the completeness of no search"
+    )
 
     def __init__(self, folder: str | os.PathLike, options: MockSurveyOptions | None = None) -> None:
         self.folder = Path(folder)
