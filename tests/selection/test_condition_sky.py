@@ -6,6 +6,7 @@ import pytest
 
 from skytrace.imaging.photometry import mag_depth, psfdepth_from_mag
 from skytrace.selection.condition_sky import SkyRelation
+from skytrace.selection.degrade import degraded_sky
 from skytrace.selection.grid import GridOptions, SelectionGrid
 from skytrace.selection.hosts import TARGET_COLUMNS, HostOptions, match_hosts
 
@@ -53,19 +54,34 @@ def test_beyond_the_sky_of_the_survey_the_bands_keep_the_difference_of_its_edge(
     assert beyond == pytest.approx(at_edge)
 
 
-def test_a_host_that_is_shallower_in_one_band_alone_is_not_degraded():
+def test_a_host_that_is_worse_in_one_band_alone_keeps_that_band_and_loses_the_others():
     table = survey()
     sky = SkyRelation.fit(table).at(1.6, 23.0)
     sizes = table[[f"psfsize_{band}" for band in "grz"]].to_numpy()
     depths = table[[f"psfdepth_{band}" for band in "grz"]].to_numpy()
     reach = sky.within_reach(sizes, depths)
-    assert reach.any()
-    worse = depths.copy()
-    worse[:, 2] = 0.9 * sky.psfdepth[2]
-    assert not sky.within_reach(sizes, worse).any()
+    sizes, depths = sizes[reach][:5], depths[reach][:5]
+    sizes[0, 0], depths[1, 2] = 1.2 * sky.psfsize[0], 0.7 * sky.psfdepth[2]
+    reached = sky.reached_by(sizes, depths)
+    assert reached.psfsize[0, 0] == sizes[0, 0]
+    assert reached.psfdepth[1, 2] < depths[1, 2], "its noise a pixel cannot get quieter as the PSF grows"
+    np.testing.assert_array_equal(reached.psfsize[2:], np.broadcast_to(sky.psfsize, (3, 3)))
+    np.testing.assert_array_equal(reached.psfdepth[:, 1], sky.psfdepth[1])
+    degraded_sky(sizes, depths, target_psfsize=reached.psfsize, target_psfdepth=reached.psfdepth)  # no reverse in it
 
 
-def test_all_degraded_hosts_of_a_condition_get_the_same_sky():
+def test_nearly_all_degraded_hosts_get_the_sky_of_the_condition_in_every_band():
+    table = survey()
+    sky = SkyRelation.fit(table).at(1.6, 22.9)
+    sizes = table[[f"psfsize_{band}" for band in "grz"]].to_numpy()
+    depths = table[[f"psfdepth_{band}" for band in "grz"]].to_numpy()
+    reach = sky.within_reach(sizes, depths)
+    reached = mag_depth(sky.reached_by(sizes[reach], depths[reach]).psfdepth)
+    assert np.mean(reached == mag_depth(sky.psfdepth)) > 0.9
+    assert reached.mean(axis=0) == pytest.approx(mag_depth(sky.psfdepth), abs=0.03)
+
+
+def test_the_account_of_a_condition_names_the_sky_that_its_degraded_hosts_get():
     grid = SelectionGrid(GridOptions(psf_fwhm_arcsec=(1.65, 1.8), depth_mag=(22.5, 23.0)))
     table = survey()
     _, conditions = match_hosts(table, grid, options=HostOptions(min_matched_hosts=1000))

@@ -27,20 +27,29 @@ _REFERENCE = 1  # r
 
 @dataclass(frozen=True)
 class ConditionSky:
-    """psfsize: (band,) [arcsec]. psfdepth: (band,) [nanomaggies^-2]."""
+    """psfsize: (band,) or (n, band) [arcsec]. psfdepth: as psfsize [nanomaggies^-2]."""
 
     psfsize: NDArray[np.float64]
     psfdepth: NDArray[np.float64]
 
     def within_reach(self, psfsize: NDArray[np.float64], psfdepth: NDArray[np.float64]) -> NDArray[np.bool_]:
-        """Which hosts (n,) of own psfsize, psfdepth (n, band) can be degraded to it.
+        """Which hosts (n,) of own psfsize, psfdepth (n, band) can be degraded to it, by their r band.
 
-        Sharper, deeper, and with less sky noise a pixel, in every band: convolving leaves the noise of large scales as
-        it is, so a host whose pixels are noisier than the target's could reach the target's depth on paper only.
+        Sharper, deeper, and with less sky noise a pixel: convolving leaves the noise of large scales as it is, so a
+        host whose pixels are noisier than the target's could reach the target's depth on paper only.
         """
+        size, depth = psfsize[:, _REFERENCE], psfdepth[:, _REFERENCE]
         with np.errstate(invalid="ignore"):
-            quieter = psfdepth * neff_pixels(psfsize) >= self.psfdepth * neff_pixels(self.psfsize)
-            return ((psfsize < self.psfsize) & (psfdepth > self.psfdepth) & quieter).all(axis=1)
+            quieter = depth * neff_pixels(size) >= self.psfdepth[_REFERENCE] * neff_pixels(self.psfsize[_REFERENCE])
+            return (size < self.psfsize[_REFERENCE]) & (depth > self.psfdepth[_REFERENCE]) & quieter
+
+    def reached_by(self, psfsize: NDArray[np.float64], psfdepth: NDArray[np.float64]) -> ConditionSky:
+        """The sky (n, band) that each host gets: this one, but never sharper, deeper or quieter a pixel than its own.
+
+        In g and z a host may be worse than the condition's sky; there it keeps what it has.
+        """
+        size = np.maximum(self.psfsize, psfsize)
+        return ConditionSky(size, np.minimum(self.psfdepth, psfdepth * neff_pixels(psfsize) / neff_pixels(size)))
 
 
 @dataclass(frozen=True)

@@ -137,7 +137,8 @@ def prepare_hosts(
     if mode == "degraded":
         if target is None:
             raise OptionError("degraded hosts need the sky that they are degraded to")
-        sky = degraded_sky(psfsize, psfdepth, target_psfsize=target.psfsize, target_psfdepth=target.psfdepth)
+        reached = target.reached_by(psfsize, psfdepth)
+        sky = degraded_sky(psfsize, psfdepth, target_psfsize=reached.psfsize, target_psfdepth=reached.psfdepth)
         size = image.shape[-1] + 2 * _DEGRADE_PAD
         depth_mag = float(mag_depth(target.psfdepth[1]))
         seed = options.seed + round(1000 * float(target.psfsize[1])) + 100_000 * round(100 * depth_mag)
