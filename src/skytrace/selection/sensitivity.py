@@ -54,6 +54,8 @@ class SensitivityOptions:
         check_between("min_injections", self.min_injections, 1, 1_000_000)
         check_between("n_resamples", self.n_resamples, 50, 100_000)
         check_between("level", self.level, 0.0, 1.0, include_low=False, include_high=False)
+        if self.level * (self.n_resamples + 1) < 1.0:
+            raise OptionError(f"n_resamples = {self.n_resamples} cannot give a p as small as level = {self.level:g}")
         check_between("dominate_ratio", self.dominate_ratio, 0.0, 100.0, include_low=False)
         check_between("seed", self.seed, 0, 2**63 - 1)
 

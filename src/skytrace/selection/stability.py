@@ -44,6 +44,8 @@ class StabilityOptions:
         check_between("min_hosts", self.min_hosts, 2, 1_000_000)
         check_between("n_bootstrap", self.n_bootstrap, 99, 1_000_000)
         check_between("level", self.level, 0.0, 1.0, include_low=False, include_high=False)
+        if self.level * (self.n_bootstrap + 1) < 1.0:
+            raise OptionError(f"n_bootstrap = {self.n_bootstrap} cannot give a p as small as level = {self.level:g}")
         check_between("seed", self.seed, 0, 2**63 - 1)
 
 
