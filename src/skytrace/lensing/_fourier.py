@@ -55,9 +55,9 @@ def moffat_order(fwhm_arcsec: NDArray[np.float64], *, beta: float, pixels: int, 
 def _bases(pixels: int, order: int) -> tuple[NDArray[np.float32], ...]:
     """Cosines (order + 1, h) and sines (order, h) of 2 pi m x / period for half of the grid, each with its transpose.
 
-    Both grids are symmetric about the stamp's middle, from which x counts: a cosine sees only the sum of the two
-    halves, a sine only their difference: half of the products. First the half-pixel grid, then pixel centres (with the
-    2 of cosine series and 1/period). Widths are padded with zeros to a multiple of _LANES.
+    Both grids are symmetric about the stamp's middle, from which x counts: a cosine sees only the sum of the two halves,
+    a sine only their difference, which halves all products. First the half-pixel grid, then pixel centres (with the 2
+    of cosine series and 1/period). Widths are padded with zeros to a multiple of _LANES.
     """
     period = pixels + _GAP
     fine = (np.arange(pixels + 2 * MARGIN + 1) - 1) / 2.0 - 0.25 - MARGIN - (pixels - 1) / 2.0
