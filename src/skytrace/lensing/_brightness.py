@@ -42,13 +42,13 @@ def _stamp_light(bx, by, m, source, stamp, out):
     sx, sy, cos, sin, inverse, amplitude = source[0], source[1], source[2], source[3], source[5], source[15]
     rows, columns = stamp.shape
     middle_u, middle_v = _F(columns - 1) * _F(0.5), _F(rows - 1) * _F(0.5)
-    last_u, last_v = _F(columns - 1), _F(rows - 1)
+    last_u, last_v = _F(columns - 1.001), _F(rows - 1.001)
     flat = stamp.reshape(rows * columns)
     for i in range(m):
         dx, dy = (bx[i] - sx) * inverse, (by[i] - sy) * inverse
         u = min(max(cos * dx + sin * dy + middle_u, _F(0)), last_u)
         v = min(max(cos * dy - sin * dx + middle_v, _F(0)), last_v)
-        column, row = min(np.int32(u), np.int32(columns - 2)), min(np.int32(v), np.int32(rows - 2))
+        column, row = np.int32(u), np.int32(v)
         fu, fv = u - _F(column), v - _F(row)
         at = row * np.int32(columns) + column
         low = flat[at] + fu * (flat[at + 1] - flat[at])

@@ -5,8 +5,6 @@ Every lens is computed on its own, with loops whose lengths depend on that lens 
 alone, in any batch and on any thread. Where a cell of the image plane needs it, the light is integrated by
 Gauss-Legendre rules of 2 x 2, 3 x 3, 5 x 5, 15 x 15 or (on a steep cusp) 27 x 27 nodes, chosen from the textbook
 error term of each rule and one absolute tolerance.
-Numba's cache on disk does not see that a file imported here has changed: after editing _brightness.py or _tracing.py,
-change this file too (or delete its cache).
 Nodes are deposited on the grid with three-point weights that keep the zeroth, first and second moments.
 """
 
