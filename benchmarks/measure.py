@@ -29,8 +29,9 @@ __all__ = [
 ]
 
 _VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS", "NUMEXPR_NUM_THREADS")
-for _name in _VARIABLES:
-    os.environ[_name] = "1"
+if "numpy" not in sys.modules:  # later they change nothing, but would confuse a library that reads them again
+    for _name in _VARIABLES:
+        os.environ[_name] = "1"
 _STARTED = time.perf_counter()
 
 #: Parameters of glibc's ``mallopt`` (malloc.h), and the largest threshold that every version of it accepts.

@@ -21,8 +21,6 @@ LINEAGES: dict[str, tuple[str, ...]] = {
     "injection_recovery": ("lens_finder.detector", "injection_recovery"),  # without the audit: nothing reads it
 }
 
-DEFAULT = "injection_recovery"
-
 
 def register_pipelines() -> dict[str, Pipeline]:
     """Return the pipelines that the command asked for, or all of them; only their modules are imported."""
@@ -31,8 +29,8 @@ def register_pipelines() -> dict[str, Pipeline]:
     if not requested or "__default__" in requested or not set(requested) <= set(LINEAGES):
         requested = list(LINEAGES)
     registered = {name: create_lineage(LINEAGES[name]) for name in requested}
-    if DEFAULT in registered:
-        registered["__default__"] = registered[DEFAULT]
+    if set(registered) == set(LINEAGES):  # everything that there is: what Kedro-Viz opens with
+        registered["__default__"] = create_lineage(tuple(LINEAGES))
     return registered
 
 

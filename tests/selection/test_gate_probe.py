@@ -83,7 +83,7 @@ def test_brightness_alone_is_matched_away():
         sample_of(anchors, injections), *features, gates=dataclasses.replace(GATES, max_distance_steps=50.0),
         options=dataclasses.replace(FAST, n_simulations=0, arc_snr_step_dex=10.0),
     )  # fmt: skip
-    assert matched.statistics["auc"] < 0.7 < 0.8 < blind.statistics["auc"]
+    assert matched.statistics["auc"] < 0.7 < 0.75 < blind.statistics["auc"]
 
 
 def test_frechet_distance_is_that_of_the_two_gaussians():
