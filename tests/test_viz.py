@@ -30,6 +30,8 @@ PREVIEWS = {
 }
 WITHOUT_PREVIEW = {"HTMLDataset", "MockSurveyDataset"}
 ROWS = 60
+#: Its stamps stay on disk: the catalog names the array.
+STREAMED = "lens_finder.stamps"
 
 
 @pytest.fixture(scope="module")
@@ -92,6 +94,8 @@ def content(kind: str, name: str) -> object:
         return pd.DataFrame({"said_by": [name] * ROWS, "row": range(ROWS)})
     if kind == "AtomicJSONDataset":
         return {"said_by": name}
+    if kind == "NPZDataset" and name == STREAMED:
+        return {"stamps": np.zeros((2, 3, 8, 8), dtype=np.float32)}
     if kind == "NPZDataset":
         return {name.replace(".", "_"): np.arange(3)}
     if kind == "FigureDataset":
@@ -150,6 +154,8 @@ def test_tables_and_reports_are_previewed_with_their_own_content(built, lineage,
             rows = min(entry["nrows"], ROWS)
             assert preview["columns"] == ["said_by", "row"], name
             assert preview["data"] == [[name, row] for row in range(rows)], name
+        elif name == STREAMED:
+            assert json.loads(preview) == {"stamps": "float32 (2, 3, 8, 8)"}
         elif entry["kind"] == "NPZDataset":
             assert json.loads(preview) == {name.replace(".", "_"): "int64 (3,)"}
         elif entry["kind"] == "AtomicJSONDataset":
