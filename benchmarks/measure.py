@@ -29,7 +29,9 @@ __all__ = [
 ]
 
 _VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS", "NUMEXPR_NUM_THREADS")
-if "numpy" not in sys.modules:  # later they change nothing, but would confuse a library that reads them again
+#: A benchmark's own process: where somebody else's imports this module, nothing of that process is changed.
+_OWN_PROCESS = "numpy" not in sys.modules
+if _OWN_PROCESS:
     for _name in _VARIABLES:
         os.environ[_name] = "1"
 _STARTED = time.perf_counter()
@@ -55,7 +57,7 @@ def keep_freed_memory() -> bool:
     return all(accepted)
 
 
-MEMORY_IS_KEPT = keep_freed_memory()
+MEMORY_IS_KEPT = _OWN_PROCESS and keep_freed_memory()
 
 
 def arguments(description: str | None) -> argparse.Namespace:

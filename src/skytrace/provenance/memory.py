@@ -20,6 +20,7 @@ class PeakMemory:
         self.peak_bytes = 0
         self._interval_s = interval_s
         self._process = psutil.Process()
+        self._lock = threading.Lock()  # or a sample taken before a reset would be kept after it
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -39,12 +40,14 @@ class PeakMemory:
 
     def reset(self) -> None:
         """Forget the peak: the next stretch of code begins."""
-        self.peak_bytes = self._resident()
+        with self._lock:
+            self.peak_bytes = self._resident()
 
     def read(self) -> int:
         """The peak since the last reset, now included [bytes]."""
-        self.peak_bytes = max(self.peak_bytes, self._resident())
-        return self.peak_bytes
+        with self._lock:
+            self.peak_bytes = max(self.peak_bytes, self._resident())
+            return self.peak_bytes
 
     def _watch(self) -> None:
         while not self._stop.wait(self._interval_s):
