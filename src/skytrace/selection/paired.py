@@ -130,20 +130,32 @@ def paired_test(
     )  # fmt: skip
 
 
-def paired_table(pairs: pd.DataFrame, *, threshold: float, options: PairedOptions | None = None) -> pd.DataFrame:
+def paired_table(
+    pairs: pd.DataFrame,
+    *,
+    threshold: float,
+    threshold_ablation: float | None = None,
+    options: PairedOptions | None = None,
+) -> pd.DataFrame:
     """``paired_test`` in every bin of theta_E and over all: one row a bin, then the row "all".
 
-    pairs: of ``pair_injections``. Columns: theta_e_low, theta_e_high, bin, those of PairedTest, and p_mcnemar_holm,
+    pairs: of ``pair_injections``. threshold_ablation: of the other side, where it is another detector with a threshold
+    of its own. Columns: theta_e_low, theta_e_high, bin, those of PairedTest, and p_mcnemar_holm,
     p_hosts_holm: adjusted over the bins (Holm 1979), since one of several bins differs by chance more often than one
     bin does. Bins without pairs have n = 0 and NaN. Injections outside the bins enter "all" alone.
     """
     options = options or PairedOptions()
-    check_between("threshold", threshold, 0.0, 1.0, include_low=False, include_high=False)
+    limits = (threshold, threshold if threshold_ablation is None else threshold_ablation)
+    for name, limit in zip(("threshold", "threshold_ablation"), limits, strict=True):
+        check_between(name, limit, 0.0, 1.0, include_low=False, include_high=False)
     if pairs.empty:
         raise CatalogueError("there are no pairs to compare")
     edges = np.asarray(options.theta_e_edges_arcsec)
     theta = pairs["theta_e_arcsec"].to_numpy(dtype=np.float64)
-    base, ablation = (pairs[name].to_numpy(dtype=np.float64) >= threshold for name in ("score", "score_ablation"))
+    base, ablation = (
+        pairs[name].to_numpy(dtype=np.float64) >= limit
+        for name, limit in zip(("score", "score_ablation"), limits, strict=True)
+    )
     host = pairs["galaxy_id"].to_numpy()
     ranges = [(low, high, f"{low:g}-{high:g}") for low, high in itertools.pairwise(edges)]
     rows = []

@@ -83,12 +83,15 @@ def sensitivity(
     *,
     threshold: float,
     thresholds: Mapping[str, float] | None = None,
+    published: pd.DataFrame | None = None,
     options: SensitivityOptions | None = None,
 ) -> Sensitivity:
     """Compare the surface of every alternative with the base's.
 
     base, alternatives: injections with cell, galaxy_id, score. threshold: of the base, and of alternatives that
-    ``thresholds`` does not name (an alternative of another threshold is the base's table under another name). The
+    ``thresholds`` does not name (an alternative of another threshold is the base's table under another name).
+    published: the whole base where ``base`` is a part of it, run again under the alternatives: base_half_width is then
+    that of the published surface, with whose errors a prior is to be compared. The
     verdict of an (alternative, axis): "dominates" where p_max <= level and ratio > dominate_ratio; "matters" where
     p_max <= level alone; else "not seen"; "not measured" where no cell is filled in both. Raises CatalogueError on
     missing columns, OptionError on thresholds or choices of alternatives that are not there.
@@ -99,15 +102,17 @@ def sensitivity(
         raise OptionError(f"no alternative is called {', '.join(sorted(unknown)) or 'anything: give at least one'}")
     for name, value in {"base": threshold, **thresholds}.items():
         check_between(f"threshold of {name}", value, 0.0, 1.0, include_low=False, include_high=False)
-    for name, table in {"base": base, **alternatives}.items():
+    whole = {} if published is None else {"published": published}
+    for name, table in {"base": base, **alternatives, **whole}.items():
         missing = [column for column in ("cell", "galaxy_id", "score") if column not in table.columns]
         if missing:
             raise CatalogueError(f"the injections of {name} lack the columns {', '.join(missing)}")
     shifts, rows = [], []
+    drawn = None if published is None else _published_draws(published, threshold, grid.n_cells, options)
     for name, table in alternatives.items():
         resampled = _Resampled.of(base, table, threshold, thresholds.get(name, threshold), grid.n_cells, options)
         for axis in SENSITIVITY_AXES:
-            found = _axis_shifts(resampled, grid, axis, options)
+            found = _axis_shifts(resampled, grid, axis, drawn)
             is_prior = name not in options.choices
             row: dict[str, Any] = {"alternative": name, "axis": axis, "is_prior": is_prior, "verdict": "not measured"}
             if len(found.table):
@@ -180,7 +185,17 @@ def _cell_sums(
     return (csr_array((value, (cell, host)), shape=(n_cells, n_hosts)) @ weight.T.astype(np.float64)).T
 
 
-def _axis_shifts(resampled: _Resampled, grid: SelectionGrid, axis: str, options: SensitivityOptions) -> _AxisShifts:
+def _published_draws(
+    published: pd.DataFrame, threshold: float, n_cells: int, options: SensitivityOptions
+) -> NDArray[np.float64]:
+    """(resample, cell) shares of the whole base, hosts drawn whole."""
+    itself = _Resampled.of(published, published, threshold, threshold, n_cells, options)
+    return _filled(itself.drawn[0], itself.share[0])
+
+
+def _axis_shifts(
+    resampled: _Resampled, grid: SelectionGrid, axis: str, published: NDArray[np.float64] | None
+) -> _AxisShifts:
     cells = np.flatnonzero(resampled.compared)
     if axis == "surface":
         bins, values = cells, np.arange(grid.n_cells, dtype=np.float64)
@@ -203,7 +218,8 @@ def _axis_shifts(resampled: _Resampled, grid: SelectionGrid, axis: str, options:
         low, high = np.quantile(deviation, [tail, 1.0 - tail], axis=0) if len(cells) else (error, error)
         # the basic interval: the shift less the deviations' quantiles (Davison & Hinkley 1997, eq. 5.6)
         table[f"low{name}"], table[f"high{name}"] = shift - high, shift - low
-    spread = drawn[0].std(axis=0, ddof=1) if len(cells) else error
+    of_base = drawn[0] if published is None else published[:, cells] @ mean
+    spread = of_base.std(axis=0, ddof=1) if len(cells) else error
     return _AxisShifts(table, deviation, spread)
 
 
