@@ -7,7 +7,15 @@ import numpy as np
 import pytest
 
 from skytrace.errors import PixelError
-from skytrace.imaging.psf import ImagePsf, MoffatPsf, moffat_fwhm_from_psfsize, neff_pixels, sky_sigma_nmgy
+from skytrace.imaging.psf import (
+    ImagePsf,
+    MoffatPsf,
+    half_maximum_fwhm_arcsec,
+    moffat_fwhm_from_psfsize,
+    neff_pixels,
+    psfsize_of_images,
+    sky_sigma_nmgy,
+)
 from skytrace.lensing._fourier import moffat_otf
 
 VECTORS = json.loads((Path(__file__).parents[1] / "lensing" / "vectors.json").read_text())
@@ -57,3 +65,23 @@ def test_psfs_without_a_width_or_with_an_even_image_are_refused():
         MoffatPsf(np.array([[1.0, np.nan]]))
     with pytest.raises(PixelError, match="odd k"):
         ImagePsf(np.ones((1, 3, 4, 4), dtype=np.float32))
+
+
+@pytest.mark.parametrize("beta", [2.5, 3.5])
+def test_measured_width_and_psfsize_of_a_moffat_image_are_those_it_was_made_with(beta):
+    y, x = np.indices((63, 63)) - 31
+    widths = np.array([[0.85, 1.1], [1.35, 1.8]])
+    alpha = widths[..., None, None] / (2 * np.sqrt(2 ** (1 / beta) - 1))
+    images = (1 + 0.262**2 * (x**2 + y**2) / alpha**2) ** -beta
+    psf = ImagePsf((images / images.sum(axis=(-2, -1), keepdims=True)).astype(np.float32))
+    assert psf.fwhm_arcsec == pytest.approx(widths, rel=2e-3)
+    # the wings beyond 8 arcsec, which the image lacks, hold some per mille of the light
+    assert moffat_fwhm_from_psfsize(psfsize_of_images(images), beta=beta) == pytest.approx(widths, rel=8e-3)
+
+
+def test_width_of_an_elliptical_or_displaced_psf_is_that_of_the_circle_of_equal_area():
+    y, x = np.indices((41, 41)) - 20.0
+    image = np.exp(-0.5 * (((x - 0.3) / 3.0) ** 2 + ((y + 0.4) / 2.0) ** 2))
+    assert half_maximum_fwhm_arcsec(image, pixel_scale_arcsec=1.0) == pytest.approx(2.35482 * np.sqrt(6.0), rel=1e-3)
+    with pytest.raises(PixelError, match="no positive maximum"):
+        half_maximum_fwhm_arcsec(np.zeros((5, 5)))
