@@ -1,19 +1,14 @@
 """Glue of lens_finder: each node unpacks its options, calls the science, and shapes the result for the catalog."""
 
-import tempfile
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass, replace
-from pathlib import Path
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from skytrace.audit import check_model_inputs
-from skytrace.compute import progress
-from skytrace.errors import CatalogueError, ShardError, check_between
-from skytrace.imaging import PreprocessOptions, preprocess, preprocessing_checksum
-from skytrace.imaging.quality import QualityOptions, check_flux_unit, cutout_quality, quality_flags
+from skytrace.imaging import PreprocessOptions, preprocessing_checksum
+from skytrace.imaging.quality import QualityOptions
 from skytrace.learning import (
     Detector,
     EvaluationOptions,
@@ -32,8 +27,9 @@ from skytrace.learning.samples import (
     split_certificate,
     stamps_at,
 )
-from skytrace.learning.store import write_stamp_shards
 from skytrace.learning.training import train_detector as train
+from skytrace.pipelines.lens_finder.cutouts import Cutting, cut
+from skytrace.pipelines.lens_finder.options import CutoutOptions
 from skytrace.sky import (
     SelectionOptions,
     SplitOptions,
@@ -50,21 +46,6 @@ from skytrace.surveys.interface import ImagingSurvey, check_galaxies
 Table = pd.DataFrame
 Report = dict[str, Any]
 Arrays = dict[str, Any]  # arrays by name; stamps may stay on disk (StampStore)
-
-
-@dataclass(frozen=True)
-class CutoutOptions:
-    """size: side of the cutouts [px]. chunk: cutouts in memory at a time; changes no result. scratch_folder: where the
-    stamps wait, in a folder of their own, until all are made; a killed run leaves its there.
-    """
-
-    size: int = 101
-    chunk: int = 250
-    scratch_folder: str = "data/04_feature/stamps_scratch"
-
-    def __post_init__(self) -> None:
-        check_between("size", self.size, 33, 1025)
-        check_between("chunk", self.chunk, 1, 100_000)
 
 
 def select_galaxies(survey: ImagingSurvey, options: SelectionOptions) -> tuple[Table, Table]:
@@ -102,43 +83,14 @@ def cut_stamps(
     quality: QualityOptions,
     cutouts: CutoutOptions,
 ) -> tuple[Arrays, Table, Table]:
-    """Preprocessed stamps of every cutout that passes quality control, the manifest of all, and what was rejected.
-
-    No more than a chunk of cutouts is in memory: the stamps go to disk as they are made.
-    """
-    ids = sample["galaxy_id"].to_numpy(dtype=str)
-    Path(cutouts.scratch_folder).mkdir(parents=True, exist_ok=True)
-    scratch = tempfile.TemporaryDirectory(prefix="stamps-", dir=cutouts.scratch_folder, ignore_cleanup_errors=True)
-    measured: list[Table] = []
-
-    def kept_stamps() -> Iterator[np.ndarray]:
-        for start in progress(range(0, len(ids), cutouts.chunk), "cutouts"):
-            rows = slice(start, start + cutouts.chunk)
-            batch = survey.cutouts(list(ids[rows]), size=cutouts.size)
-            table = cutout_quality(batch, preprocess_options=preprocessing)
-            table = table.assign(**{name: sample[name].to_numpy()[rows] for name in ("flux_g", "flux_r", "flux_z")})
-            flags = quality_flags(table, options=quality)
-            keep = flags["accepted"].to_numpy(dtype=bool)
-            measured.append(table.assign(accepted=keep, reject_reasons=flags["reasons"].astype(str).to_numpy()))
-            if keep.any():
-                yield preprocess(batch.image[keep], batch.invvar[keep], options=preprocessing)
-
-    try:
-        store = write_stamp_shards(scratch.name, kept_stamps())
-    except ShardError as error:
-        if not measured or any(table["accepted"].any() for table in measured):
-            raise
-        reason = measured[-1]["reject_reasons"].iloc[0]
-        raise CatalogueError(f"quality control rejected all {len(ids)} cutouts: {reason}, for one") from error
-    store = replace(store, owner=scratch)  # the folder goes with the last store of it, once the catalog has taken them
-    quality_table = pd.concat(measured, ignore_index=True)
-    accepted = quality_table.pop("accepted").to_numpy(dtype=bool)
-    quality_table["stamp_row"] = np.where(accepted, np.cumsum(accepted) - 1, -1)
-    check_flux_unit(quality_table)
-    manifest = _manifest(sample, quality_table)
+    """Preprocessed stamps of every cutout that passes quality control, the manifest of all, and what was rejected."""
+    store, table = cut(Cutting(survey, sample, preprocessing, quality, cutouts))
+    accepted = table.pop("accepted").to_numpy(dtype=bool)
+    table["stamp_row"] = np.where(accepted, np.cumsum(accepted) - 1, -1)
+    manifest = _manifest(sample, table)
     outcome = manifest["reject_reasons"].replace("", "accepted").rename("outcome")
     ledger = manifest.groupby([outcome, "split", "label"]).size().rename("cutouts").reset_index()
-    return {"galaxy_id": ids[accepted], "stamps": store}, manifest, ledger
+    return {"galaxy_id": sample["galaxy_id"].to_numpy(dtype=str)[accepted], "stamps": store}, manifest, ledger
 
 
 def train_detector(

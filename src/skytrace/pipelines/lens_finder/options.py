@@ -4,7 +4,26 @@ from dataclasses import dataclass
 
 from skytrace.errors import check_between
 
-__all__ = ["PartsOptions"]
+__all__ = ["CutoutOptions", "PartsOptions"]
+
+
+@dataclass(frozen=True)
+class CutoutOptions:
+    """size: side of the cutouts [px]. chunk: cutouts in memory at a time; changes no result. scratch_folder: where the
+    stamps wait, in a folder of their own, until all are made; a killed run leaves its there, and the same run started
+    again goes on from them. refused_share_max: cutouts that the survey may refuse to give, as a share of the sample;
+    beyond it the survey, and not a galaxy, is what is wrong.
+    """
+
+    size: int = 101
+    chunk: int = 250
+    scratch_folder: str = "data/04_feature/stamps_scratch"
+    refused_share_max: float = 0.01
+
+    def __post_init__(self) -> None:
+        check_between("size", self.size, 33, 1025)
+        check_between("chunk", self.chunk, 1, 100_000)
+        check_between("refused_share_max", self.refused_share_max, 0.0, 1.0)
 
 
 @dataclass(frozen=True)
