@@ -18,7 +18,7 @@ from skytrace.errors import CatalogueError, PixelError, check_between
 from skytrace.imaging.apertures import aperture_photometry
 from skytrace.imaging.profiles import GaussianComponents, SersicComponents, render_profiles
 from skytrace.imaging.psf import MoffatPsf, moffat_fwhm_from_psfsize
-from skytrace.statistics import beta_interval
+from skytrace.statistics import LEVELS, beta_interval
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -129,7 +129,7 @@ def anchor_flux_summary(checked: pd.DataFrame) -> dict[str, Any]:
     told = checked["reason"] != "too faint to tell"
     k, n = int(checked["agrees"].sum()), int(told.sum())
     intervals = {f"interval_{name}": [float(end) for end in beta_interval(k, n, level)]
-                 for name, level in (("68", 0.6827), ("95", 0.9545))}  # fmt: skip
+                 for name, level in LEVELS.items()}  # fmt: skip
     wrong = checked[told & ~checked["agrees"]]
     return {
         "n": n,

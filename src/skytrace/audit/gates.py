@@ -19,6 +19,7 @@ from skytrace.audit.resampling import check_labels, resample_counts, resampled_a
 from skytrace.errors import CatalogueError, PixelError, check_between
 from skytrace.imaging.apertures import elliptical_radius
 from skytrace.learning.metrics import roc_auc
+from skytrace.statistics import LEVELS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -33,7 +34,6 @@ GATES = {
     "annulus": "sectors of the annulus around the core: mean, largest and Fourier amplitudes of each ring and band",
     "profile": "the azimuthal medians of each band, core included",
 }
-_LEVELS = {"68": 0.6827, "95": 0.9545}
 #: Stamps at a time: temporary arrays of some tens of MB.
 _CHUNK = 512
 
@@ -168,7 +168,7 @@ def compare_gates(
 def _bounds(draws: NDArray[np.float64], prefix: str = "") -> dict[str, float]:
     draws = draws[np.isfinite(draws)]
     bounds = {}
-    for name, level in _LEVELS.items():
+    for name, level in LEVELS.items():
         low, high = np.quantile(draws, [0.5 * (1 - level), 0.5 * (1 + level)]) if len(draws) else (np.nan, np.nan)
         bounds[f"{prefix}low_{name}"], bounds[f"{prefix}high_{name}"] = float(low), float(high)
     return bounds

@@ -19,13 +19,13 @@ from skytrace.audit.resampling import check_labels, resample_counts, resampled_a
 from skytrace.errors import CatalogueError
 from skytrace.imaging.quality import QUALITY_COLUMNS
 from skytrace.learning.metrics import roc_auc
+from skytrace.statistics import LEVELS
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
 __all__ = ["SHORTCUT_KINDS", "shortcut_aucs", "shortcut_features", "shortcut_summary"]
 
-_LEVELS = {"68": 0.6827, "95": 0.9545}
 #: Kind of feature -> names (without band). A lens shows in "arc region" and, by its deflector, in "core", "outskirts"
 #: (wings of massive galaxies reach 28 px) and "catalogue"; in the others nothing of it should.
 SHORTCUT_KINDS = {
@@ -126,7 +126,7 @@ def _judge(
     draws = draws[np.isfinite(draws)]
     sign = 1.0 if auc >= 0.5 else -1.0
     draws = 0.5 + sign * (draws - 0.5)
-    for name, level in _LEVELS.items():
+    for name, level in LEVELS.items():
         row[f"low_{name}"], row[f"high_{name}"] = np.quantile(draws, [0.5 * (1 - level), 0.5 * (1 + level)])
     error = float(draws.std())
     low = row["low_68"]

@@ -23,10 +23,12 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CORE_RADIUS_PX",
+    "MAD_TO_SIGMA",
     "PreprocessOptions",
     "annulus_statistics",
     "preprocess",
     "preprocessing_checksum",
+    "sorted_median",
 ]
 
 #: Pixels within this radius of the centre must all carry data [px].
@@ -186,14 +188,14 @@ def _median_and_scale(
     values = np.where(good, values, np.float32(np.inf))  # the end of the sorted row, beyond the last good value
     usable = count >= _MIN_ANNULUS_PIXELS
     count = np.where(usable, count, values.shape[1])
-    median = np.where(usable, _sorted_median(values, count), 0.0)
+    median = np.where(usable, sorted_median(values, count), 0.0)
     deviation = np.abs(values - median.astype(np.float32)[:, None])
-    scale = np.where(usable, MAD_TO_SIGMA * np.where(usable, _sorted_median(deviation, count), 0.0), 0.0)
+    scale = np.where(usable, MAD_TO_SIGMA * np.where(usable, sorted_median(deviation, count), 0.0), 0.0)
     return median, scale
 
 
-def _sorted_median(values: NDArray[np.float32], count: NDArray[np.intp]) -> NDArray[np.float64]:
-    """Median of the ``count`` smallest values of each row."""
+def sorted_median(values: NDArray[np.floating], count: NDArray[np.intp]) -> NDArray[np.float64]:
+    """Median of the ``count`` >= 1 smallest values of each row of (row, pixel)."""
     ordered = np.sort(values, axis=1)
     rows = np.arange(len(values))
     lower, upper = ordered[rows, (count - 1) // 2], ordered[rows, count // 2]

@@ -17,7 +17,8 @@ import numpy as np
 
 from skytrace.errors import CatalogueError, OptionError, check_between
 from skytrace.learning import metrics
-from skytrace.statistics import beta_interval, bootstrap_interval
+from skytrace.learning.resampling import CELL, MIN_CELLS, drawn_by
+from skytrace.statistics import LEVELS, beta_interval, bootstrap_interval
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -25,11 +26,6 @@ if TYPE_CHECKING:
 
 __all__ = ["EvaluationOptions", "count_share", "evaluate_scores"]
 
-_LEVELS = {"68": 0.6827, "95": 0.9545}
-#: HEALPix cell (nside 128) of each row of a scores table.
-_CELL = "healpix_128"
-#: Fewer cells than this say too little of the scatter between cells for an interval to be trusted.
-_MIN_CELLS = 10
 _TOO_NARROW = "galaxies of one sky cell share their PSF and depth, so the intervals are too narrow"
 Statistic = Callable[..., Any]
 
@@ -103,7 +99,7 @@ def count_share(chosen: NDArray[np.bool_]) -> dict[str, Any]:
     """k of n with Jeffreys 68 and 95 % intervals, flat; value None where n is 0."""
     k, n = int(np.sum(chosen)), len(chosen)
     record: dict[str, Any] = {"k": k, "n": n, "value": k / n if n else None}
-    for name, level in _LEVELS.items():
+    for name, level in LEVELS.items():
         low, high = beta_interval(k, n, level)
         record |= {f"low_{name}": float(low), f"high_{name}": float(high)}
     return record
@@ -111,14 +107,14 @@ def count_share(chosen: NDArray[np.bool_]) -> dict[str, Any]:
 
 def _resampled(table: pd.DataFrame) -> tuple[NDArray | None, str, str]:
     """(cell of each row or None, what the bootstrap draws, one sentence why)."""
-    if _CELL not in table:
-        return None, "stamps", f"no column {_CELL}: {_TOO_NARROW}"
-    if table[_CELL].isna().any():
-        raise CatalogueError(f"{int(table[_CELL].isna().sum())} row(s) have no {_CELL}; give every row its sky cell")
-    n = int(table[_CELL].nunique())
-    if n < _MIN_CELLS:
-        return None, "stamps", f"{n} sky cells, {_MIN_CELLS} needed: {_TOO_NARROW}"
-    return table[_CELL].to_numpy(), "sky cells", f"{n} cells of HEALPix nside 128, drawn whole with replacement"
+    if CELL not in table:
+        return None, "stamps", f"no column {CELL}: {_TOO_NARROW}"
+    if table[CELL].isna().any():
+        raise CatalogueError(f"{int(table[CELL].isna().sum())} row(s) have no {CELL}; give every row its sky cell")
+    cells, n = table[CELL].to_numpy(), int(table[CELL].nunique())
+    if "clusters" not in drawn_by(None, cells, rows=len(cells)):
+        return None, "stamps", f"{n} sky cells, {MIN_CELLS} needed: {_TOO_NARROW}"
+    return cells, "sky cells", f"{n} cells of HEALPix nside 128, drawn whole with replacement"
 
 
 def _interval(
@@ -134,7 +130,7 @@ def _interval(
     try:
         result = bootstrap_interval(
             statistic, scores, labels, n_resamples=options.n_resamples, seed=options.seed,
-            strata=labels if cells is None else None, clusters=cells,
+            **drawn_by(labels, cells, rows=len(labels)),
         )  # fmt: skip
     except OptionError as error:
         return {"value": float(statistic(scores, labels)), "reason": f"no interval: {error}"}

@@ -14,9 +14,11 @@ from skytrace.errors import CatalogueError
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
-__all__ = ["MIN_CELLS", "drawn_by"]
+__all__ = ["CELL", "MIN_CELLS", "drawn_by"]
 
-#: Fewer cells than this say too little of the scatter between cells (as in ``learning.evaluation``).
+#: HEALPix cell (nside 128) of each row of a table.
+CELL = "healpix_128"
+#: Fewer cells than this say too little of the scatter between cells for an interval to be trusted.
 MIN_CELLS = 10
 
 

@@ -18,6 +18,7 @@ import pandas as pd
 from skytrace.errors import CatalogueError, OptionError
 from skytrace.learning.metrics import MIN_FALSE_POSITIVES, check_scores
 from skytrace.learning.options import TopOptions
+from skytrace.statistics import LEVELS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
 __all__ = ["category_shares", "top_composition"]
 
 _LENS, _ORDINARY, _OTHER = "lens", "ordinary", "other_confusers"
-_LEVELS = {"68": 0.6827, "95": 0.9545}
 
 
 def category_shares(categories: ArrayLike) -> dict[str, float]:
@@ -187,7 +187,7 @@ def _top_record(
 
     def entry(value: float, draws: NDArray[np.float64]) -> dict[str, Any]:
         record: dict[str, Any] = {"value": float(value)}
-        for level, share in _LEVELS.items():
+        for level, share in LEVELS.items():
             low, high = np.quantile(draws, [0.5 - share / 2, 0.5 + share / 2])
             record |= {f"low_{level}": float(low), f"high_{level}": float(high)}
         return record

@@ -23,9 +23,6 @@ from skytrace.reporting.evaluation_tables import (
 )
 
 if TYPE_CHECKING:
-    pass
-
-if TYPE_CHECKING:
     import pandas as pd
 
 __all__ = ["performance_sections", "target_sentences"]

@@ -7,7 +7,7 @@ from skytrace.statistics.bootstrap import (
     cluster_bootstrap_proportion,
     design_effect,
 )
-from skytrace.statistics.intervals import beta_interval, beta_mean
+from skytrace.statistics.intervals import LEVELS, beta_interval, beta_mean
 from skytrace.statistics.two_sample import (
     EnergyTest,
     KsTest,
@@ -19,6 +19,7 @@ from skytrace.statistics.two_sample import (
 )
 
 __all__ = [
+    "LEVELS",
     "BootstrapInterval",
     "EnergyTest",
     "KsTest",

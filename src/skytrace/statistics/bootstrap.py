@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from skytrace.errors import OptionError, check_between
+from skytrace.statistics.intervals import LEVELS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -59,7 +60,7 @@ def bootstrap_indices(n: int, *, n_resamples: int, seed: int, strata: ArrayLike 
 def bootstrap_interval(
     statistic: Callable[..., ArrayLike],
     *arrays: ArrayLike,
-    levels: Sequence[float] = (0.6827, 0.9545),
+    levels: Sequence[float] = tuple(LEVELS.values()),
     n_resamples: int = 1000,
     seed: int,
     strata: ArrayLike | None = None,
@@ -100,7 +101,7 @@ def cluster_bootstrap_proportion(
     detected: ArrayLike,
     cluster: ArrayLike,
     *,
-    levels: Sequence[float] = (0.6827, 0.9545),
+    levels: Sequence[float] = tuple(LEVELS.values()),
     n_resamples: int = 1000,
     seed: int,
 ) -> BootstrapInterval:

@@ -16,7 +16,10 @@ from skytrace.errors import OptionError, check_between
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["beta_interval", "beta_mean"]
+__all__ = ["LEVELS", "beta_interval", "beta_mean"]
+
+#: The two intervals that every number is quoted with: the name in columns and keys, and the level.
+LEVELS = {"68": 0.6827, "95": 0.9545}
 
 _JEFFREYS = 0.5
 #: The rounded names of the 1, 2 and 3 sigma levels, and the levels that they stand for: erf(m / sqrt(2)).
