@@ -132,6 +132,25 @@ def test_the_threshold_keeps_the_stated_false_alarms_and_not_one_fewer(random):
         calibrate_gate(arcs, random.iloc[:19], options=OPTIONS)
 
 
+def test_galaxies_of_one_sky_cell_widen_the_interval_of_the_gates_auc(random):
+    """Every galaxy ten times, in one cell: as many galaxies as before, so the interval is that of the ten-fold rest."""
+    arcs = evidence_of(hosts(30, seed=8, arc=0.4))
+    cells = np.arange(30), np.arange(30, 30 + len(random))
+    ten = [pd.concat([table] * 10, ignore_index=True) for table in (arcs, random)]
+    ten_cells = tuple(np.tile(cell, 10) for cell in cells)
+
+    def width(*tables, **given):
+        gate = calibrate_gate(*tables, options=OPTIONS, **given)
+        return gate["auc"]["high_68"] - gate["auc"]["low_68"], gate["auc_resampled"]
+
+    alone, by_row = width(arcs, random, cells=cells), width(*ten)
+    together = width(*ten, cells=ten_cells)
+    assert (alone[1], by_row[1], together[1]) == ("sky cells", "stamps", "sky cells")
+    assert together[0] == pytest.approx(alone[0], rel=1e-9)
+    assert by_row[0] == pytest.approx(alone[0] / np.sqrt(10), rel=0.25)
+    assert width(arcs, random, cells=tuple(cell % 3 for cell in cells))[1] == "stamps"
+
+
 def test_an_error_granted_to_the_host_model_silences_its_structure_and_not_an_arc_outside():
     y, x = np.indices((101, 101)) - 50
     lumpy = hosts(20, seed=9) + (0.1 * 2.0 * np.exp(-np.hypot(x, y) / 4.0) * np.cos(6 * np.arctan2(y, x))).astype("f4")

@@ -12,7 +12,7 @@ from kedro_datasets.json import JSONDataset
 from kedro_datasets.pandas import CSVDataset, ParquetDataset
 
 from skytrace.datasets import AtomicCSVDataset, AtomicJSONDataset, AtomicParquetDataset
-from skytrace.errors import ShardError
+from skytrace.errors import ShardError, SkytraceError
 
 
 def _table() -> pd.DataFrame:
@@ -82,3 +82,16 @@ def test_kedro_viz_shows_a_report(tmp_path):
     dataset = AtomicJSONDataset(filepath=str(tmp_path / "report.json"))
     dataset.save({"verdict": "GO"})
     assert json.loads(dataset.preview()) == {"verdict": "GO"}
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, np.float64("-inf")])
+def test_a_number_that_json_does_not_know_is_refused_by_its_place(tmp_path, value):
+    report = {"auc": {"value": 0.9}, "strata": [{"gap": 0.1}, {"gap": {"low_68": value}}]}
+    dataset = AtomicJSONDataset(filepath=str(tmp_path / "x.json"))
+    with pytest.raises(DatasetError, match=r"strata\[1\]\.gap\.low_68 = -?(nan|inf) is not finite") as caught:
+        dataset.save(report)
+    assert isinstance(caught.value.__cause__, SkytraceError)
+    assert not list(tmp_path.iterdir())
+    report["strata"][1]["gap"]["low_68"] = None
+    dataset.save(report)
+    assert dataset.load() == report

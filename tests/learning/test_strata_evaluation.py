@@ -91,6 +91,40 @@ def test_overfitting_shows_within_strata():
     assert same["max_stratified_gap"]["p_value"] == 1.0
 
 
+def test_chance_knows_that_galaxies_of_one_sky_cell_are_no_independent_trials():
+    """Skies without any gap, whose cells share their luck: p < 0.05 comes one time in twenty, and not by rows."""
+
+    def sky(seed: int) -> list[pd.DataFrame]:
+        rng = np.random.default_rng(seed)
+        cell = np.repeat(np.arange(40), 12)
+        label = np.tile(np.arange(12) % 4 == 0, 40).astype(int)
+        luck = rng.normal(0.0, 2.5, 40)[cell]
+        score = 1 / (1 + np.exp(-(rng.normal(size=len(cell)) + np.where(label == 1, 1.0 + luck, 0.0))))
+        table = pd.DataFrame({"score": score, "label": label, "healpix_128": cell, "nobs_z_bin": "", "type_bin": ""})
+        in_test = np.isin(cell, rng.permutation(40)[:20])
+        return [table[~in_test], table[in_test]]
+
+    def p_values(columns: list[str], permuted: str) -> np.ndarray:
+        gaps = [validation_test_gap(*(part[columns] for part in sky(seed)), options=FAST) for seed in range(20)]
+        assert {gap["max_stratified_gap"]["permuted"] for gap in gaps} == {permuted}
+        return np.array([gap["max_stratified_gap"]["p_value"] for gap in gaps])
+
+    columns = ["score", "label", "nobs_z_bin", "type_bin"]
+    by_cell = p_values([*columns, "healpix_128"], "sky cells")
+    by_row = p_values(columns, "stamps")
+    assert (by_cell < 0.05).sum() <= 4  # of 20: mean 1, Poisson 99.6 %
+    assert np.mean(by_cell) == pytest.approx(0.5, abs=3.3 * np.sqrt(1 / 12 / 20))
+    assert (by_row < 0.05).sum() > 4
+
+
+def test_a_gap_of_every_cell_shows_where_whole_cells_move():
+    cell = np.arange(2000) // 50
+    validation = scored(2000, seed=5, skill=3.0).assign(healpix_128=cell)
+    largest = validation_test_gap(validation, scored(2000, seed=6, skill=1.5).assign(healpix_128=100 + cell),
+                                  options=FAST)["max_stratified_gap"]  # fmt: skip
+    assert largest["permuted"] == "sky cells" and largest["p_value"] == pytest.approx(1 / 101)
+
+
 def test_strata_too_small_are_listed_and_not_used():
     validation, test = scored(300, seed=7), scored(300, seed=8)
     validation.loc[:5, "type_bin"] = "REX"

@@ -19,9 +19,10 @@ import pandas as pd
 from skytrace.errors import CatalogueError, OptionError, PixelError, check_between
 from skytrace.imaging.apertures import elliptical_radius, subtract_azimuthal_profile
 from skytrace.imaging.photometry import mag_depth
-from skytrace.imaging.preprocessing import PreprocessOptions, annulus_statistics
+from skytrace.imaging.preprocessing import MAD_TO_SIGMA, PreprocessOptions, annulus_statistics, sorted_median
 from skytrace.learning.metrics import roc_auc
-from skytrace.statistics import beta_interval, bootstrap_interval
+from skytrace.learning.resampling import drawn_by
+from skytrace.statistics import LEVELS, beta_interval, bootstrap_interval
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -37,7 +38,6 @@ __all__ = [
 
 _BANDS = ("g", "r", "z")
 _PAIRS = tuple(combinations(range(len(_BANDS)), 2))
-_LEVELS = {"68": 0.6827, "95": 0.9545}
 _CHUNK = 64
 _MARGIN_PX = 8
 _AXES = {"psfsize_r": "psf_edges_arcsec", "depth_r_mag": "depth_edges_mag", "theta_e_arcsec": "theta_e_edges_arcsec"}
@@ -149,16 +149,18 @@ def calibrate_gate(
     random: pd.DataFrame,
     *,
     confusers: pd.DataFrame | None = None,
+    cells: tuple[ArrayLike, ArrayLike] | None = None,
     options: DetectabilityOptions | None = None,
 ) -> dict[str, Any]:
     """The lowest threshold that at most false_alarm_rate of the random galaxies pass, and what anchors make of it.
 
     anchors, random, confusers: ``arc_evidence``. random: galaxies of no confuser category (pool N1): rings and spiral
     arms are there to be seen as arcs are, and a threshold set on them asks another question; what share of them
-    (confusers, pool N2) passes is reported, not judged. Keys: threshold; false_alarm_rate (asked for); false_alarms,
-    anchors_observable, confusers_passing (each k, n, share, interval_68, interval_95); auc (of the score, with
-    intervals); unstable_or_unmeasured (anchors, random). Random galaxies hold some unknown lenses, so that the rate is
-    an upper bound.
+    (confusers, pool N2) passes is reported, not judged. cells: sky cell of every anchor and of every random galaxy; the
+    bootstrap of the AUC draws them whole where there are enough (``learning.resampling``). Keys: threshold;
+    false_alarm_rate (asked for); false_alarms, anchors_observable, confusers_passing (each k, n, share, interval_68,
+    interval_95); auc (of the score, with intervals) and auc_resampled (sky cells | stamps); unstable_or_unmeasured
+    (anchors, random). Random galaxies hold some unknown lenses, so that the rate is an upper bound.
     Raises CatalogueError where too few random galaxies resolve the rate.
     """
     options = options or DetectabilityOptions()
@@ -174,7 +176,8 @@ def calibrate_gate(
     )
     passed = [score >= threshold for score in scores]
     together, label = np.concatenate(scores), np.repeat([1, 0], [len(score) for score in scores])
-    auc = bootstrap_interval(roc_auc, together, label, n_resamples=options.n_resamples, seed=options.seed, strata=label)
+    drawn = drawn_by(label, None if cells is None else np.concatenate(cells), rows=len(label))
+    auc = bootstrap_interval(roc_auc, together, label, n_resamples=options.n_resamples, seed=options.seed, **drawn)
     return {
         "threshold": threshold,
         "false_alarm_rate": options.false_alarm_rate,
@@ -182,6 +185,7 @@ def calibrate_gate(
         "anchors_observable": _share(passed[0]),
         "confusers_passing": None if confusers is None else _share(observable(confusers, threshold, options=options)),
         "auc": auc.as_dict(),
+        "auc_resampled": "sky cells" if "clusters" in drawn else "stamps",
         "unstable_or_unmeasured": {
             name: int((score == _NEVER).sum()) for name, score in zip(("anchors", "random"), scores, strict=True)
         },
@@ -298,8 +302,8 @@ def _stability(
         part = ring & (quadrant == number)
         values = np.where(good[:, :, part], (images[:, :, part] - median[..., None]) / sigma[..., None], np.nan)
         with np.errstate(invalid="ignore"):
-            centre = _nan_median(values)
-            spread = 1.4826 * _nan_median(np.abs(values - centre[..., None]))
+            centre = _median(values)
+            spread = MAD_TO_SIGMA * _median(np.abs(values - centre[..., None]))
         centres.append(centre)
         spreads.append(spread)
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -308,19 +312,19 @@ def _stability(
     return {"median_range": span.max(axis=1), "sigma_ratio": ratio.max(axis=1)}
 
 
-def _nan_median(values: NDArray[np.floating]) -> NDArray[np.float64]:
-    """Median of the last axis without NaN; NaN where nothing is left (numpy warns there, and is slow)."""
-    ordered = np.sort(values, axis=-1)  # NaN goes last
-    count = np.isfinite(ordered).sum(axis=-1)
-    low, high = np.maximum((count - 1) // 2, 0), np.minimum(count // 2, values.shape[-1] - 1)
-    ends = [np.take_along_axis(ordered, place[..., None], axis=-1)[..., 0] for place in (low, high)]
-    return np.where(count > 0, 0.5 * (ends[0] + ends[1]), np.nan).astype(np.float64)
+def _median(values: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Median of the last axis without NaN; NaN where nothing is left."""
+    rows = values.reshape(-1, values.shape[-1])
+    known = np.isfinite(rows)
+    count = known.sum(axis=1)
+    median = sorted_median(np.where(known, rows, np.inf), np.maximum(count, 1))
+    return np.where(count > 0, median, np.nan).reshape(values.shape[:-1])
 
 
 def _counted(passed: NDArray[np.bool_]) -> dict[str, float]:
     k, n = int(passed.sum()), len(passed)
     row = {"n": n, "k": k, "completeness": k / n if n else np.nan}
-    for name, level in _LEVELS.items():
+    for name, level in LEVELS.items():
         low, high = beta_interval(k, n, level)
         row |= {f"low{name}": float(low), f"high{name}": float(high)}
     return row
@@ -333,5 +337,5 @@ def _share(passed: NDArray[np.bool_]) -> dict[str, Any]:
         "k": row["k"],
         "n": row["n"],
         "share": row["completeness"] if row["n"] else None,
-        **{f"interval_{name}": [row[f"low{name}"], row[f"high{name}"]] for name in _LEVELS},
+        **{f"interval_{name}": [row[f"low{name}"], row[f"high{name}"]] for name in LEVELS},
     }

@@ -1,6 +1,7 @@
 """Kedro's tables and JSON, written whole or not at all: a killed run leaves no file that looks finished."""
 
 import json
+import math
 from typing import TYPE_CHECKING, Any
 
 from kedro.io import DatasetError
@@ -8,6 +9,7 @@ from kedro_datasets.json import JSONDataset
 from kedro_datasets.pandas import CSVDataset, ParquetDataset
 
 from skytrace.compute.files import atomic_path
+from skytrace.errors import SkytraceError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -46,7 +48,21 @@ class AtomicCSVDataset(_AtomicSave, CSVDataset):
 
 
 class AtomicJSONDataset(_AtomicSave, JSONDataset):
-    """json.JSONDataset with an atomic save; the bytes are the same."""
+    """json.JSONDataset with an atomic save; the bytes are the same. What is not finite is no JSON and is refused."""
 
     def _write(self, data: Any, file: Any) -> None:
-        json.dump(data, file, **self._save_args)
+        place = _not_finite(data)
+        if place is not None:
+            raise SkytraceError(f"{place} is not finite: JSON knows no NaN and no infinity; say None, and why, instead")
+        json.dump(data, file, **{**self._save_args, "allow_nan": False})
+
+
+def _not_finite(value: Any, path: str = "") -> str | None:
+    """``path.to.key = nan`` of the first number that is not finite; None where all are."""
+    if isinstance(value, dict):
+        found = (_not_finite(part, f"{path}.{key}" if path else str(key)) for key, part in value.items())
+    elif isinstance(value, list | tuple):
+        found = (_not_finite(part, f"{path}[{place}]") for place, part in enumerate(value))
+    else:
+        return f"{path or 'the value'} = {value}" if isinstance(value, float) and not math.isfinite(value) else None
+    return next((place for place in found if place is not None), None)

@@ -3,6 +3,7 @@
 Loading hands over the survey, not its pixels; a survey is raw sky, so saving one is an error.
 """
 
+from abc import abstractmethod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -24,9 +25,9 @@ class _SurveyDataset(AbstractDataset[Any, "ImagingSurvey"]):
         """Always an error."""
         raise DatasetError(f"{type(self).__name__} is raw sky: it is read, never saved")
 
+    @abstractmethod
     def source_path(self) -> Path:
         """The folder that the raw sky lies in, for the run manifest."""
-        raise NotImplementedError
 
     def source_files(self) -> list[Path] | None:
         """The files that the surveys loaded so far have read, for the run manifest; None: the whole folder."""

@@ -17,7 +17,7 @@ from skytrace.errors import CatalogueError, check_between
 from skytrace.learning.evaluation import count_share
 from skytrace.learning.metrics import calibration_errors, check_scores, roc_auc
 from skytrace.learning.options import StrataEvaluationOptions, StratumOptions
-from skytrace.learning.resampling import drawn_by
+from skytrace.learning.resampling import CELL, drawn_by
 from skytrace.statistics import bootstrap_interval
 
 if TYPE_CHECKING:
@@ -27,8 +27,6 @@ if TYPE_CHECKING:
 
 __all__ = ["evaluate_strata", "stratum_names", "validation_test_gap"]
 
-#: Sky cell of each row of a scores table.
-CELL = "healpix_128"
 #: The stratum of rows without a value: galaxies have no tier, and no arc.
 NO_VALUE = "(none)"
 
@@ -89,8 +87,10 @@ def validation_test_gap(
 
     validation, test: score, label and ``options.matched``. A gap over all that vanishes within strata is a difference
     of the two samples; one that stays is overfitting, or a leak. max_stratified_gap: the largest in size. The largest
-    of many is large by chance: ``chance_95`` is its 95th percentile when rows change splits at random within stratum
-    and class, and ``p_value`` how often chance gives as much. Raises CatalogueError for a split without both classes.
+    of many is large by chance: ``chance_95`` is its 95th percentile when whole sky cells change splits at random (a
+    split is made of cells, whose galaxies share PSF and depth), or, where cells are unknown or too few, rows within
+    stratum and class; ``permuted`` says which, and ``p_value`` how often chance gives as much. Raises CatalogueError
+    for a split without both classes.
     """
     options = options or StrataEvaluationOptions()
     both = pd.concat([validation.assign(in_test=False), test.assign(in_test=True)], ignore_index=True)
@@ -135,7 +135,14 @@ def validation_test_gap(
         "max_stratified_gap": {
             "stratum": largest["stratum"],
             **largest["gap"],
-            **_chance(scores[chosen], labels[chosen], in_test[chosen], code[chosen], options),
+            **_chance(
+                scores[chosen],
+                labels[chosen],
+                in_test[chosen],
+                code[chosen],
+                None if cells is None else cells[chosen],
+                options,
+            ),
         }
     }
 
@@ -177,24 +184,35 @@ def _chance(
     labels: NDArray[np.int64],
     in_test: NDArray[np.bool_],
     code: NDArray[np.intp],
+    cells: NDArray[Any] | None,
     options: StrataEvaluationOptions,
-) -> dict[str, float]:
-    """The largest gap within strata when rows change splits at random, class by class."""
+) -> dict[str, Any]:
+    """The largest gap within strata when sky cells, or else rows of a stratum and class, change splits at random."""
     rng = np.random.default_rng(options.seed)
     numbers = np.unique(code)
+    whole_cells = "clusters" in drawn_by(None, cells, rows=len(labels))
+    if whole_cells:  # an anchor that was withheld from training left its cell's split: that part moves by itself
+        pairs = np.stack([np.unique(cells, return_inverse=True)[1], in_test], axis=1)
+        split_of_unit, unit = np.unique(pairs, axis=0, return_inverse=True)
+        groups = [np.arange(len(split_of_unit))]
+        splits = split_of_unit[:, 1].astype(bool)
+    else:
+        unit, splits = np.arange(len(labels)), in_test
+        groups = [np.flatnonzero((code == c) & (labels == y)) for c in numbers for y in (0, 1)]
 
     def largest(split: NDArray[np.bool_]) -> float:
-        return max(abs(_gap(scores[code == c], labels[code == c], split[code == c])) for c in numbers)
+        gaps = np.abs([_gap(scores[code == c], labels[code == c], split[code == c]) for c in numbers])
+        return float(np.max(gaps, where=np.isfinite(gaps), initial=0.0))  # a class may be absent where cells move
 
-    cells = [np.flatnonzero((code == c) & (labels == y)) for c in numbers for y in (0, 1)]
     draws = np.empty(options.n_resamples)
     for draw in range(options.n_resamples):
-        shuffled = in_test.copy()
-        for rows in cells:
-            shuffled[rows] = rng.permutation(in_test[rows])
-        draws[draw] = largest(shuffled)
+        shuffled = splits.copy()
+        for members in groups:
+            shuffled[members] = rng.permutation(splits[members])
+        draws[draw] = largest(shuffled[unit.ravel()])
     exceeding = int((draws >= largest(in_test) - 1e-12).sum())
     return {
+        "permuted": "sky cells" if whole_cells else "stamps",
         "chance_95": float(np.quantile(draws, 0.95)),
         "p_value": (exceeding + 1) / (options.n_resamples + 1),
     }

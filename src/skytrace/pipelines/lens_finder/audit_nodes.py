@@ -58,8 +58,7 @@ from skytrace.learning.selective import selective_summary
 from skytrace.learning.strata_evaluation import evaluate_strata, validation_test_gap
 from skytrace.learning.top_composition import category_shares, top_composition
 from skytrace.lensing.population import host_light_shape
-from skytrace.pipelines.lens_finder.nodes import CutoutOptions
-from skytrace.pipelines.lens_finder.options import PartsOptions
+from skytrace.pipelines.lens_finder.options import CutoutOptions, PartsOptions
 from skytrace.sky import SelectionOptions
 from skytrace.sky.selection_parity import ParityOptions as SelectionParityOptions
 from skytrace.sky.selection_parity import named_selections, parity_report, selection_counts
@@ -266,7 +265,10 @@ def measure_detectability(
         few = f"{len(lenses)} anchors and {len(ordinary)} ordinary galaxies; {_FEWEST_ANCHORS} of each are needed"
         empty = pd.DataFrame({"axis": [], "low": [], "high": [], "n": [], "k": [], "completeness": []})
         return {"anchors": len(lenses), "factors": {}, "note": f"Not measured: {few}."}, empty
-    gate = calibrate_gate(measured(lenses), measured(ordinary), confusers=measured(confusers), options=options)
+    cells = lenses["healpix_128"].to_numpy(), ordinary["healpix_128"].to_numpy()
+    gate = calibrate_gate(
+        measured(lenses), measured(ordinary), confusers=measured(confusers), cells=cells, options=options
+    )
     seen = observable(measured(lenses), gate["threshold"], options=options)
     found = (lenses["score"] >= detector.threshold).to_numpy()
     completeness = pd.concat(
