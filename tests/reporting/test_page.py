@@ -1,13 +1,17 @@
-"""The explorer page: it is whole in itself, its controls work, and what a user writes is text."""
+"""The explorer page as text: whole in itself, its numbers are the table's, and what a user writes stays text."""
 
+import base64
+import hashlib
 import itertools
 import json
+import re
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from skytrace.reporting.page import selection_function_page
+from skytrace.reporting.plain_html import plain_table_html
 
 THETAS, PSFS, DEPTHS, THRESHOLDS = (0.5, 1.0, 1.5), (0.9, 1.2), (22.5, 23.5, 24.5), (0.5, 0.9)
 
@@ -34,99 +38,107 @@ REPORT = {
     "verdict": "NO-GO",
     "gates": [{"name": "1 arc S/N", "status": "fail", "sentence": "medians differ by <script>alert(1)</script>"}],
 }
+HOSTILE = "</script><img src=x onerror=alert(1)>"
+
+
+def embedded(html: str, name: str):
+    return json.loads(html.split(f'id="{name}">')[1].split("</script>", maxsplit=1)[0])
 
 
 @pytest.fixture(scope="module")
-def page_file(tmp_path_factory):
-    path = tmp_path_factory.mktemp("page") / "selection_function.html"
-    csv = surface().to_csv(index=False).encode()
-    html = selection_function_page(
-        surface(), REPORT, facts={"detector": "resnet18 & co"}, downloads={"selection_function.csv": csv}
-    )
-    path.write_text(html, encoding="utf-8")
-    return path
+def html() -> str:
+    return selection_function_page(surface(), REPORT, facts={"detector": "resnet18 & co"})
 
 
 def test_a_table_without_a_needed_column_is_refused_by_name():
     with pytest.raises(ValueError, match="lacks n_hosts"):
         selection_function_page(surface().drop(columns="n_hosts"), REPORT)
+    with pytest.raises(ValueError, match="table of marginals lacks axis"):
+        selection_function_page(surface(), REPORT, marginals=pd.DataFrame({"value": [1.0]}))
+    with pytest.raises(ValueError, match=r"comparison lacks .*difference"):
+        selection_function_page(surface(), REPORT, comparison=surface())
 
 
-def test_text_from_outside_is_escaped(page_file):
-    html = page_file.read_text()
+def test_text_from_outside_is_escaped(html):
     assert "<script>alert(1)</script>" not in html
     assert "&lt;script&gt;alert(1)" in html
     assert "resnet18 &amp; co" in html
 
 
-def test_the_embedded_cells_are_the_table_with_nan_as_null(page_file):
-    html = page_file.read_text()
-    cells = json.loads(html.split('id="cells">')[1].split("</script>")[0])
+def test_hostile_names_add_no_element_to_the_page():
+    plain = selection_function_page(surface(), {**REPORT, "limits": ["x"]}, **everything("name"))
+    hostile = selection_function_page(
+        surface().assign(detector=HOSTILE), {"verdict": HOSTILE, "limits": [HOSTILE], "gates": [
+            {"name": HOSTILE, "status": HOSTILE, "sentence": HOSTILE}]}, **everything(HOSTILE)
+    )  # fmt: skip
+    assert "<img src=x" not in hostile
+    for tag in ("<script", "</script", "<img", "<li", "<td"):
+        assert hostile.count(tag) == plain.count(tag), tag
+    assert embedded(hostile, "cells")["detector"][0] == HOSTILE
+
+
+def everything(name: str) -> dict:
+    png = b"\x89PNG\r\n\x1a\n"
+    return {
+        "title": name, "galleries": [(name, name, png)], "facts": {name: name}, "downloads": {name: b"1"},
+        "products": [(name, name, png), (name, name, pd.DataFrame({name: [name]})), (name, name, f"<p>{name}</p>")],
+    }  # fmt: skip
+
+
+def test_the_embedded_cells_are_the_table_with_nan_as_null(html):
+    cells = embedded(html, "cells")
     table = surface()
     assert cells["n_detected"] == table["n_detected"].tolist()
     assert [value is None for value in cells["completeness"]] == table["completeness"].isna().tolist()
 
 
-@pytest.mark.browser
-def test_sliders_change_the_map_without_network_or_errors(browser, page_file):
-    page = browser.new_page()
-    problems, requests = [], []
-    page.on("console", lambda message: problems.append(message.text) if message.type in ("error", "warning") else None)
-    page.on("pageerror", lambda error: problems.append(str(error)))
-    page.on("request", lambda request: requests.append(request.url))
-    page.goto(page_file.as_uri())
-
-    def numbers():
-        return page.locator("#cells-layer text").all_text_contents()
-
-    def expected(depth, threshold):
-        table = surface().query("depth == @depth and threshold == @threshold and n > 0")
-        return sorted(str(int(np.floor(100 * value + 0.5))) for value in table["completeness"])
-
-    assert sorted(numbers()) == expected(23.5, 0.5)
-    page.locator("#depth").fill("2")
-    assert sorted(numbers()) == expected(24.5, 0.5)
-    page.locator("#threshold").fill("1")
-    assert sorted(numbers()) == expected(24.5, 0.9)
-    page.locator("#depth").fill("0")
-    assert page.locator('#cells-layer rect[fill="url(#none)"]').count() == 3  # no hosts at PSF 0.9, depth 22.5
-    page.locator("#depth").fill("2")
-    assert page.locator('#cells-layer rect[fill="url(#hatch)"]').count() == 2  # n = 40 at theta_E 0.5
-    page.locator("#cells-layer rect.cell").nth(2).hover()
-    details = page.locator("#details").inner_text()
-    assert "n = 200" in details
-    assert "12 (matched)" in details
-    assert not problems
-    assert all(url.startswith(("file:", "data:")) for url in requests)
-    page.close()
+def test_embedded_numbers_keep_eight_digits():
+    table = surface().assign(low95=1.23456789e-6)
+    assert embedded(selection_function_page(table, REPORT), "cells")["low95"][0] == 1.2345679e-6
 
 
-@pytest.mark.browser
-def test_the_colour_scale_is_stated_and_the_same_for_all_depths_of_a_threshold(browser, page_file):
-    page = browser.new_page()
-    page.goto(page_file.as_uri())
-    ends = {}
-    for threshold, depth in itertools.product((0, 1), (0, 1, 2)):
-        page.locator("#threshold").fill(str(threshold))
-        page.locator("#depth").fill(str(depth))
-        ends[threshold, depth] = page.locator("#map .scale").all_text_contents()
-        assert f"from 0 to {ends[threshold, depth][-1]}" in page.locator("#scale-note").inner_text()
-    assert all(ends[0, depth] == ["0 %", "50 %", "100 %"] for depth in range(3))
-    assert all(ends[1, depth] == ["0 %", "30 %", "60 %"] for depth in range(3))
-    # the same colour table and end as the figure's: 52 % of at most 60 % is step 55 of 64
-    best = page.locator("#cells-layer rect.cell").nth(2)
-    table = page.evaluate("JSON.parse(document.getElementById('colours').textContent)")
-    assert best.get_attribute("fill") == table[round(64 * 0.52 / 0.6)]
-    page.close()
+def test_the_policy_lets_only_the_pages_own_script_and_style_run(html):
+    policy = re.search(r'Content-Security-Policy" content="([^"]+)"', html).group(1)
+    for kind, opening in (("script-src", "<script>"), ("style-src", "<style>")):
+        inside = html.split(opening)[1].split(opening.replace("<", "</"))[0]
+        digest = base64.b64encode(hashlib.sha256(inside.encode()).digest()).decode()
+        assert f"{kind} 'sha256-{digest}'" in policy
+    assert "unsafe-inline" not in policy
+    assert "default-src 'none'" in policy
+    assert not re.search(r"\s(style|onclick|onload)=", html)  # the policy would drop them silently
 
 
-@pytest.mark.browser
-def test_the_page_fits_a_phone(browser, page_file):
-    page = browser.new_page(viewport={"width": 390, "height": 844})
-    page.goto(page_file.as_uri())
-    assert page.evaluate("document.documentElement.scrollWidth") <= 390
-    assert "NO-GO" in page.locator("#verdict").inner_text()
-    with page.expect_download() as download:
-        page.locator("#downloads a").first.click()
-    assert download.value.suggested_filename == "selection_function.csv"
-    page.close()
+def test_the_table_itself_is_a_download_where_no_csv_is_given():
+    for downloads, name in ((None, "selection_function.csv"), ({"mine.csv": b"a,b\n"}, "mine.csv")):
+        page = selection_function_page(surface(), REPORT, downloads=downloads)
+        links = re.findall(r'<a download="([^"]+)" href="data:text/csv;base64,([^"]+)"', page)
+        assert [link[0] for link in links] == [name]
+        wanted = surface().to_csv(index=False).encode() if downloads is None else downloads[name]
+        assert base64.b64decode(links[0][1]) == wanted
+
+
+def test_every_gate_stands_on_top_with_its_status_and_sentence():
+    statuses = ("pass", "insufficient", "reported", "not run")
+    gates = [{"name": f"gate {k}", "status": status, "sentence": f"words {k}"} for k, status in enumerate(statuses)]
+    page = selection_function_page(surface(), {"verdict": "INSUFFICIENT", "gates": gates})
+    head = page.split("Probability of detection")[0]
+    for k, status in enumerate(statuses):
+        assert f"gate {k}: {status}" in head
+        assert f"words {k}" in head
+    assert "4 gates: 1 passed, 0 failed, 1 insufficient, 2 reported without a bound" in " ".join(head.split())
+
+
+@pytest.mark.parametrize(
+    ("source", "kept"),
+    [
+        ('<table border="1"><tr><th colspan="2">a</th></tr></table>', '<table><tr><th colspan="2">a</th></tr></table>'),
+        ('<td onclick="f()" style="x">1 &lt; 2</td>', "<td>1 &lt; 2</td>"),
+        ("<p>a<script>f('</p>')</script>b", "<p>ab</p>"),
+        ('<a href="javascript:f()">x</a><img src=x onerror=f()>', "x"),
+        ("<svg><td>hidden</td></svg>shown", "shown"),
+        ('<td rowspan="9 onclick=f()">1', "<td>1</td>"),
+        ("</td></table>x", "x"),
+    ],
+)
+def test_foreign_html_keeps_tables_and_text_and_nothing_that_runs(source, kept):
+    assert plain_table_html(source) == kept
