@@ -6,11 +6,12 @@ on where the last one stopped.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from skytrace.compute import ClusterOptions, fingerprint, map_shards, single_threaded
@@ -27,6 +28,8 @@ from skytrace.pipelines.injection_recovery.shards import (
     read_shard,
     save_shard,
 )
+from skytrace.selection.injection import HostStamps
+from skytrace.surveys.interface import CutoutBatch
 
 __all__ = ["StudyShard", "run_study", "stage_detectors"]
 
@@ -117,10 +120,7 @@ def compute_study_shard(
     detectors = {"score": detector, **{f"score_{name}": load_detector(folder) for name, folder in others}}
     parts = []
     with single_threaded():
-        hosts = condition_hosts(campaign, batch, shard.condition)
-        # the plan of the whole campaign: its hosts take turns over all injections, not over the first ones alone
-        plan = condition_plan(campaign, shard.condition, len(hosts))
-        plan = plan[plan["injection_id"] % IDS_PER_CELL < injections_per_cell].reset_index(drop=True)
+        hosts, plan = _hosts_and_plan(campaign, batch, shard.condition, injections_per_cell)
         for start in range(0, len(plan), campaign.injection.batch_size):
             rows = plan.iloc[start : start + campaign.injection.batch_size].reset_index(drop=True)
             injected, draw = inject_rows(hosts, rows, campaign)
@@ -133,6 +133,19 @@ def compute_study_shard(
             parts.append(table.assign(**scores))
     save_shard(pd.concat(parts, ignore_index=True), shard.path)
     return shard.path
+
+
+def _hosts_and_plan(
+    campaign: Campaign, batch: CutoutBatch, condition: int, injections_per_cell: int
+) -> tuple[HostStamps, pd.DataFrame]:
+    """The first injections of a condition, and the hosts that they use; no other host is degraded for nothing."""
+    listed = campaign.hosts[campaign.hosts["condition"] == condition].sort_values("rank", ignore_index=True)
+    # the plan of the whole campaign: its hosts take turns over all injections, not over the first ones alone
+    plan = condition_plan(campaign, condition, len(listed))
+    plan = plan[plan["injection_id"] % IDS_PER_CELL < injections_per_cell].reset_index(drop=True)
+    used, place = np.unique(plan["host_row"], return_inverse=True)
+    hosts = condition_hosts(replace(campaign, hosts=listed.iloc[used]), batch, condition)
+    return hosts, plan.assign(host_row=place)
 
 
 def _is_whole(path: Path) -> bool:

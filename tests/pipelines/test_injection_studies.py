@@ -1,0 +1,324 @@
+"""Studies on a tiny sky: common random numbers hold, nothing moves without a cause, and mistakes are named."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from skytrace.compute import ClusterOptions
+from skytrace.errors import CatalogueError, OptionError, PixelError
+from skytrace.imaging import PreprocessOptions
+from skytrace.imaging.quality import QualityOptions
+from skytrace.learning.samples import split_certificate
+from skytrace.lensing.population import PopulationOptions
+from skytrace.pipelines.injection_recovery.nodes import choose_hosts
+from skytrace.pipelines.injection_recovery.shards import IDS_PER_CELL, Campaign, recompute, run_campaign
+from skytrace.pipelines.injection_studies.alternatives import CampaignOptions, allowed_overrides, common_columns
+from skytrace.pipelines.injection_studies.detectors import compare_detectors, score_detectors
+from skytrace.pipelines.injection_studies.nodes import (
+    compare_alternatives,
+    pair_ablations,
+    reference_difference,
+    run_alternatives,
+)
+from skytrace.pipelines.injection_studies.options import MaskingOptions, StudyOptions
+from skytrace.selection.completeness import CompletenessOptions
+from skytrace.selection.grid import GridOptions
+from skytrace.selection.hosts import HostOptions
+from skytrace.selection.injection import InjectionOptions
+from skytrace.selection.paired import COMMON_COLUMNS, PairedOptions
+from skytrace.selection.sensitivity import SensitivityOptions
+from skytrace.sky import SelectionOptions
+
+from ..selection.fake_sky import FakeSky, random_detector
+
+GRID = GridOptions((0.75, 1.5), (1.2, 1.5), (23.5, 24.0), injections_per_cell=12)
+GRID_CELLS = 8
+HOSTS = HostOptions(min_matched_hosts=4, max_hosts_per_cell=8)
+INJECTION = InjectionOptions(batch_size=16, score_batch=16, n_stamps=10)
+MANIFEST = pd.DataFrame(
+    {"galaxy_id": ["a", "b", "c"], "split": ["train", "val", "test"], "label": [1, 0, 0], "stamp_row": [0, 1, 2]}
+)
+
+PER_CELL = 6
+ALTERNATIVES = {
+    "identical": {},
+    "source_family_1": {"population.clumpy_share": 0.0},
+    "counts_slope_steep": {"population.counts_slope": 0.8},
+    "photon_noise_off": {"injection.photon_noise": False},
+    "clip_1": {"preprocess.clip": 1.0},
+    "theta_e_uniform": {"grid.theta_e_in_cell": "uniform"},
+    "hosts_degraded": {"hosts.min_matched_hosts": 1000},
+}
+STUDIES = StudyOptions(alternatives=ALTERNATIVES, injections_per_cell=PER_CELL, thresholds=(0.3,))
+SENSITIVITY = SensitivityOptions(min_injections=4, n_resamples=99)
+PAIRED = PairedOptions(theta_e_edges_arcsec=(0.5, 1.0, 2.0), n_permutations=199)
+OPTIONS = CampaignOptions(GRID, HOSTS, PopulationOptions(), INJECTION, PreprocessOptions())
+
+
+def split_of(sky: FakeSky) -> pd.DataFrame:
+    return sky.galaxies()[["galaxy_id", "ra", "dec"]].assign(split="test")
+
+
+@pytest.fixture(scope="module")
+def frozen(tmp_path_factory):
+    """(campaign, injections, detector whose threshold is the median score): the published campaign."""
+    sky = FakeSky()
+    hosts, conditions, _ = choose_hosts(
+        sky, split_of(sky), SelectionOptions(), HOSTS, GRID, PreprocessOptions(), QualityOptions()
+    )
+    campaign = Campaign(GRID, PopulationOptions(), INJECTION, PreprocessOptions(), hosts, conditions)
+    folder = tmp_path_factory.mktemp("published")
+    detector = random_detector().with_card(split={"splits": split_certificate(MANIFEST)})
+    injections = run_campaign(campaign, detector, sky, folder=folder, cluster=ClusterOptions(workers=1))
+    middle = float(np.median(injections["score"]))
+    return campaign, injections, detector.with_card(threshold={"value": middle, "rule": "median"})
+
+
+def alternatives_of(frozen, folder: Path, studies: StudyOptions = STUDIES) -> pd.DataFrame:
+    campaign, injections, detector = frozen
+    sky = FakeSky()
+    return run_alternatives(
+        sky, detector, campaign.hosts, campaign.conditions, injections, split_of(sky), MANIFEST, GRID,
+        SelectionOptions(), HOSTS, PopulationOptions(), INJECTION, PreprocessOptions(), QualityOptions(), studies,
+        ClusterOptions(workers=1), str(folder),
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def studied(frozen, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("studies")
+    return folder, alternatives_of(frozen, folder)
+
+
+def rows_of(studied, name: str) -> pd.DataFrame:
+    table = studied[1]
+    return table[table["alternative"] == name].reset_index(drop=True)
+
+
+def test_the_base_is_the_first_injections_of_every_published_cell(frozen, studied):
+    _, injections, _ = frozen
+    base = rows_of(studied, "base")
+    first = injections[injections["injection_id"] % IDS_PER_CELL < PER_CELL].reset_index(drop=True)
+    assert len(base) == GRID_CELLS * PER_CELL
+    drawn = [name for name in base.columns if name not in ("score", "alternative", "magnification", "arc_snr")]
+    drawn = [name for name in drawn if not name.endswith(("_nmgy", "_fraction"))]
+    pd.testing.assert_frame_equal(base[drawn], first[drawn])
+    np.testing.assert_allclose(base["magnification"], first["magnification"], rtol=1e-3)  # integrated batch by batch
+    # the same weights on the same pixels; only the company in a batch is another
+    np.testing.assert_allclose(base["score"], first["score"], rtol=0, atol=1e-6)
+    assert reference_difference(base, injections) <= 1e-6
+
+
+def test_an_alternative_that_changes_nothing_has_no_discordant_pair_and_no_shift(frozen, studied):
+    _, injections, detector = frozen
+    table, report = pair_ablations(studied[1], detector, STUDIES, PAIRED)
+    one = table[(table["alternative"] == "identical") & (table["bin"] == "all")].iloc[0]
+    assert (one["n_base_only"], one["n_ablation_only"], one["difference"]) == (0, 0, 0.0)
+    assert one["n"] == GRID_CELLS * PER_CELL
+    assert 0 < one["n_both"] < one["n"]  # the threshold divides the injections, so a change could have been seen
+    shifts, summary, _ = compare_alternatives(studied[1], injections, detector, GRID, STUDIES, SENSITIVITY)
+    assert (shifts.loc[shifts["alternative"] == "identical", "shift"] == 0).all()
+    assert set(summary.loc[summary["alternative"] == "identical", "verdict"]) == {"not seen"}
+    assert report["over_all"][0]["alternative"] == "identical"
+
+
+@pytest.mark.parametrize(
+    ("name", "changed"),
+    [
+        ("source_family_1", {"source_family", "source_clump_fraction"}),
+        ("counts_slope_steep", {"source_mag_g", "source_mag_r", "source_mag_z", "source_half_light_radius_arcsec"}),
+        ("photon_noise_off", set()),
+        ("clip_1", set()),
+        ("theta_e_uniform", {"theta_e_arcsec", "source_x_arcsec", "source_y_arcsec"}),
+    ],
+)
+def test_only_the_draws_that_an_option_decides_are_others(studied, name, changed):
+    base, other = rows_of(studied, "base"), rows_of(studied, name)
+    drawn = [column for column in base if column.startswith(("lens_", "source_", "gamma", "theta_e_arc"))]
+    drawn += ["injection_id", "galaxy_id", "mode", "cell"]
+    differ = {column for column in drawn if not (base[column] == other[column]).all()}
+    assert differ == changed
+    # what a pair is asked to share is what the option leaves alone
+    assert set(common_columns(ALTERNATIVES[name])) == set(COMMON_COLUMNS) - changed
+    assert (base["score"] != other["score"]).any()
+
+
+def test_a_steeper_count_keeps_the_order_of_the_sources(studied):
+    base, other = rows_of(studied, "base"), rows_of(studied, "counts_slope_steep")
+    assert (np.argsort(base["source_mag_r"]) == np.argsort(other["source_mag_r"])).all()
+    assert (other["source_mag_r"] >= base["source_mag_r"]).all()
+
+
+def test_without_photon_noise_the_pixels_lose_that_noise_and_nothing_else(frozen):
+    campaign, injections, _ = frozen
+    sky = FakeSky()
+    quiet = replace(campaign, injection=replace(INJECTION, photon_noise=False))
+    chosen = injections.iloc[:16]
+    residuals = []
+    both = zip(recompute(campaign, sky, chosen), recompute(quiet, sky, chosen), strict=True)
+    for (rows, hosts, noisy), (_, _, plain) in both:
+        np.testing.assert_array_equal(plain.image, hosts.image[rows["host_row"]] + plain.added)
+        light = plain.added
+        difference = noisy.added - light
+        bright = light > 0.2 * light.max(axis=(2, 3), keepdims=True)
+        gain = hosts.electrons_per_nmgy[rows["host_row"]][:, :, None, None]
+        residuals.append((difference / np.sqrt(light / gain, where=bright, out=np.ones_like(light)))[bright])
+        assert (noisy.measured["arc_snr"] == plain.measured["arc_snr"]).all()
+    residual = np.concatenate(residuals)
+    assert abs(residual.mean()) < 5 / np.sqrt(len(residual))
+    assert residual.std() < 1.1  # Poisson of the added light, smoothed at most by the coadd's correlation
+
+
+def test_a_lower_clip_changes_scores_through_the_brightest_pixels_alone(frozen):
+    campaign, injections, _ = frozen
+    sky = FakeSky()
+    lower = replace(campaign, preprocessing=replace(campaign.preprocessing, clip=1.0))
+    chosen = injections.iloc[:16]
+    for (_, _, full), (_, _, cut) in zip(recompute(campaign, sky, chosen), recompute(lower, sky, chosen), strict=True):
+        np.testing.assert_array_equal(cut.stamps, np.clip(full.stamps, -1.0, 1.0))
+        np.testing.assert_array_equal(cut.image, full.image)
+
+
+def test_other_hosts_enter_only_where_the_condition_changes_its_mode(frozen, studied):
+    campaign, injections, detector = frozen
+    mode = campaign.conditions.set_index("condition")["mode"]
+    other = rows_of(studied, "hosts_degraded")
+    assert set(other["mode"]) == {"degraded"}
+    cells = campaign.conditions.set_index(["psf_index", "depth_index"])["condition"]
+    conditions = {int(cells.loc[key]) for key in zip(other["psf_index"], other["depth_index"], strict=True)}
+    assert {mode.loc[condition] for condition in conditions} == {"matched"}
+    table, _ = pair_ablations(studied[1], detector, STUDIES, PAIRED)
+    assert "hosts_degraded" not in set(table["alternative"])
+    _, summary, report = compare_alternatives(studied[1], injections, detector, GRID, STUDIES, SENSITIVITY)
+    assert not summary.loc[summary["alternative"] == "hosts_degraded", "is_prior"].any()
+    assert report["choices_outside_the_verdict"] == ["hosts_degraded", "threshold_0.3"]
+
+
+def test_finished_shards_are_kept_and_give_the_same_table(frozen, studied):
+    folder, table = studied
+    times = {path: path.stat().st_mtime_ns for path in folder.rglob("*.parquet")}
+    again = alternatives_of(frozen, folder)
+    pd.testing.assert_frame_equal(again, table)
+    assert times == {path: path.stat().st_mtime_ns for path in folder.rglob("*.parquet")}
+
+
+def test_injections_of_another_seed_are_no_reference(frozen, studied):
+    _, injections, _ = frozen
+    base = rows_of(studied, "base")
+    moved = injections.assign(source_mag_r=injections["source_mag_r"] + 0.01)
+    with pytest.raises(CatalogueError, match="source_mag_r"):
+        reference_difference(base, moved)
+    with pytest.raises(CatalogueError, match="lacks"):
+        reference_difference(base, injections[injections["injection_id"] % IDS_PER_CELL < 3])
+
+
+@pytest.mark.parametrize(
+    ("overrides", "words"),
+    [
+        ({"population.clumpy_shar": 0.0}, "did you mean population.clumpy_share"),
+        ({"injection.seed": 3}, "alternatives.one has no option 'injection.seed'; .*there are grid.theta_e_in_cell"),
+        ({"clumpy_share": 0.0}, "no option 'clumpy_share'"),
+    ],
+)
+def test_an_option_that_there_is_not_is_named_with_those_there_are(overrides, words):
+    with pytest.raises(OptionError, match=words):
+        StudyOptions(alternatives={"one": overrides})
+    assert "injection.seed" not in allowed_overrides()
+
+
+@pytest.mark.parametrize(
+    ("overrides", "words"),
+    [
+        ({"population.clumpy_share": 1.5}, "alternatives.one: clumpy_share = 1.5 is outside"),
+        ({"injection.photon_noise": 0}, "alternatives.one.injection.photon_noise = 0 is not of the kind"),
+        ({"grid.theta_e_in_cell": "gaussian"}, "alternatives.one: theta_e_in_cell = 'gaussian'"),
+    ],
+)
+def test_a_value_that_cannot_be_is_named_with_its_alternative(overrides, words):
+    with pytest.raises(OptionError, match=words):
+        OPTIONS.with_overrides("one", overrides)
+
+
+def test_more_injections_asked_of_a_cell_than_it_has_are_refused(frozen, studied):
+    _, injections, detector = frozen
+    options = SensitivityOptions(min_injections=PER_CELL + 1, n_resamples=99)
+    with pytest.raises(OptionError, match="min_injections = 7 is above studies"):
+        compare_alternatives(studied[1], injections, detector, GRID, STUDIES, options)
+
+
+@pytest.fixture(scope="module")
+def detectors_of(frozen, tmp_path_factory):
+    campaign, injections, detector = frozen
+    folder = tmp_path_factory.mktemp("detectors")
+
+    def scored(other):
+        return score_detectors(
+            FakeSky(), detector, other, campaign.hosts, campaign.conditions, injections, MANIFEST, GRID,
+            PopulationOptions(), INJECTION, PreprocessOptions(), STUDIES, ClusterOptions(workers=1), str(folder),
+        )  # fmt: skip
+
+    return scored
+
+
+def test_a_detector_of_the_same_weights_has_the_same_surface(frozen, detectors_of):
+    _, _, detector = frozen
+    table = detectors_of(detector)
+    assert (table["score"] == table["score_masked"]).all()
+    surfaces, _, pairs, report = compare_detectors(
+        table, detector, detector, GRID, CompletenessOptions(min_injections=4), SENSITIVITY, PAIRED
+    )
+    one, other = (surfaces[surfaces["detector"] == name].drop(columns="detector") for name in ("default", "masked"))
+    pd.testing.assert_frame_equal(one.reset_index(drop=True), other.reset_index(drop=True))
+    assert (pairs[["n_base_only", "n_ablation_only"]] == 0).all(axis=None)
+    assert {row["verdict"] for row in report["how_the_surface_moves"]} == {"not seen"}
+
+
+def test_a_detector_with_a_higher_bar_loses_exactly_the_scores_between(frozen, detectors_of):
+    _, _, detector = frozen
+    bar = detector.threshold + 1e-3
+    higher = detector.with_card(threshold={"value": bar, "rule": "median"})
+    table = detectors_of(detector)
+    _, _, pairs, _ = compare_detectors(
+        table, detector, higher, GRID, CompletenessOptions(min_injections=4), SENSITIVITY, PAIRED
+    )
+    between = ((table["score"] >= detector.threshold) & (table["score"] < bar)).sum()
+    whole = pairs[pairs["bin"] == "all"].iloc[0]
+    assert (whole["n_base_only"], whole["n_ablation_only"]) == (between, 0)
+    assert between > 0
+
+
+def test_detectors_of_other_preprocessing_or_another_rule_do_not_compare(frozen, detectors_of):
+    _, _, detector = frozen
+    with pytest.raises(PixelError, match="preprocessing"):
+        detectors_of(detector.with_card(preprocessing={"checksum": "0" * 64}))
+    table = detectors_of(detector)
+    other = detector.with_card(threshold={"value": 0.5, "rule": "fixed"})
+    with pytest.raises(OptionError, match="different rules"):
+        compare_detectors(table, detector, other, GRID, CompletenessOptions(), SENSITIVITY, PAIRED)
+
+
+def test_masking_changes_the_training_in_nothing_else(monkeypatch):
+    from skytrace.learning import ThresholdOptions, TrainingOptions
+    from skytrace.pipelines.injection_studies import detectors
+
+    given = {}
+    monkeypatch.setattr(detectors, "train_detector", lambda *arguments: given.update(training=arguments[4]))
+    training = TrainingOptions(epochs=8)
+    detectors.train_masked_detector(
+        {}, MANIFEST, {}, PreprocessOptions(), training, ThresholdOptions(), MaskingOptions(0.4, 6.0, 0.25), "folder"
+    )
+    masked = given["training"]
+    assert replace(masked, core_mask_share=0.0, core_mask_radius_px=8.0, core_mask_ramp=0.5) == training
+    assert [masked.core_mask_share_at(epoch) for epoch in (0, 1, 2, 7)] == [0.0, 0.2, 0.4, 0.4]
+
+
+def test_the_certificate_of_another_sample_stops_the_study(frozen, detectors_of):
+    from skytrace.errors import LeakageError
+
+    _, _, detector = frozen
+    other = MANIFEST.assign(galaxy_id=["x", "b", "c"])
+    with pytest.raises(LeakageError, match="train"):
+        detectors_of(detector.with_card(split={"splits": split_certificate(other)}))
