@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy.stats import ks_2samp
 
 from skytrace.errors import OptionError
 from skytrace.imaging.photometry import mag_depth
@@ -71,3 +72,17 @@ def test_lens_hosts_have_the_colours_of_observed_lens_hosts():
     middle = hosts[hosts["mag_z"].between(18, 19)]
     assert middle["g_r"].median() == pytest.approx(1.68, abs=0.15)
     assert middle["r_z"].median() == pytest.approx(1.27, abs=0.15)
+
+
+def test_massive_early_types_are_drawn_from_the_deflectors_own_population():
+    """Every property of the body: whoever tells a lens from them must have seen an arc."""
+    names = ("mag_z", "redshift", "g_r", "r_z", "radius", "sersic", "q")
+    category = np.repeat(["lens", "early"], 4000)
+    options = MockSurveyOptions(n_galaxies=8000, massive_fraction=1.0)
+    hosts = draw_hosts(category, options=options, rng=np.random.default_rng(3))
+    lenses, twins = (hosts[hosts["category"] == name] for name in ("lens", "early"))
+    assert all(ks_2samp(lenses[name], twins[name]).pvalue > 0.001 for name in names)
+    options = MockSurveyOptions(n_galaxies=8000, massive_fraction=0.0)
+    hosts = draw_hosts(category, options=options, rng=np.random.default_rng(3))
+    lenses, others = (hosts[hosts["category"] == name] for name in ("lens", "early"))
+    assert all(ks_2samp(lenses[name], others[name]).statistic > 0.2 for name in ("mag_z", "redshift", "g_r", "r_z"))

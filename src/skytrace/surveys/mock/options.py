@@ -20,7 +20,9 @@ class MockSurveyOptions:
     lens_fraction: discovered lenses among the galaxies; 0.18 gives a detector enough to learn from and is *not* the
     sky's prevalence, which is about 1 in 10^4 luminous red galaxies. galaxies_per_pointing: stamps that share PSF,
     depth, exposures and dust (one pointing lies inside one HEALPix cell of nside 128). count_slope: d log10 N / dm of
-    mag_z below 20. arc_snr_half, arc_snr_width_dex: integrated arc S/N (g, r and z together) at which half of the
+    mag_z below 20. early_fraction: red early types among the ordinary galaxies (neither lens nor confuser).
+    massive_fraction: among all early types that are not lenses, those drawn from the deflectors' own magnitudes,
+    redshifts, colours and shapes; without them a classifier need not look at arcs at all. arc_snr_half, arc_snr_width_dex: integrated arc S/N (g, r and z together) at which half of the
     lenses have been discovered, and the width of that logistic in log10 S/N. confuser_fraction: spirals, rings,
     mergers, edge-on disks, blue clumpy galaxies and ellipticals with arc-like companions among the galaxies that are
     not lenses. artefact_fraction: stamps with a survey edge, and (separately) with masked blemishes in one band.
@@ -31,6 +33,8 @@ class MockSurveyOptions:
     seed: int = 20260101
     lens_fraction: float = 0.18
     confuser_fraction: float = 0.36
+    early_fraction: float = 0.80
+    massive_fraction: float = 0.80
     galaxies_per_pointing: int = 15
     count_slope: float = 0.40
     arc_snr_half: float = 36.0
@@ -44,6 +48,8 @@ class MockSurveyOptions:
         check_between("seed", self.seed, 0, 2**63 - 1)
         check_between("lens_fraction", self.lens_fraction, 0.0, 0.9)
         check_between("confuser_fraction", self.confuser_fraction, 0.0, 1.0)
+        check_between("early_fraction", self.early_fraction, 0.0, 1.0)
+        check_between("massive_fraction", self.massive_fraction, 0.0, 1.0)
         check_between("galaxies_per_pointing", self.galaxies_per_pointing, 1, 80)
         check_between("count_slope", self.count_slope, 0.05, 1.0)
         check_between("arc_snr_half", self.arc_snr_half, 0.0, 1e3)

@@ -47,7 +47,7 @@ def draw_categories(*, options: MockSurveyOptions, rng: np.random.Generator) -> 
     n_lenses = round(options.lens_fraction * n)
     n_confusers = round(options.confuser_fraction * (n - n_lenses))
     confusers = rng.choice(list(_CONFUSER_SHARES), size=n_confusers, p=list(_CONFUSER_SHARES.values()))
-    ordinary = np.where(rng.random(n - n_lenses - n_confusers) < 0.55, "early", "disk")
+    ordinary = np.where(rng.random(n - n_lenses - n_confusers) < options.early_fraction, "early", "disk")
     return rng.permutation(np.concatenate([np.full(n_lenses, "lens", dtype="<U12"), confusers, ordinary]))
 
 
@@ -57,11 +57,13 @@ def early_colours(redshift: NDArray[np.float64]) -> tuple[NDArray[np.float64], N
 
 
 def draw_hosts(category: NDArray[np.str_], *, options: MockSurveyOptions, rng: np.random.Generator) -> pd.DataFrame:
-    """True properties of the galaxies' main bodies: mag_z, redshift, g_r, r_z, radius (major axis), sersic, q, phi."""
+    """True properties of the galaxies' main bodies: mag_z, redshift, g_r, r_z, radius (major axis), sersic, q, phi.
+
+    Massive early types have the deflectors' distribution of every one of these: only arcs tell them from lenses.
+    """
     n = len(category)
     early = np.isin(category, EARLY_TYPES)
-    massive = (category == "lens") | ((category == "companion") & (rng.random(n) < 0.6))
-    massive |= (category == "early") & (rng.random(n) < 0.25)
+    massive = (category == "lens") | (early & (rng.random(n) < options.massive_fraction))
     mag_z = np.where(massive, _truncated_normal(18.5, 0.95, 16.0, 20.3, n, rng), _count_magnitudes(n, options, rng))
     redshift = (
         0.20 * 10.0 ** (0.11 * (mag_z - 18.0)) * np.exp(0.35 * rng.standard_normal(n)) * np.where(early, 1.3, 1.0)
