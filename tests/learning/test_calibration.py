@@ -8,6 +8,7 @@ from skytrace.errors import CatalogueError, OptionError
 from skytrace.learning.calibration import (
     Calibrator,
     calibration_verdict,
+    compare_calibrations,
     fit_calibrator,
     log_loss,
     select_calibrator,
@@ -37,6 +38,50 @@ def test_platt_recovers_slope_and_shift():
     assert calibrator.parameters["slope"] == pytest.approx(0.5, rel=0.04)
     assert calibrator.parameters["intercept"] == pytest.approx(-1.5, rel=0.04)
     np.testing.assert_allclose(calibrator.apply(scores), truth, atol=0.01)
+
+
+def test_beta_recovers_both_slopes_and_holds_platt_as_equal_ones():
+    """Kull et al. 2017, eq. 2: scores whose low end is too timid and whose high end is too bold."""
+    rng = np.random.default_rng(5)
+    scores = expit(rng.normal(-1.0, 3.0, 60_000))
+    truth = expit(0.4 * np.log(scores) - 1.6 * np.log1p(-scores) + 0.3)
+    labels = (rng.random(len(scores)) < truth).astype(int)
+    beta = fit_calibrator(scores, labels, method="beta")
+    found = [beta.parameters[name] for name in ("low_slope", "high_slope", "intercept")]
+    np.testing.assert_allclose(found, [0.4, 1.6, 0.3], rtol=0.08)
+    np.testing.assert_allclose(beta.apply(scores), truth, atol=0.015)
+    assert np.abs(fit_calibrator(scores, labels, method="platt").apply(scores) - truth).max() > 0.03
+    straight = Calibrator("beta", {"low_slope": 0.7, "high_slope": 0.7, "intercept": -0.2})
+    platt = Calibrator("platt", {"slope": 0.7, "intercept": -0.2})
+    np.testing.assert_allclose(straight.apply(scores), platt.apply(scores), rtol=1e-9)
+
+
+def test_beta_is_the_least_log_loss_and_never_turns_the_ranking_round():
+    from sklearn.linear_model import LogisticRegression
+
+    scores, labels, _ = simulated(3_000, temperature=2.0, shift=-1.0, seed=8)
+    weights = np.where(labels == 1, 0.5, 1.5)
+    beta = fit_calibrator(scores, labels, method="beta", weights=weights)
+    terms = np.stack([np.log(scores), -np.log1p(-scores)], axis=1)
+    peer = LogisticRegression(C=1e4, tol=1e-10, max_iter=10_000).fit(terms, labels, sample_weight=weights)
+    np.testing.assert_allclose(beta.apply(scores), peer.predict_proba(terms)[:, 1], atol=1e-4)
+    backwards = fit_calibrator(scores, 1 - labels, method="beta")
+    assert (np.diff(backwards.apply(np.linspace(0, 1, 101))) >= 0).all()
+
+
+def test_every_method_is_judged_on_the_other_sample_as_the_chosen_one_is():
+    scores, labels, _ = simulated(2_000, temperature=2.0, seed=9)
+    unseen, truth, _ = simulated(1_000, temperature=2.0, seed=10)
+    options, cells = CalibrationOptions(n_resamples=100), np.arange(1_000) // 20
+    table = compare_calibrations((scores, labels), (unseen, truth), cells=cells, options=options)
+    assert list(table) == ["none", *options.methods]
+    for method in options.methods:
+        after = fit_calibrator(scores, labels, method=method).apply(unseen)
+        verdict = calibration_verdict(unseen, after, truth, cells=cells, options=options)
+        assert table[method]["ece"] == verdict["all"]["after"]["ece"]
+        assert table[method]["ece_top"] == verdict["top"]["after"]["ece"]
+        assert table[method]["noise_95"] == verdict["all"]["noise_95"]
+        assert table[method]["log_loss"] < table["none"]["log_loss"]
 
 
 def test_isotonic_recovers_a_map_of_any_rising_shape():
@@ -144,8 +189,8 @@ def test_the_verdict_measures_the_test_sample_and_says_what_noise_alone_would_sh
 
 def test_impossible_calibrations_are_named():
     scores, labels, _ = simulated(100, seed=11)
-    with pytest.raises(OptionError, match="method = 'beta'"):
-        fit_calibrator(scores, labels, method="beta")
+    with pytest.raises(OptionError, match="method = 'spline'"):
+        fit_calibrator(scores, labels, method="spline")
     with pytest.raises(CatalogueError, match="both lenses and galaxies"):
         fit_calibrator(scores, np.zeros(100), method="platt")
     with pytest.raises(CatalogueError, match="both lenses and galaxies"):

@@ -1,8 +1,9 @@
-"""From scores to probabilities: three monotone maps, fitted on validation scores and held as numbers in JSON.
+"""From scores to probabilities: four monotone maps, fitted on validation scores and held as numbers in JSON.
 
-Temperature: logit / T (Guo et al. 2017, eq. 9). Platt: a logit + b (Platt 1999). Isotonic: the best monotone steps
-(Zadrozny & Elkan 2002). What comes out is a probability at the validation sample's share of lenses, or at that of the
-weights: not at the sky's. Temperature alone cannot move scores from one share of lenses to another; the others can.
+Temperature: logit / T (Guo et al. 2017, eq. 9). Platt: a logit + b (Platt 1999). Beta: a ln s - b ln(1 - s) + c, which
+is Platt's for a = b and bends the two ends apart (Kull, Silva Filho & Flach 2017, eq. 2). Isotonic: the best monotone
+steps (Zadrozny & Elkan 2002). What comes out is a probability at the validation sample's share of lenses, or at that of
+the weights: not at the sky's. Temperature alone cannot move scores from one share of lenses to another; the others can.
 """
 
 from __future__ import annotations
@@ -23,21 +24,33 @@ from skytrace.statistics import bootstrap_interval
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["Calibrator", "calibration_verdict", "fit_calibrator", "log_loss", "select_calibrator"]
+__all__ = [
+    "Calibrator",
+    "calibration_verdict",
+    "compare_calibrations",
+    "fit_calibrator",
+    "log_loss",
+    "select_calibrator",
+]
 
 _PARAMETERS = {
     "none": (),
     "temperature": ("temperature",),
     "platt": ("slope", "intercept"),
+    "beta": ("low_slope", "high_slope", "intercept"),
     "isotonic": ("scores", "probabilities"),
 }
 _TEMPERATURES = (1e-3, 1e3)
+#: So weak a penalty (1 / C of sum of losses) that it decides only where lenses and galaxies are separated, and no slope
+#: would be the best.
+_WEAK = 1e4
 
 
 @dataclass(frozen=True)
 class Calibrator:
-    """A monotone map of scores. parameters: JSON-ready numbers, by method: temperature; slope, intercept; or the knots
-    scores, probabilities of a curve that is straight between them. "none" leaves scores as they are.
+    """A monotone map of scores. parameters: JSON-ready numbers, by method: temperature; slope, intercept; low_slope,
+    high_slope (of ln s and -ln(1 - s)), intercept; or the knots scores, probabilities of a curve that is straight
+    between them. "none" leaves scores as they are.
     """
 
     method: str
@@ -52,8 +65,9 @@ class Calibrator:
                 raise OptionError(f"{name} = {values!r} of the calibration is not finite")
         if self.method == "temperature":
             check_between("temperature", self.parameters["temperature"], 0.0, np.inf, include_low=False)
-        if self.method == "platt":
-            check_between("slope", self.parameters["slope"], 0.0, np.inf)
+        for name in ("slope", "low_slope", "high_slope"):
+            if name in self.parameters:
+                check_between(name, self.parameters[name], 0.0, np.inf)
         if self.method == "isotonic":
             x, p = self.parameters["scores"], self.parameters["probabilities"]
             if len(x) != len(p) or not len(x) or np.any(np.diff(x) < 0) or np.any(np.diff(p) < 0):
@@ -70,6 +84,9 @@ class Calibrator:
             return expit(clipped_logit(scores) / self.parameters["temperature"])
         if self.method == "platt":
             return expit(self.parameters["slope"] * clipped_logit(scores) + self.parameters["intercept"])
+        if self.method == "beta":
+            low, high = (self.parameters[name] for name in ("low_slope", "high_slope"))
+            return expit(_beta_terms(scores) @ np.array([low, high]) + self.parameters["intercept"])
         if self.method == "isotonic":
             return np.interp(scores, self.parameters["scores"], self.parameters["probabilities"])
         return scores.copy()
@@ -98,6 +115,8 @@ def fit_calibrator(
         return Calibrator("temperature", {"temperature": _fit_temperature(scores, labels, weights)})
     if method == "platt":
         return Calibrator("platt", _fit_platt(scores, labels, weights))
+    if method == "beta":
+        return Calibrator("beta", _fit_beta(scores, labels, weights))
     if method == "isotonic":
         return Calibrator("isotonic", _fit_isotonic(scores, labels, weights))
     return Calibrator("none")
@@ -193,6 +212,30 @@ def calibration_verdict(
     return record
 
 
+def compare_calibrations(
+    fitted_on: tuple[ArrayLike, ArrayLike],
+    judged_on: tuple[ArrayLike, ArrayLike],
+    *,
+    cells: ArrayLike | None = None,
+    options: CalibrationOptions | None = None,
+) -> dict[str, dict[str, Any]]:
+    """Method -> log loss and expected calibration errors (all stamps, top share; with intervals) of a sample that
+    nothing was fitted on: how much the choice matters. It is no choice: that is ``select_calibrator``'s alone.
+
+    fitted_on, judged_on: (scores, labels). cells: (n,) sky cell of what is judged, as in ``calibration_verdict``.
+    """
+    options = options or CalibrationOptions()
+    scores, labels = check_scores(*judged_on)
+    drawn = drawn_by(None, cells, rows=len(labels))
+    table = {}
+    for method in ("none", *options.methods):
+        after = fit_calibrator(*fitted_on, method=method).apply(scores)
+        errors = [_error_interval(scores, after, labels, 0, share, drawn, options) for share in (1, options.top_share)]
+        noise = _noise(after, options)
+        table[method] = {"log_loss": log_loss(after, labels), "ece": errors[0], "ece_top": errors[1], **noise}
+    return table
+
+
 def _fit_temperature(scores: NDArray[np.float64], labels: NDArray[np.int64], weights: NDArray[np.float64]) -> float:
     from scipy.optimize import minimize_scalar
 
@@ -211,13 +254,39 @@ def _fit_platt(
     from sklearn.linear_model import LogisticRegression
 
     z = clipped_logit(scores)[:, None]
-    # so weak a penalty that it decides only where lenses and galaxies are separated, and no slope would be the best
-    model = LogisticRegression(C=1e4, tol=1e-10, max_iter=10_000).fit(z, labels, sample_weight=weights)
+    model = LogisticRegression(C=_WEAK, tol=1e-10, max_iter=10_000).fit(z, labels, sample_weight=weights)
     slope, intercept = float(model.coef_[0, 0]), float(model.intercept_[0])
     if slope >= 0:
         return {"slope": slope, "intercept": intercept}
     # a detector that ranks backwards is not turned round behind its back: the best map that keeps the order is flat
     return {"slope": 0.0, "intercept": float(logit(np.average(labels, weights=weights)))}
+
+
+def _beta_terms(scores: NDArray[np.float64]) -> NDArray[np.float64]:
+    """ln s and -ln(1 - s), (n, 2), of scores kept away from 0 and 1."""
+    z = clipped_logit(scores)
+    return np.stack([-np.logaddexp(0.0, -z), np.logaddexp(0.0, z)], axis=1)
+
+
+def _fit_beta(scores: NDArray[np.float64], labels: NDArray[np.int64], weights: NDArray[np.float64]) -> dict[str, float]:
+    from scipy.optimize import minimize
+
+    terms, sign, total = _beta_terms(scores), np.where(labels == 1, -1.0, 1.0), weights.sum()
+
+    def loss(x: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+        u = sign * (terms @ x[:2] + x[2])
+        pull = weights * sign * expit(u)
+        slopes = np.append(x[:2], 0.0) / _WEAK
+        value = float(weights @ np.logaddexp(0.0, u) + 0.5 * slopes @ x)
+        return value / total, (np.append(terms.T @ pull, pull.sum()) + slopes) / total
+
+    # convex, and a slope below zero would turn the ranking round
+    tight = {"ftol": 1e-15, "gtol": 1e-10, "maxiter": 10_000}
+    best = minimize(
+        loss, np.array([1.0, 1.0, 0.0]), jac=True, method="L-BFGS-B", options=tight,
+        bounds=[(0.0, None), (0.0, None), (None, None)],
+    )  # fmt: skip
+    return dict(zip(_PARAMETERS["beta"], map(float, best.x), strict=True))
 
 
 def _fit_isotonic(

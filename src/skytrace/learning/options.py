@@ -26,7 +26,7 @@ ARCHITECTURES = ("resnet18", "efficientnet_b0", "convnext_tiny")
 #: Where a network runs: on the graphics processor if there is one, or where it is told to.
 DEVICES = ("auto", "cpu", "cuda")
 #: Maps from scores to probabilities.
-CALIBRATION_METHODS = ("platt", "isotonic", "temperature")
+CALIBRATION_METHODS = ("temperature", "platt", "beta", "isotonic")
 
 
 @dataclass(frozen=True)

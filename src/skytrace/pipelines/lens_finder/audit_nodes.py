@@ -48,7 +48,7 @@ from skytrace.learning import (
     TrainingOptions,
     score_stamps,
 )
-from skytrace.learning.calibration import calibration_verdict, select_calibrator
+from skytrace.learning.calibration import calibration_verdict, compare_calibrations, select_calibrator
 from skytrace.learning.comparison import compare_scores, score_diversity
 from skytrace.learning.ensemble import Ensemble
 from skytrace.learning.ensemble import train_ensemble as train
@@ -196,7 +196,11 @@ def calibrate_scores(scores: Table, options: CalibrationOptions) -> tuple[Table,
     verdict = calibration_verdict(
         test["score"], calibrator.apply(test["score"]), test["label"], cells=test["healpix_128"], options=options
     )
-    return calibrated, {**verdict, "calibrator": calibrator.as_dict(), "choice": choice}
+    by_method = compare_calibrations(
+        (validation["score"], validation["label"]), (test["score"], test["label"]),
+        cells=test["healpix_128"], options=options,
+    )  # fmt: skip
+    return calibrated, {**verdict, "calibrator": calibrator.as_dict(), "choice": choice, "by_method": by_method}
 
 
 def measure_arc_evidence(
