@@ -88,7 +88,7 @@ def parameters(lenses: LensModel, i: int) -> dict[str, float]:
         "theta_e": float(lenses.theta_e_arcsec[i]), "q": float(lenses.q[i]), "phi": float(lenses.phi_rad[i]),
         "center_x": float(np.asarray(lenses.center_x_arcsec)[i]), "center_y":
         float(np.asarray(lenses.center_y_arcsec)[i]), "gamma1": float(np.asarray(lenses.gamma1)[i]), "gamma2":
-        float(np.asarray(lenses.gamma2)[i]),
+        float(np.asarray(lenses.gamma2)[i]), "gamma_epl": float(np.asarray(lenses.gamma_epl)[i]),
     }  # fmt: skip
 
 

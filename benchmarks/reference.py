@@ -8,7 +8,7 @@ torus 40 pixels longer than the stamp. Nothing is softened, tabulated or truncat
 from __future__ import annotations
 
 import numpy as np
-from scipy.special import gamma, gammaincinv, kv
+from scipy.special import gamma, gammaincinv, hyp2f1, kv
 
 __all__ = ["converged_images", "deflect", "light_of"]
 
@@ -18,8 +18,11 @@ _SPLIT = 5
 _LEVELS = 4  # 17 * 5^4: 10,600 cells a pixel at the cusp
 
 
-def deflect(x, y, *, theta_e, q, phi, center_x, center_y, gamma1, gamma2):
-    """Source position of (x, y): SIE by atan/atanh (Keeton 2001, eq. 34-35; q = 1 stepped aside by 1e-9) and shear."""
+def deflect(x, y, *, theta_e, q, phi, center_x, center_y, gamma1, gamma2, gamma_epl=2.0):
+    """Source position of (x, y): SIE by atan/atanh (Keeton 2001, eq. 34-35; q = 1 stepped aside by 1e-9) and shear.
+
+    Another slope: the power law in closed form, by the hypergeometric function (Tessore & Metcalf 2015, eq. 23).
+    """
     q = min(q, 1.0 - 1e-9)
     f = np.sqrt(1.0 - q * q)
     dx, dy = x - center_x, y - center_y
@@ -27,6 +30,12 @@ def deflect(x, y, *, theta_e, q, phi, center_x, center_y, gamma1, gamma2):
     psi = np.sqrt(q * q * u * u + v * v) + 1e-300
     au = theta_e * np.sqrt(q) / f * np.arctan(f * u / psi)
     av = theta_e * np.sqrt(q) / f * np.arctanh(f * v / psi)
+    if gamma_epl != 2.0:
+        t, z = gamma_epl - 1.0, q * u + 1j * v
+        size = np.maximum(np.abs(z), 1e-9)
+        angular = z * hyp2f1(1.0, t / 2.0, 2.0 - t / 2.0, -(1.0 - q) / (1.0 + q) * z**2 / size**2)
+        alpha = 2.0 / (1.0 + q) * (theta_e * np.sqrt(q) / size) ** t * angular
+        au, av = alpha.real, alpha.imag
     bx = x - (np.cos(phi) * au - np.sin(phi) * av) - (gamma1 * x + gamma2 * y)
     by = y - (np.sin(phi) * au + np.cos(phi) * av) - (gamma2 * x - gamma1 * y)
     return bx, by

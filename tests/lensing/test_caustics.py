@@ -2,10 +2,11 @@
 
 import numpy as np
 import pytest
+from scipy.optimize import brentq
 
 from skytrace.errors import OptionError
 from skytrace.lensing import LensModel, multiply_imaged_area, ray_shoot, sample_source_positions
-from skytrace.lensing.caustics import point_images, source_region_area
+from skytrace.lensing.caustics import FAINTEST_IMAGE, point_images, source_region_area
 
 
 def counted_images(lens, cell=0.05, reach=2.0):
@@ -102,3 +103,32 @@ def test_neither_uniforms_nor_rng_and_unknown_rules_are_refused():
         sample_source_positions(lens)
     with pytest.raises(OptionError, match="rule"):
         sample_source_positions(lens, rule="anywhere", uniforms=[[0.1, 0.2]])
+
+
+@pytest.mark.parametrize("slope", [1.7, 1.9, 2.2])
+def test_region_of_a_round_power_law_is_the_disc_of_its_closed_form(slope):
+    # m = (theta_E/r)^t maps r to (m - 1) r inside the Einstein ring. t < 1: the radial caustic is at (1 - t) m = 1.
+    # t > 1: the inner image has magnification 1 / ((m - 1)(1 + (t - 1) m)).
+    t = slope - 1.0
+    m = 1 / (1 - t)
+    if t > 1:
+        m = brentq(lambda m: (m - 1) * (1 + (t - 1) * m) - 1 / FAINTEST_IMAGE, 1.0, 1e6)
+    expected = np.pi * (1.3 * (m - 1) * m ** (-1 / t)) ** 2
+    assert multiply_imaged_area(LensModel(1.3, 1.0, 0.3, gamma_epl=slope))[0] == pytest.approx(expected, rel=1e-3)
+
+
+@pytest.mark.parametrize(("q", "slope"), [(0.7, 1.6), (0.5, 1.9)])
+def test_region_of_a_shallow_power_law_matches_brute_force(q, slope):
+    lens = LensModel(1.0, q, 0.5, 0.0, 0.0, 0.05, -0.03, slope)
+    _, _, count = counted_images(lens)
+    assert multiply_imaged_area(lens)[0] == pytest.approx((count >= 2).mean() * 16.0, rel=0.03)
+
+
+def test_region_tends_to_the_isothermal_one_and_other_rules_refuse_a_slope():
+    areas = [multiply_imaged_area(LensModel(1.0, 0.7, 0.5, gamma_epl=slope))[0] for slope in (1.9999, 2.0)]
+    assert areas[0] == pytest.approx(areas[1], rel=4e-3)
+    sloped = LensModel(1.0, 0.7, 0.5, gamma_epl=2.1)
+    with pytest.raises(OptionError, match="gamma_epl = 2 only"):
+        sample_source_positions(sloped, rule="magnification", uniforms=[[0.1, 0.2]])
+    with pytest.raises(OptionError, match="gamma_epl = 2 only"):
+        point_images(sloped, 0.0, 0.0)

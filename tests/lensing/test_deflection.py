@@ -7,7 +7,15 @@ import numpy as np
 import pytest
 
 from skytrace.errors import OptionError
-from skytrace.lensing import LensModel, ray_shoot, shear_deflection, sie_convergence, sie_deflection
+from skytrace.lensing import (
+    LensModel,
+    epl_convergence,
+    epl_deflection,
+    ray_shoot,
+    shear_deflection,
+    sie_convergence,
+    sie_deflection,
+)
 from skytrace.lensing.deflection import regular_arccos
 
 VECTORS = json.loads((Path(__file__).parent / "vectors.json").read_text())
@@ -79,8 +87,46 @@ def test_divergence_of_the_deflection_is_twice_the_convergence():
     assert divergence == pytest.approx(2 * sie_convergence(0.9, 0.4, 1.3, 0.6, 0.2), rel=1e-8)
 
 
-@pytest.mark.parametrize(("field", "value"), [("theta_e_arcsec", -1.0), ("q", 0.1), ("q", 1.2), ("gamma1", 0.6)])
+@pytest.mark.parametrize(
+    ("field", "value"), [("theta_e_arcsec", -1.0), ("q", 0.1), ("q", 1.2), ("gamma1", 0.6), ("gamma_epl", 2.7)]
+)
 def test_lens_out_of_range_is_refused_by_name(field, value):
     good = {"theta_e_arcsec": 1.0, "q": 0.8, "phi_rad": 0.0}
     with pytest.raises(OptionError, match=field.rstrip("12")):
         LensModel(**(good | {field: value}))
+
+
+def test_power_law_matches_lenstronomy_at_every_slope_and_flattening():
+    from lenstronomy.LensModel.lens_model import LensModel as Peer
+
+    rng = np.random.default_rng(4)
+    peer = Peer(["EPL"])
+    for _ in range(20):
+        theta_e, q, phi, slope = rng.uniform(0.5, 3), rng.uniform(0.2, 1), rng.uniform(0, np.pi), rng.uniform(1.4, 2.6)
+        x, y = rng.uniform(-4, 4, (2, 50))
+        e = (1 - q) / (1 + q)
+        shape = {"theta_E": theta_e, "gamma": slope, "e1": e * np.cos(2 * phi), "e2": e * np.sin(2 * phi)}
+        assert np.allclose(epl_deflection(x, y, theta_e, q, phi, slope), peer.alpha(x, y, [shape]), atol=1e-9)
+        lens = LensModel(theta_e, q, phi, gamma_epl=slope)
+        beta = (x - peer.alpha(x, y, [shape])[0], y - peer.alpha(x, y, [shape])[1])
+        assert np.allclose(np.squeeze(ray_shoot(x, y, lens)), beta, atol=1e-6)
+
+
+def test_power_law_of_slope_two_is_the_isothermal_ellipsoid():
+    x, y = np.random.default_rng(5).uniform(-3, 3, (2, 200))
+    for q in (0.2, 0.6, 1.0):
+        isothermal = sie_deflection(x, y, 1.3, q, 0.4)
+        assert np.allclose(epl_deflection(x, y, 1.3, q, 0.4, 2.0), isothermal, atol=1e-12)
+        default, named = (ray_shoot(x, y, LensModel(1.3, q, 0.4, **more)) for more in ({}, {"gamma_epl": 2.0}))
+        assert np.array_equal(default, named)
+
+
+def test_power_law_convergence_is_half_the_divergence_and_one_on_average_inside_the_einstein_radius():
+    h, shape = 1e-5, (1.3, 0.6, 0.2, 2.3)
+    right, left = epl_deflection(0.9 + h, 0.4, *shape), epl_deflection(0.9 - h, 0.4, *shape)
+    up, down = epl_deflection(0.9, 0.4 + h, *shape), epl_deflection(0.9, 0.4 - h, *shape)
+    divergence = (right[0] - left[0] + up[1] - down[1]) / (2 * h)
+    assert divergence == pytest.approx(2 * epl_convergence(0.9, 0.4, *shape), rel=1e-8)
+    # Round: alpha = theta_E^(gamma - 1) r^(2 - gamma), so the deflection at theta_E is theta_E for every slope.
+    assert np.allclose(epl_deflection(1.3, 0.0, 1.3, 1.0, 0.0, [1.5, 2.0, 2.5])[0], 1.3, atol=1e-12)
+    assert epl_deflection(2.6, 0.0, 1.3, 1.0, 0.0, 2.4)[0] == pytest.approx(1.3 * 2**-0.4, rel=1e-12)

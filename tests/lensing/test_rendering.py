@@ -10,7 +10,15 @@ from benchmarks.injection import draw_lenses, parameters, source_parameters
 from benchmarks.reference import converged_images
 from skytrace.errors import OptionError, PixelError
 from skytrace.imaging.psf import ImagePsf, MoffatPsf
-from skytrace.lensing import Clumps, LensModel, SourceModel, render_lenses, source_surface_brightness
+from skytrace.lensing import (
+    Clumps,
+    LensModel,
+    SourceModel,
+    ray_shoot,
+    render_lenses,
+    source_surface_brightness,
+)
+from skytrace.lensing._tracing import lens_columns, trace
 
 FWHM = np.array([1.1, 0.97, 0.89])
 
@@ -57,6 +65,27 @@ def test_every_closed_moffat_and_the_pixel_integral_are_accurate(beta):
     for psf_includes_pixel in (True, False):
         found = errors(lens, source, seeing(1, beta=beta), psf_includes_pixel=psf_includes_pixel)
         assert found.max() < 2e-3
+
+
+@pytest.mark.parametrize("slope", [1.5, 1.9, 2.15, 2.5])
+def test_power_laws_are_accurate_and_the_kernels_deflection_is_the_closed_form(slope):
+    lens = LensModel([1.4, 0.8, 2.2], [0.25, 0.7, 1.0], 0.5, 0.05, 0.0, 0.03, -0.02, slope)
+    source = SourceModel(np.ones((3, 3)), [0.21, 0.05, 0.6], -0.13, 0.3, [1.0, 2.5, 0.6], 0.7, 1.0)
+    assert errors(lens, source, seeing(3)).max() < 3e-3
+    x, y = np.random.default_rng(1).uniform(-5, 5, (2, 500)).astype(np.float32)
+    beta = np.array(ray_shoot(x, y, lens))
+    work = np.empty((3, 500), dtype=np.float32)
+    for i, columns in enumerate(lens_columns(lens)):
+        trace(x, y, np.float32(0), np.float32(0), 500, columns, *work)
+        assert np.abs(work[:2] - beta[:, i]).max() < 1e-5  # float32 and the polynomials
+
+
+def test_slope_two_renders_the_bits_of_the_isothermal_ellipsoid():
+    lenses, sources = draw_lenses(6, seed=3)
+    by_default = render_lenses(lenses, sources, seeing(6))
+    assert np.array_equal(render_lenses(replace(lenses, gamma_epl=2.0), sources, seeing(6)), by_default)
+    nearly = render_lenses(replace(lenses, gamma_epl=2.0 + 1e-6), sources, seeing(6))
+    assert np.abs(nearly - by_default).max() < 1e-3 * by_default.max()
 
 
 def test_clumps_are_accurate():

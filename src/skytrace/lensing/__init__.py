@@ -8,8 +8,11 @@ from skytrace.compute.lazy_names import lazy_names
 
 _HOME = {
     "Clumps": "sources",
+    "ImageSource": "sources",
     "LensModel": "deflection",
     "SourceModel": "sources",
+    "epl_convergence": "power_law",
+    "epl_deflection": "power_law",
     "flux_magnification": "magnification",
     "multiply_imaged_area": "caustics",
     "ray_shoot": "deflection",
@@ -21,6 +24,7 @@ _HOME = {
     "sie_convergence": "deflection",
     "sie_deflection": "deflection",
     "source_surface_brightness": "sources",
+    "stack_stamps": "sources",
 }
 
 __getattr__, __dir__, __all__ = lazy_names(__name__, _HOME)

@@ -13,7 +13,7 @@ import math
 import numpy as np
 from numba import njit
 
-__all__ = ["magnified_radii", "multiply_imaged_radii", "point_images"]
+__all__ = ["curve_radii", "magnified_radii", "multiply_imaged_radii", "point_images"]
 
 _CURVE = 720
 _SCAN = 192
@@ -70,6 +70,18 @@ def _widen(x0, y0, x1, y1, radii):
         across = c * dy - s * dx
         radius = (x0 * dy - y0 * dx) / across if abs(across) > 1e-300 else max(math.hypot(x0, y0), math.hypot(x1, y1))
         radii[k % count] = max(radii[k % count], radius)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def curve_radii(x, y, radii):
+    """Fill radii (n, directions) with the outer outline of closed curves x, y (n, curve, points)."""
+    n, curves, points = x.shape
+    for i in range(n):
+        radii[i] = 0.0
+        for curve in range(curves):
+            for k in range(points):
+                after = (k + 1) % points
+                _widen(x[i, curve, k], y[i, curve, k], x[i, curve, after], y[i, curve, after], radii[i])
 
 
 @njit(cache=True, nogil=True, error_model="numpy")

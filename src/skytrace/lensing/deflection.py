@@ -1,4 +1,5 @@
-"""Where light comes from: deflection by a singular isothermal ellipsoid (SIE) with external shear.
+"""Where light comes from: deflection by a singular isothermal ellipsoid (SIE), or an elliptical power law (EPL,
+power_law.py), with external shear.
 
 Convention (Kormann et al. 1994; Keeton 2001, eq. 34-35; the same as lenstronomy): convergence
 kappa = theta_E / (2 sqrt(q x'^2 + y'^2 / q)) with x' along the major axis of the mass, phi counter-clockwise from +x.
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from skytrace.errors import OptionError
+from skytrace.lensing.power_law import MAX_SLOPE, MIN_SLOPE, epl_deflection
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -26,11 +28,11 @@ MIN_AXIS_RATIO = 0.2
 
 @dataclass(frozen=True)
 class LensModel:
-    """n deflectors: SIE at a centre plus external shear about the coordinate origin. Scalars broadcast to (n,).
+    """n deflectors: SIE or EPL at a centre plus external shear about the coordinate origin. Scalars broadcast to (n,).
 
     theta_e_arcsec: product-average Einstein radius [arcsec], >= 0; 0 is no lens. q: axis ratio of the mass,
     MIN_AXIS_RATIO to 1. phi_rad: major axis, counter-clockwise from +x. center_*_arcsec: lens centre. gamma1,
-    gamma2: shear.
+    gamma2: shear. gamma_epl: three-dimensional slope of the mass, MIN_SLOPE to MAX_SLOPE; exactly 2 is the SIE.
     Raises OptionError naming the field that is out of range.
     """
 
@@ -41,6 +43,7 @@ class LensModel:
     center_y_arcsec: NDArray[np.float64] | float = 0.0
     gamma1: NDArray[np.float64] | float = 0.0
     gamma2: NDArray[np.float64] | float = 0.0
+    gamma_epl: NDArray[np.float64] | float = 2.0
 
     def __post_init__(self) -> None:
         names = [field.name for field in fields(self)]
@@ -52,6 +55,7 @@ class LensModel:
             object.__setattr__(self, name, np.ascontiguousarray(np.broadcast_to(array, shape)))
         check_range("lens theta_e_arcsec", self.theta_e_arcsec, 0.0, np.inf)
         check_range("lens q", self.q, MIN_AXIS_RATIO, 1.0)
+        check_range("lens gamma_epl", self.gamma_epl, MIN_SLOPE, MAX_SLOPE)
         shear = np.hypot(self.gamma1, self.gamma2)
         check_range("lens shear sqrt(gamma1^2 + gamma2^2)", shear, 0.0, 0.5)
         for name in ("phi_rad", "center_x_arcsec", "center_y_arcsec"):
@@ -133,8 +137,7 @@ def ray_shoot(x: ArrayLike, y: ArrayLike, lenses: LensModel) -> tuple[NDArray[np
     """Source-plane position (beta_x, beta_y) [arcsec] of image-plane positions.
 
     x, y: (m, ...) or (n, m, ...) [arcsec]; with n lenses the first axis of the result is the lens.
-    beta = theta - alpha(SIE) -
-    alpha(shear).
+    beta = theta - alpha(SIE or EPL) - alpha(shear).
     """
     x, y = np.asarray(x, dtype=np.float64), np.asarray(y, dtype=np.float64)
     n = len(lenses)
@@ -144,9 +147,13 @@ def ray_shoot(x: ArrayLike, y: ArrayLike, lenses: LensModel) -> tuple[NDArray[np
     def column(values: ArrayLike) -> NDArray[np.float64]:
         return np.asarray(values).reshape((n,) + (1,) * (x.ndim - 1))
 
-    sie_x, sie_y = sie_deflection(
-        x - column(lenses.center_x_arcsec), y - column(lenses.center_y_arcsec),
-        column(lenses.theta_e_arcsec), column(lenses.q), column(lenses.phi_rad),
-    )  # fmt: skip
+    dx, dy = x - column(lenses.center_x_arcsec), y - column(lenses.center_y_arcsec)
+    shape = column(lenses.theta_e_arcsec), column(lenses.q), column(lenses.phi_rad)
+    mass_x, mass_y = sie_deflection(dx, dy, *shape)
+    slope = np.asarray(lenses.gamma_epl)
+    if (slope != 2.0).any():
+        isothermal = column(slope == 2.0)
+        epl_x, epl_y = epl_deflection(dx, dy, *shape, column(slope))
+        mass_x, mass_y = np.where(isothermal, mass_x, epl_x), np.where(isothermal, mass_y, epl_y)
     shear_x, shear_y = shear_deflection(x, y, column(lenses.gamma1), column(lenses.gamma2))
-    return x - sie_x - shear_x, y - sie_y - shear_y
+    return x - mass_x - shear_x, y - mass_y - shear_y

@@ -8,7 +8,7 @@ import numpy as np
 from scipy.special import gammaincinv
 
 from skytrace.errors import PixelError
-from skytrace.lensing.sources import sersic_b
+from skytrace.lensing.sources import ImageSource, sersic_b
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -25,7 +25,7 @@ _TOLERANCE = 1e-5
 _FLUX_OUTSIDE = 1e-4
 
 
-def flux_magnification(lenses: LensModel, sources: SourceModel) -> NDArray[np.float64]:
+def flux_magnification(lenses: LensModel, sources: SourceModel | ImageSource) -> NDArray[np.float64]:
     """Total lensed over unlensed flux (n,), clumps included; about 0.3 ms a lens.
 
     Good to 5e-5 (median), 4e-4 (nine in ten) and 2e-3 (99 in 100; n near 4 on a caustic reaches 7e-3). The image plane
@@ -54,7 +54,8 @@ def flux_magnification(lenses: LensModel, sources: SourceModel) -> NDArray[np.fl
         half_width = (inner[rows] * _GROWTH**level).astype(np.float32)
         hole = int(_CELLS / _GROWTH) if level else 0
         _kernels.lensed_flux(  # type: ignore[call-arg]
-            *(column[rows] for column in columns),
+            *(column[rows] for column in columns[:3]),
+            *columns[3:],
             tolerance[rows] / np.float32(_GROWTH ** (2 * level)),
             half_width,
             _CELLS,
@@ -69,16 +70,20 @@ def flux_magnification(lenses: LensModel, sources: SourceModel) -> NDArray[np.fl
     return total
 
 
-def _light_radius(sources: SourceModel) -> NDArray[np.float64]:
+def _light_radius(sources: SourceModel | ImageSource) -> NDArray[np.float64]:
     """Distance (n,) [arcsec] from the source's centre beyond which lies 1e-4 of its light, clumps included."""
+    if isinstance(sources, ImageSource):
+        return sources.reach_arcsec
     n = sources.sersic_index
     scaled = (gammaincinv(2.0 * n, 1.0 - _FLUX_OUTSIDE) / sersic_b(n)) ** n
     radius = scaled * sources.half_light_radius_arcsec / np.sqrt(sources.q)
     return np.maximum(radius, _clump_reach(sources))
 
 
-def _clump_reach(sources: SourceModel) -> NDArray[np.float64]:
-    """Distance (n,) [arcsec] from the source's centre that holds every clump; 0 without clumps."""
+def _clump_reach(sources: SourceModel | ImageSource) -> NDArray[np.float64]:
+    """Distance (n,) [arcsec] from the source's centre that holds every clump, or the whole stamp; 0 without clumps."""
+    if isinstance(sources, ImageSource):
+        return sources.reach_arcsec
     clumps = sources.clumps
     if clumps is None or clumps.flux_fraction.shape[1] == 0:
         return np.zeros(len(sources))

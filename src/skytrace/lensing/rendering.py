@@ -15,7 +15,7 @@ from scipy.special import gammainc, gammaln
 
 from skytrace.errors import OptionError, PixelError
 from skytrace.imaging.psf import ImagePsf, MoffatPsf
-from skytrace.lensing.sources import sersic_b, sersic_flux
+from skytrace.lensing.sources import ImageSource, sersic_b, sersic_flux
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -35,7 +35,7 @@ _CHUNK = 16
 
 def render_lenses(
     lenses: LensModel,
-    sources: SourceModel,
+    sources: SourceModel | ImageSource,
     psf: MoffatPsf | ImagePsf,
     *,
     pixels: int = 64,
@@ -72,7 +72,8 @@ def render_lenses(
             rows = members[start : start + _CHUNK]
             part = light[: len(rows)]
             _kernels.sample_light(  # type: ignore[call-arg]
-                *(column[rows] for column in columns),
+                *(column[rows] for column in columns[:3]),
+                *columns[3:],
                 tolerance[rows],
                 box,
                 origin,
@@ -96,17 +97,19 @@ def render_lenses(
     return out
 
 
-def kernel_columns(
-    lenses: LensModel, sources: SourceModel
-) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
-    """The compiled kernel's arguments: lens (n, 8), source (n, 14) and clumps (n, k, 4) float32, for unit flux."""
-    lens = np.stack(
-        [
-            lenses.theta_e_arcsec, lenses.q, np.cos(lenses.phi_rad), np.sin(lenses.phi_rad),
-            lenses.center_x_arcsec, lenses.center_y_arcsec, lenses.gamma1, lenses.gamma2,
-        ],
-        axis=1,
-    )  # fmt: skip
+def kernel_columns(lenses: LensModel, sources: SourceModel | ImageSource) -> tuple[NDArray[np.float32], ...]:
+    """The compiled kernel's arguments for unit flux, float32: one row a lens for the first three.
+
+    lens (n, 32), source (n, 16), clumps (n, k, 4), stamps (s, rows, columns) and their roughness.
+    """
+    from skytrace.lensing._tracing import lens_columns
+
+    light = _stamp_columns(sources) if isinstance(sources, ImageSource) else _body_columns(sources)
+    return lens_columns(lenses), *(np.ascontiguousarray(part, dtype=np.float32) for part in light)
+
+
+def _body_columns(sources: SourceModel) -> tuple[NDArray[np.floating], ...]:
+    """Sersic bodies and their clumps, without a stamp."""
     n, radius = sources.sersic_index, sources.half_light_radius_arcsec
     b = sersic_b(n)
     clumps = sources.clumps
@@ -114,10 +117,11 @@ def kernel_columns(
     body = np.maximum(body, 1e-12)
     ln_center = np.log(body) + b - np.log(sersic_flux(n, radius))
     core = np.minimum(CORE_ARCSEC / radius, 1.0)
+    none = np.zeros(len(sources))
     source = np.stack(
         [
             sources.x_arcsec, sources.y_arcsec, np.cos(sources.phi_rad), np.sin(sources.phi_rad), sources.q,
-            1.0 / radius, ln_center, b, 1.0 / n, core**2, *_core_cubic(n, b, core, ln_center),
+            1.0 / radius, ln_center, b, 1.0 / n, core**2, *_core_cubic(n, b, core, ln_center), none, none,
         ],
         axis=1,
     )  # fmt: skip
@@ -127,10 +131,38 @@ def kernel_columns(
         amplitude = clumps.flux_fraction / (2.0 * np.pi * clumps.sigma_arcsec**2)
         x, y = sources.x_arcsec[:, None] + clumps.dx_arcsec, sources.y_arcsec[:, None] + clumps.dy_arcsec
         knots = np.stack([amplitude, x, y, 1.0 / clumps.sigma_arcsec], axis=2)
-    return lens.astype(np.float32), source.astype(np.float32), knots.astype(np.float32)
+    return source, knots, np.zeros((1, 0, 0)), np.zeros((1, 0, 0))
 
 
-def sampling_tolerance(sources: SourceModel, *, pixel_scale_arcsec: float) -> NDArray[np.float32]:
+def _stamp_columns(sources: ImageSource) -> tuple[NDArray[np.floating], ...]:
+    """Image sources: geometry, no clumps, the library with a border of zeros, and how rough its stamps are.
+
+    Roughness: the largest second difference within a cell of _brightness.ROUGHNESS_STEP pixels and its neighbours;
+    row 0 and column 0 hold the whole stamp's. Stamps are per pixel; the source carries pixels per arcsec^2.
+    """
+    from scipy.ndimage import maximum_filter
+
+    from skytrace.lensing._brightness import ROUGHNESS_STEP, SOURCE_COLUMNS
+
+    scale = np.asarray(sources.pixel_scale_arcsec)
+    columns = dict.fromkeys(SOURCE_COLUMNS, np.zeros(len(sources)))
+    columns |= {"x": sources.x_arcsec, "y": sources.y_arcsec, "stamp": np.asarray(sources.image_index, dtype=float)}
+    columns |= {"cos": np.cos(sources.phi_rad), "sin": np.sin(sources.phi_rad)}
+    columns |= {"inverse_re": 1.0 / scale, "amplitude": 1.0 / scale**2}
+    source = np.stack(list(columns.values()), axis=1)
+    stamps = np.pad(sources.images, ((0, 0), (1, 1), (1, 1)))
+    framed = np.pad(stamps, ((0, 0), (1, 1), (1, 1)))
+    middle = 2.0 * framed[:, 1:-1, 1:-1]
+    bend = np.abs(framed[:, 2:, 1:-1] + framed[:, :-2, 1:-1] - middle)
+    bend = np.maximum(bend, np.abs(framed[:, 1:-1, 2:] + framed[:, 1:-1, :-2] - middle))
+    near = maximum_filter(bend, size=(1, 3 * ROUGHNESS_STEP, 3 * ROUGHNESS_STEP), mode="constant")
+    half = ROUGHNESS_STEP // 2
+    cells = np.pad(near[:, half::ROUGHNESS_STEP, half::ROUGHNESS_STEP], ((0, 0), (1, 0), (1, 0)))
+    cells[:, 0, :] = cells[:, :, 0] = bend.max(axis=(1, 2))[:, None]
+    return source, np.zeros((len(sources), 0, 4)), stamps, cells
+
+
+def sampling_tolerance(sources: SourceModel | ImageSource, *, pixel_scale_arcsec: float) -> NDArray[np.float32]:
     """Allowed error of the surface brightness [arcsec^-2] of unit-flux sources (n,).
 
     Relative to the mean inside Re, reduced for sources smaller than the seeing, whose peaks the PSF dilutes.
@@ -156,7 +188,11 @@ def _core_cubic(
 
 
 def _check(
-    lenses: LensModel, sources: SourceModel, psf: MoffatPsf | ImagePsf, pixels: int, pixel_scale_arcsec: float
+    lenses: LensModel,
+    sources: SourceModel | ImageSource,
+    psf: MoffatPsf | ImagePsf,
+    pixels: int,
+    pixel_scale_arcsec: float,
 ) -> None:
     """Raise before any work if the arguments do not fit together."""
     shape = psf.fwhm_arcsec.shape if isinstance(psf, MoffatPsf) else psf.images.shape[:2]
