@@ -19,13 +19,21 @@ if TYPE_CHECKING:
 
 __all__ = ["ablation_figure", "detectors_figure", "sensitivity_figure"]
 
+#: For panels as narrow as their bins are few.
+_SHORT_LABELS = {
+    "theta_e": AXIS_LABELS["theta_e"],
+    "psf_fwhm": "psfsize_r (arcsec)",
+    "depth": r"5$\sigma$ depth (mag)",
+}
+
 
 @house_style
 def sensitivity_figure(shifts: pd.DataFrame, summary: pd.DataFrame) -> Figure:
     """Shift of the completeness under every alternative (row), by bin of each axis (panel).
 
     shifts, summary: of ``selection.sensitivity``. A dot marks a bin whose own 95 % interval leaves out 0; the name of
-    an alternative that is no prior (a threshold, the hosts) is in italics. White: not compared.
+    an alternative that is no prior (a threshold, the hosts) is in italics. White: not compared. The colours end at the
+    largest shift of a prior; choices may go beyond, and the bar's arrows say so.
     """
     from matplotlib.cm import ScalarMappable
     from matplotlib.colors import TwoSlopeNorm
@@ -34,7 +42,10 @@ def sensitivity_figure(shifts: pd.DataFrame, summary: pd.DataFrame) -> Figure:
     axes_there = [axis for axis in AXIS_LABELS if axis in set(shifts["axis"])]
     values = {axis: np.sort(shifts.loc[shifts["axis"] == axis, "value"].unique()) for axis in axes_there}
     seen = shifts[shifts["axis"].isin(axes_there)]
-    end = float(np.nanmax(np.abs(seen["shift"]), initial=0.0)) or 0.01
+    is_prior = summary.drop_duplicates("alternative").set_index("alternative")["is_prior"].astype(bool)
+    priors = seen[seen["alternative"].map(is_prior)]
+    end = float(np.nanmax(np.abs((priors if len(priors) else seen)["shift"]), initial=0.0)) or 0.01
+    beyond = float(np.nanmax(np.abs(seen["shift"]), initial=0.0)) > end
     scale = TwoSlopeNorm(0.0, -end, end)
     figure, panels = new_figure(
         width=DOUBLE_COLUMN_INCHES, height=0.9 + 0.19 * len(names), columns=len(axes_there), sharey=True, squeeze=False,
@@ -51,13 +62,15 @@ def sensitivity_figure(shifts: pd.DataFrame, summary: pd.DataFrame) -> Figure:
         panel.plot(column[sure], row[sure], ".", color="black", markersize=2.5)
         shown = np.arange(0, len(values[axis]), 2 if len(values[axis]) > 8 else 1)
         panel.set_xticks(shown, [f"{values[axis][k]:g}" for k in shown])
-        panel.set_xlabel(AXIS_LABELS[axis])
+        panel.set_xlabel(_SHORT_LABELS[axis])
         panel.tick_params(top=False, right=False, left=False, direction="out", length=2)
     panels[0, 0].set_yticks(np.arange(len(names)), [name.replace("_", " ") for name in names])
-    priors = summary.drop_duplicates("alternative").set_index("alternative")["is_prior"]
     for label, name in zip(panels[0, 0].get_yticklabels(), names, strict=True):
-        label.set_style("normal" if priors[name] else "italic")
-    bar = figure.colorbar(ScalarMappable(scale, "RdBu"), ax=panels.ravel().tolist(), pad=0.012, fraction=0.03)
+        label.set_style("normal" if is_prior[name] else "italic")
+    bar = figure.colorbar(
+        ScalarMappable(scale, "RdBu"), ax=panels.ravel().tolist(), pad=0.012, fraction=0.03,
+        extend="both" if beyond else "neither",
+    )  # fmt: skip
     bar.set_label("shift of P(detected)")
     figure.suptitle("dot: the bin's own 95 % interval leaves out 0; italics: no prior, outside the verdict", fontsize=7)
     return figure
@@ -86,12 +99,15 @@ def ablation_figure(table: pd.DataFrame, *, by_radius: Sequence[str] = ()) -> Fi
         )  # fmt: skip
     first.axvline(0.0, color="0.5", linewidth=0.6)
     reach = float(np.nanmax(np.abs(whole[["low95", "high95"]].to_numpy()))) or 0.01
-    first.set_xlim(-1.15 * reach, 1.9 * reach)
+    first.set_xlim(-1.15 * reach, 1.6 * reach)
     first.set_yticks(place, [name.replace("_", " ") for name in whole["alternative"]])
     first.set_xlabel("difference of the share detected, paired")
-    first.set_title(f"all Einstein radii, n = {int(whole['n'].max()):,} pairs; +gained −lost")
+    first.set_title(f"all Einstein radii, n = {int(whole['n'].max()):,} pairs")
     first.tick_params(right=False, left=False)
-    first.legend(frameon=False, loc="lower right")
+    figure.legend(
+        *first.get_legend_handles_labels(), frameon=False, loc="outside upper center", ncols=2,
+        title="right of the bars: injections gained and lost",
+    )  # fmt: skip
     if chosen:
         _by_radius(panels[0, 1], table, chosen, "alternative")
     return figure
@@ -141,8 +157,10 @@ def _by_radius(panel: Axes, table: pd.DataFrame, names: Sequence[str], column: s
         panel.plot(x[sure], one["difference"].to_numpy()[sure], "o", color=colour, **ring)
     panel.axhline(0.0, color="0.5", linewidth=0.6)
     panel.set(xlabel=AXIS_LABELS["theta_e"], ylabel="difference of the share detected, paired")
-    panel.set_title("bars: 95 %; ring: p < 0.05 by hosts, Holm over bins")
-    panel.legend(frameon=False)
+    panel.set_title("bars: 95 %; ring: Holm's p < 0.05")
+    low, high = panel.get_ylim()
+    panel.set_ylim(low, high + 0.09 * len(names) * (high - low))  # room for the legend above the bars
+    panel.legend(frameon=False, loc="upper left")
 
 
 def _smallest_step(values: NDArray[np.float64]) -> float:

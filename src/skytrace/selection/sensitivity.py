@@ -264,7 +264,11 @@ def _overall(summary: pd.DataFrame) -> tuple[str, str]:
         return "not measured", "Whether the priors dominate is not measured: no prior was varied in cells that compare."
     names = {word: list(dict.fromkeys(measured.loc[measured["verdict"] == word, "alternative"]))
              for word in ("dominates", "matters")}  # fmt: skip
-    worst = measured.iloc[int(measured["max_shift"].abs().argmax())]
+    # one cell's largest shift is mostly noise: it is named only where it was seen, or no axis was measured
+    seen = measured[measured["verdict"].isin(["dominates", "matters"])]
+    along = measured[measured["axis"] != "surface"]
+    ranked = next(rows for rows in (seen, along, measured) if len(rows))
+    worst = ranked.iloc[int(ranked["max_shift"].abs().argmax())]
     largest = (
         f"the largest shift is {worst['max_shift']:+.4f} ({worst['alternative']}, {worst['axis']} = {worst['at']:g})"
     )
