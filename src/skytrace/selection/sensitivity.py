@@ -19,6 +19,7 @@ import pandas as pd
 
 from skytrace.errors import CatalogueError, OptionError, check_between
 from skytrace.selection.grid import AXES
+from skytrace.statistics import LEVELS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Sensitivity", "SensitivityOptions", "sensitivity"]
 
-_LEVELS = {"68": 0.6827, "95": 0.9545}
 #: "surface" takes every cell as a bin of its own.
 SENSITIVITY_AXES = (*AXES, "surface")
 
@@ -213,7 +213,7 @@ def _axis_shifts(
     error = deviation.std(axis=0, ddof=1) if len(cells) else np.zeros(0)
     table = pd.DataFrame({"value": values[used], "n_cells": np.bincount(place, minlength=len(used))})
     table = table.assign(base=base, alternative_completeness=other, shift=shift, standard_error=error)
-    for name, level in _LEVELS.items():
+    for name, level in LEVELS.items():
         tail = 0.5 * (1.0 - level)
         low, high = np.quantile(deviation, [tail, 1.0 - tail], axis=0) if len(cells) else (error, error)
         # the basic interval: the shift less the deviations' quantiles (Davison & Hinkley 1997, eq. 5.6)
@@ -240,7 +240,7 @@ def _summary(found: _AxisShifts, options: SensitivityOptions) -> dict[str, Any]:
     median = float(np.median(shift))
     median_deviation = np.median(shift + deviation, axis=1) - median
     row["median_shift"] = median
-    for name, level in _LEVELS.items():
+    for name, level in LEVELS.items():
         reach = float(np.quantile(t_drawn, level)) * error[largest]
         row[f"max_low{name}"], row[f"max_high{name}"] = shift[largest] - reach, shift[largest] + reach
         low, high = np.quantile(median_deviation, [0.5 * (1.0 - level), 0.5 * (1.0 + level)])

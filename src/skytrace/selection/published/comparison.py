@@ -14,7 +14,7 @@ from scipy import special
 from skytrace.errors import CatalogueError, OptionError, check_between
 from skytrace.selection.completeness import CompletenessOptions, marginals
 from skytrace.selection.grid import AXES
-from skytrace.statistics import beta_interval
+from skytrace.statistics import LEVELS, beta_interval
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
 __all__ = ["ROLES", "common_marginals", "compare_surfaces", "comparison_summary", "difference_interval"]
 
-_LEVELS = {"68": 0.6827, "95": 0.9545}
 _ENDS = ("low68", "high68", "low95", "high95")
 #: Points of each posterior in the distribution of a difference; the ends move by less than 1 % of the width beyond.
 _POSTERIOR_POINTS = 256
@@ -99,7 +98,7 @@ def compare_surfaces(
     both["difference"] = value
     trials = [both[f"n_effective_{side}"].to_numpy() for side in sides]
     hits = [both[f"completeness_{side}"].fillna(0.0).to_numpy() * n for side, n in zip(sides, trials, strict=True)]
-    for name, level in _LEVELS.items():
+    for name, level in LEVELS.items():
         ends = difference_interval(hits[0], trials[0], hits[1], trials[1], level)
         both[f"difference_low{name}"], both[f"difference_high{name}"] = ends
     both["excludes_zero"] = (both["difference_low95"] > 0) | (both["difference_high95"] < 0)
@@ -134,7 +133,7 @@ def common_marginals(
     threshold = float(comparison.attrs["threshold_ours"])
     ours = marginals(mine, grid, options=CompletenessOptions((threshold,)))
     ours = ours[ours["n"] > 0].assign(side="ours")
-    for name in _LEVELS:
+    for name in LEVELS:
         ours[[f"low{name}", f"high{name}"]] = ours[[f"low{name}_hosts", f"high{name}_hosts"]]
     tables = [ours]
     for axis in AXES:
@@ -144,7 +143,7 @@ def common_marginals(
             axis=axis, side="theirs", threshold=float(comparison.attrs["threshold_theirs"]), n_hosts=np.nan
         )
         sums["completeness"] = sums["n_detected"] / sums["n"]
-        for name, level in _LEVELS.items():
+        for name, level in LEVELS.items():
             sums[f"low{name}"], sums[f"high{name}"] = beta_interval(sums["n_detected"], sums["n"], level)
         tables.append(sums)
     names = ["side", "threshold", "axis", "value", "n", "n_detected", "n_hosts", "completeness", *_ENDS]
@@ -199,7 +198,7 @@ def _side(surface: SelectionFunction, threshold: float | None, effect: float) ->
     table = surface.table[surface.table["threshold"] == value].copy()
     table["n_effective"] = table.get("n_effective", table["n"]).fillna(0.0) / effect
     share = table["completeness"].fillna(0.0)
-    for name, level in _LEVELS.items():
+    for name, level in LEVELS.items():
         low, high = beta_interval(share * table["n_effective"], table["n_effective"], level)
         full = table["n_effective"] > 0
         table[f"low{name}"], table[f"high{name}"] = np.where(full, low, np.nan), np.where(full, high, np.nan)

@@ -16,7 +16,7 @@ import pandas as pd
 from skytrace.errors import CatalogueError, OptionError, check_between
 from skytrace.selection.grid import AXES, GridOptions, SelectionGrid
 from skytrace.selection.selection_function import SelectionFunction
-from skytrace.statistics import beta_interval
+from skytrace.statistics import LEVELS, beta_interval
 
 if TYPE_CHECKING:
     import os
@@ -28,7 +28,6 @@ _COUNTS = ("n_injections", "n_detected")
 _NEEDED = (*_AXIS_COLUMNS, "threshold", "source_mag_bin", *_COUNTS, "completeness")
 _ENDS = {"low68": "ci68_lo", "high68": "ci68_hi", "low95": "ci95_lo", "high95": "ci95_hi"}
 _KEPT = ("threshold_type", "fpr_target", "n_failed", "mean_score", "mean_arc_snr")
-_LEVELS = {"68": 0.6827, "95": 0.9545}
 
 
 def read_published(
@@ -121,7 +120,7 @@ def _cells_of(cells: pd.DataFrame, given: pd.DataFrame, threshold: float, min_in
         sufficient=state == "ok", n=n, n_detected=np.where(n > 0, k, 0.0), n_hosts=np.where(n > 0, np.nan, 0.0),
         completeness=share, interval_source=np.where(counted, "counts", np.where(n > 0, "as published", "none")),
     )  # fmt: skip
-    for name, level in _LEVELS.items():
+    for name, level in LEVELS.items():
         ends = beta_interval(np.where(counted, k, 0.0), np.where(counted, n, 0), level)
         for end, values in zip((f"low{name}", f"high{name}"), ends, strict=True):
             column = _ENDS[end]
