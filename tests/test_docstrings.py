@@ -1,4 +1,4 @@
-"""Whatever has a public name in the frame says what it is for, also methods, hooks and functions inside functions."""
+"""Whatever is public says what it is for; in the frame also hooks, functions inside functions, and private classes."""
 
 import ast
 
@@ -13,6 +13,7 @@ FILES = [
     SOURCE / "surveys/decam_fields.py",
     SOURCE / "surveys/data_root.py",
 ]
+PACKAGE = sorted(SOURCE.rglob("*.py"))
 DEFINITIONS = (ast.FunctionDef, ast.ClassDef)
 
 
@@ -22,3 +23,19 @@ def test_everything_public_has_a_docstring(path):
     found = [node for node in ast.walk(tree) if isinstance(node, DEFINITIONS) and not node.name.startswith("_")]
     assert ast.get_docstring(tree)
     assert [node.name for node in found if not ast.get_docstring(node)] == []
+
+
+def public_definitions(body):
+    """Definitions that can be reached from outside: nothing inside a function or a private class."""
+    for node in body:
+        if isinstance(node, DEFINITIONS) and not node.name.startswith("_"):
+            yield node
+            if isinstance(node, ast.ClassDef):
+                yield from public_definitions(node.body)
+
+
+@pytest.mark.parametrize("path", PACKAGE, ids=lambda path: path.relative_to(SOURCE).as_posix())
+def test_every_module_and_what_it_offers_has_a_docstring(path):
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    assert ast.get_docstring(tree) or not tree.body
+    assert [node.name for node in public_definitions(tree.body) if not ast.get_docstring(node)] == []

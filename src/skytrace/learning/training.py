@@ -115,6 +115,7 @@ class _Run:
     def start(
         cls, training: LabelledStamps, options: TrainingOptions, checkpoint: Checkpoint | None, device: str
     ) -> _Run:
+        """The first moment of a run, or where its checkpoint stopped."""
         import torch
 
         assert training.is_confuser is not None

@@ -47,6 +47,7 @@ def house_style(draw: Callable[P, R]) -> Callable[P, R]:
 
     @functools.wraps(draw)
     def styled(*args: P.args, **kwargs: P.kwargs) -> R:
+        """As ``draw``, within the house style."""
         from matplotlib import rc_context
 
         settings: dict[Any, Any] = {**_STYLE, "axes.prop_cycle": _cycle()}

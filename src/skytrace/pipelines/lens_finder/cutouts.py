@@ -114,6 +114,7 @@ def cut(cutting: Cutting) -> tuple[StampStore, pd.DataFrame]:
             refused += len(_refusals(pd.read_parquet(shard.path)))
 
     def cut_shard(shard: Shard) -> None:
+        """Both files of a shard, and the count of what is refused so far."""
         nonlocal refused
         refused += _cut_shard(shard, cutting, allowed=cutting.refusals_allowed - refused)
 
