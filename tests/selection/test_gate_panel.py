@@ -39,16 +39,17 @@ def test_the_order_follows_from_the_seed_and_tells_nothing():
 
 def test_without_answers_the_gate_says_that_nobody_was_asked():
     gate = gate_blind_panel(key_of())
-    assert gate.status == "pass" and gate.statistics["answers"] == 0 and "Nobody was asked" in gate.sentence
+    assert gate.status == "reported" and gate.statistics["answers"] == 0 and "Nobody was asked" in gate.sentence
 
 
-@pytest.mark.parametrize("right, status", [(25, "pass"), (40, "pass"), (49, "fail")])
-def test_answers_fail_the_gate_only_where_nearly_all_are_right(right, status):
+@pytest.mark.parametrize("right", [25, 40, 49])
+def test_answers_are_counted_and_no_machine_judges_them(right):
     key = key_of()
     called = key["is_anchor"].to_numpy().copy()
     called[right:] = ~called[right:]
     gate = gate_blind_panel(key, answers=pd.DataFrame({"stamp": key["stamp"], "called_anchor": called}))
-    assert gate.status == status and gate.statistics["right"] == right
+    assert gate.status == "reported" and gate.statistics["right"] == right
+    assert gate.statistics["low95"] < right / 50 < gate.statistics["high95"]
     with pytest.raises(CatalogueError, match="99"):
         gate_blind_panel(key, answers=pd.DataFrame({"stamp": [99], "called_anchor": [True]}))
 
@@ -57,4 +58,4 @@ def test_too_few_anchors_give_no_panel():
     few = key_of(sample=sample_of(cheap(12, seed=1), cheap(500, seed=2)))
     assert len(few) == 0 and gate_blind_panel(few).status == "insufficient"
     small = dataclasses.replace(BlindPanelOptions(), stamps=10)
-    assert gate_blind_panel(key_of(), options=small).status == "pass"
+    assert gate_blind_panel(key_of(), options=small).status == "reported"

@@ -30,10 +30,16 @@ MORPHOLOGY_LABELS = {
 def blind_panel_figure(images: NDArray[np.floating], *, columns: int = 10) -> Figure:
     """Stamps (n, 3 = g r z, y, x) [nanomaggies] in the key's order, numbered from 1 and with nothing else to go by.
 
-    Every stamp has the same colours and stretch (``rgb_stamps``); y upwards. Raises PixelError for no stamps.
+    Every stamp has the same colours and stretch (``rgb_stamps``); y upwards. Without stamps the figure says so. Raises
+    PixelError on another shape.
     """
-    if np.ndim(images) != 4 or not len(images):
+    if np.ndim(images) != 4:
         raise PixelError(f"a panel needs stamps (n, 3, y, x); got shape {np.shape(images)}")
+    if not len(images):
+        figure, axis = new_figure(width=DOUBLE_COLUMN_INCHES, height=0.5)
+        axis.set_axis_off()
+        axis.text(0.5, 0.5, "no panel: too few known lenses have a matched injection", ha="center", va="center")
+        return figure
     rows = -(-len(images) // columns)
     side = DOUBLE_COLUMN_INCHES / columns
     figure, axes = new_figure(
@@ -85,8 +91,8 @@ def morphology_figure(gate: Mapping[str, Any], anchors: pd.DataFrame, injections
 def classifier_figure(classifier: Mapping[str, Any], probe: Mapping[str, Any]) -> Figure:
     """AUC of gates 5 and 8 with intervals, bounds and what permuted labels give; and the classifier's importances.
 
-    classifier, probe: the results of gates 5 and 8 as mappings (status, statistics, bound). A gate that was not judged
-    is named so.
+    classifier, probe: the results of gates 5 and 8 as mappings (status, statistics, bound). A gate without an AUC is
+    named with its status.
     """
     figure, (left, right) = new_figure(
         width=DOUBLE_COLUMN_INCHES, height=0.36 * DOUBLE_COLUMN_INCHES, columns=2, width_ratios=(1, 1.2)
@@ -101,9 +107,9 @@ def classifier_figure(classifier: Mapping[str, Any], probe: Mapping[str, Any]) -
         left.plot([found["auc"]], [place], "o", color="black", markersize=3.5)
         null = found["null_mean"] + np.array([-1.0, 1.0]) * found["null_sd"]
         left.hlines(place - 0.2, *null, color="0.6", linewidth=3.2, label="labels permuted" if not place else None)
-        left.plot(
-            [gate["bound"]["auc_max"]] * 2, [place - 0.35, place + 0.35], color=COLOURS["vermilion"], linewidth=1.2
-        )
+        if "auc_max" in gate["bound"]:
+            ends = [place - 0.35, place + 0.35]
+            left.plot([gate["bound"]["auc_max"]] * 2, ends, color=COLOURS["vermilion"], linewidth=1.2)
     left.set(xlim=(0.0, 1.0), ylim=(-0.6, 1.6), xlabel="cross-validated AUC, anchors against injections")
     left.set_yticks([0, 1], ["classifier (5)", "linear probe (8)"])
     left.axvline(0.5, color="0.5", linewidth=0.6, linestyle=":")

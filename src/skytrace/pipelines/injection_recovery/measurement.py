@@ -2,7 +2,7 @@
 
 from kedro.pipeline import Node, Pipeline
 
-from skytrace.pipelines.injection_recovery import gates, nodes
+from skytrace.pipelines.injection_recovery import anchors, gates, nodes
 from skytrace.pipelines.injection_recovery.graph import make_pipeline
 
 __all__ = ["create_pipeline"]
@@ -26,24 +26,37 @@ def create_pipeline(**_: object) -> Pipeline:
             name="inject",
         ),
         Node(
-            gates.measure_anchors,
-            ["survey", "split_galaxies", "params:host_selection", "params:grid", "params:injection",
-             "params:preprocess", "params:quality", "params:arcs"],
-            "anchors",
+            anchors.measure_anchors,
+            ["survey", "detector", "split_galaxies", "params:host_selection", "params:grid", "params:injection",
+             "params:preprocess", "params:quality", "params:gates", "params:arcs", "params:morphology"],
+            ["anchors", "anchor_stamps"],
+            name="measure_anchors",
         ),
         Node(
-            gates.measure_composites,
-            ["survey", "hosts", "conditions", "injections", "anchors", "params:grid", "params:population",
-             "params:injection", "params:preprocess", "params:gates", "params:arcs"],
-            ["composites", "injection_stamps"],
+            anchors.measure_composites,
+            ["survey", "detector", "hosts", "conditions", "injections", "anchors", "params:grid", "params:population",
+             "params:injection", "params:preprocess", "params:gates", "params:arcs", "params:morphology"],
+            ["composites", "injection_stamps", "composite_stamps"],
             name="measure_composites",
         ),
         Node(
             gates.check_realism,
-            ["anchors", "composites", "injections", "injection_stamps", "hosts", "detector", "params:host_selection",
-             "params:injection", "params:quality", "params:arcs", "params:gates"],
-            ["realism_report", "realism_figure"],
+            ["anchors", "composites", "anchor_stamps", "composite_stamps", "injections", "injection_stamps", "hosts",
+             "detector", "params:host_selection", "params:injection", "params:quality", "params:arcs", "params:gates",
+             "params:morphology", "params:classifier_test", "params:blind_panel", "params:linear_probe"],
+            ["realism_report", "blind_panel_key"],
             name="check_realism",
+        ),
+        Node(
+            gates.plot_gates,
+            ["realism_report", "anchors", "composites", "params:gates"],
+            ["realism_figure", "morphology_figure", "classifier_figure"],
+            name="plot_gates",
+        ),
+        Node(
+            gates.plot_blind_panel,
+            ["blind_panel_key", "anchor_stamps", "composite_stamps", "params:blind_panel"],
+            "blind_panel",
         ),
         Node(
             nodes.measure_surface,
