@@ -1,6 +1,7 @@
 """The explorer in a headless Chromium: what a reader sees is what the table says, wherever the controls stand."""
 
 import base64
+import functools
 import re
 
 import numpy as np
@@ -16,6 +17,7 @@ pytestmark = pytest.mark.browser
 AXES = ["theta_e", "psf_fwhm", "depth"]
 
 
+@functools.cache
 def measured() -> pd.DataFrame:
     """``surface`` with real intervals, a merged pair, a cell without detections, and a second detector."""
     table = surface()
@@ -284,12 +286,24 @@ def test_the_comparison_shows_both_surfaces_and_their_difference_at_the_depth_of
         cell(page, *place, "#map-difference").hover()
         said = page.locator("#comparison-cell").inner_text()
         assert f"difference +{100 * row.difference:.2f} points" in said
-        assert "measured in both" in said
+        assert "Measured in both" in said
     points = {k: f"+{np.floor(100 * r.difference + 0.5):.0f}" for k, r in enumerate(rows.itertuples())}
     wanted = sorted(points[k] if sure else f"({points[k]})" for k, sure in enumerate(rows["excludes_zero"]))
     assert sorted(page.locator("#map-difference .layer text").all_text_contents()) == wanted
+    assert page.locator("#map-difference .hatch").count() == int((~rows["excludes_zero"]).sum())
     page.locator("#depth").fill("0")
     assert "no such cell at this depth" in page.locator("#comparison-note").inner_text()
+
+
+def test_print_opens_what_is_folded_and_hides_the_controls(page):
+    assert page.locator("details.gallery[open]").count() == 1
+    page.evaluate("dispatchEvent(new Event('beforeprint'))")
+    assert page.locator("details.gallery[open]").count() == 2
+    page.emulate_media(media="print")
+    assert page.locator(".stepper").first.is_hidden()
+    assert page.locator("#threshold-value").is_visible()
+    page.evaluate("dispatchEvent(new Event('afterprint'))")
+    assert page.locator("details.gallery[open]").count() == 1
 
 
 @pytest.mark.parametrize("name", ["table.csv", "large.csv"])

@@ -96,6 +96,36 @@ def test_marginal_points_stand_at_their_values():
     assert "30 injections" in figure.axes[1].get_title()
 
 
+def test_a_marginal_axis_spans_bins_without_injections_and_marks_limits_where_none_was_detected():
+    nan = np.nan
+    marginals = pd.DataFrame(
+        {
+            "axis": ["psf_fwhm"] * 4, "value": [0.9, 1.05, 1.2, 1.35], "completeness": [nan, 0.0, 0.5, nan],
+            "low68": [nan, 0.01, 0.4, nan], "high68": [nan, 0.1, 0.6, nan], "low95": [nan, 0.001, 0.3, nan],
+            "high95": [nan, 0.3, 0.7, nan], "n": [0, 10, 10, 0],
+        }
+    )  # fmt: skip
+    figure = marginals_figure(marginals)
+    axis = figure.axes[0]
+    drawn = {line.get_label(): line.get_xdata().tolist() for line in axis.lines}
+    assert drawn == {"measured": [1.2], "none detected: limits": [1.05], "no injections": [0.9, 1.35]}
+    assert axis.get_xlim()[0] < 0.9
+    assert axis.get_xlim()[1] > 1.35
+    assert axis.get_ylim() == pytest.approx((0.0, 1.08 * 0.7))
+    assert axis.get_title() == "n = 20 injections, 2 of 4 bins"
+    assert [text.get_text() for text in figure.legends[0].texts] == ["95 %", "68 %", *drawn]
+    assert figure.legends[0].get_title().get_text() == "Jeffreys intervals, independent trials"
+
+
+def test_marginals_without_any_injection_say_so():
+    empty = pd.DataFrame({"axis": ["depth"] * 2, "value": [23.0, 24.0], "n": [0, 0]}).assign(
+        **dict.fromkeys(("completeness", "low68", "high68", "low95", "high95"), np.nan)
+    )
+    axis = marginals_figure(empty).axes[0]
+    assert axis.texts[0].get_text() == "nothing was measured"
+    assert axis.get_ylim() == (0.0, 1.0)
+
+
 def test_realism_panels_count_only_what_is_measurable():
     anchors = pd.DataFrame({"arc_snr": [3.0, -1.0, 9.0], "arc_g_r": [0.1, np.nan, 0.2], "arc_r_z": [np.nan] * 3})
     injections = pd.DataFrame(

@@ -164,9 +164,8 @@ def _beside_the_cells(
     if marginals is not None:
         end = "_hosts" if "low68_hosts" in marginals.columns else ""
         _check_columns("table of marginals", marginals, (*MARGINAL_COLUMNS, *(f"{name}{end}" for name in _ENDS)))
-        columns = {name: marginals[name] for name in MARGINAL_COLUMNS} | {
-            name: marginals[f"{name}{end}"] for name in _ENDS
-        }
+        columns: dict[str, Any] = {name: marginals[name] for name in MARGINAL_COLUMNS}
+        columns |= {name: marginals[f"{name}{end}"] for name in _ENDS}
         if "detector" in marginals.columns:
             columns["detector"] = [str(name) for name in marginals["detector"]]
         beside["marginals"] = _by_column(columns)

@@ -108,28 +108,64 @@ def marginals_figure(marginals: pd.DataFrame) -> Figure:
 
     marginals: columns axis (theta_e, psf_fwhm or depth), value, completeness, n, and low68, high68, low95, high95;
     where there are low68_hosts and so on, intervals that know about injections sharing a host, these are drawn.
+    An axis spans all of its bins; one without injections is crossed out. A bin without a detection is an open triangle
+    and its interval a limit, which the legend says: a Jeffreys interval has equal tails, so it starts above 0.
     """
     end = "_hosts" if "low68_hosts" in marginals else ""
     names = [name for name in AXIS_LABELS if name in set(marginals["axis"])]
     figure, axes = new_figure(
-        width=DOUBLE_COLUMN_INCHES, height=0.34 * DOUBLE_COLUMN_INCHES, columns=len(names), sharey=True
+        width=DOUBLE_COLUMN_INCHES, height=0.38 * DOUBLE_COLUMN_INCHES, columns=len(names), sharey=True, squeeze=False
     )
-    for axis, name in zip(np.atleast_1d(axes).ravel(), names, strict=True):
-        rows = marginals[(marginals["axis"] == name) & np.isfinite(marginals["completeness"])].sort_values("value")
-        axis.vlines(
-            rows["value"], rows[f"low95{end}"], rows[f"high95{end}"], color=COLOURS["sky"], linewidth=1.2, label="95 %"
-        )
-        axis.vlines(
-            rows["value"], rows[f"low68{end}"], rows[f"high68{end}"], color=COLOURS["blue"], linewidth=3, label="68 %"
-        )
-        axis.plot(rows["value"], rows["completeness"], "o", color="black", markersize=3)
-        axis.set(xlabel=AXIS_LABELS[name], title=f"n = {int(rows['n'].sum()):,} injections")
-    measured = marginals[f"high95{end}"].to_numpy(dtype=float)
-    first = np.atleast_1d(axes).ravel()[0]
-    first.set_ylim(0.0, min(1.0, 1.08 * np.nanmax(measured)) if np.isfinite(measured).any() else 1.0)
-    first.set_ylabel("P(detected), other axes averaged")
-    first.legend(frameon=False, loc="upper left")
+    highest = marginals[f"high95{end}"].to_numpy(dtype=float)
+    top = min(1.0, 1.08 * float(np.nanmax(highest))) if np.isfinite(highest).any() else 1.0
+    for axis, name in zip(axes[0], names, strict=True):
+        _draw_marginal(axis, marginals[marginals["axis"] == name].sort_values("value"), end)
+        axis.set(xlabel=AXIS_LABELS[name], ylim=(0.0, top))
+    axes[0, 0].set_ylabel("P(detected), other axes averaged")
+    _label_marginals(figure, axes[0], end)
     return figure
+
+
+def _draw_marginal(axis: Axes, rows: pd.DataFrame, end: str) -> None:
+    """One panel: intervals, dots, triangles where none was detected, crosses where nothing was measured."""
+    values = rows["value"].to_numpy(dtype=float)
+    half = 0.5 * float(np.diff(values).min()) if len(values) > 1 else 0.5
+    axis.set_xlim(values[0] - 1.2 * half, values[-1] + 1.2 * half)
+    full = rows[np.isfinite(rows["completeness"])]
+    for level, colour, width in (("95", COLOURS["sky"], 1.2), ("68", COLOURS["blue"], 3)):
+        ends = full[f"low{level}{end}"], full[f"high{level}{end}"]
+        axis.vlines(full["value"], *ends, color=colour, linewidth=width, label=f"{level} %")
+    none = full["completeness"] == 0
+    marks = {
+        "measured": (full[~none], "o", {}),
+        "none detected: limits": (full[none], "v", {"markerfacecolor": "white"}),
+    }
+    for label, (part, marker, looks) in marks.items():
+        if len(part):  # on the axis itself, so not cut by it
+            style: dict[str, Any] = {"color": "black", "markersize": 3.2, "clip_on": False, "zorder": 5, **looks}
+            axis.plot(part["value"], part["completeness"], marker, label=label, **style)
+    empty = rows.loc[~np.isfinite(rows["completeness"]), "value"]
+    if len(empty):
+        axis.plot(
+            empty, np.full(len(empty), 0.03), "x", color="0.4", markersize=4, label="no injections",
+            transform=axis.get_xaxis_transform(),
+        )  # fmt: skip
+    if full.empty:
+        axis.text(0.5, 0.5, "nothing was measured", transform=axis.transAxes, ha="center")
+    axis.set_title(f"n = {int(rows['n'].sum()):,} injections, {len(full)} of {len(rows)} bins")
+
+
+def _label_marginals(figure: Figure, axes: NDArray, end: str) -> None:
+    """One legend of the marks that occur, above the panels, where it covers nothing."""
+    found: dict[str, Any] = {}
+    for axis in axes:
+        handles, labels = axis.get_legend_handles_labels()
+        found = {**dict(zip(labels, handles, strict=True)), **found}
+    words = "injections that share a host succeed together" if end else "independent trials"
+    figure.legend(
+        found.values(), found.keys(), loc="outside upper center", ncols=len(found), frameon=False,
+        title=f"Jeffreys intervals, {words}",
+    )  # fmt: skip
 
 
 @house_style

@@ -100,7 +100,7 @@ function cellLabel(row) {
 }
 function ramp(table) {
   const svg = node("svg", { viewBox: "0 0 65 10", preserveAspectRatio: "none", "aria-hidden": "true" });
-  table.forEach((colour, k) => node("rect", { x: k, y: 0, width: 1.05, height: 10, fill: colour }, svg));
+  table.forEach((colour, k) => node("rect", { x: k, y: 0, width: 1.05, height: 10, fill: colour, "shape-rendering": "crispEdges" }, svg));
   return svg;
 }
 function legendRamp(box, table, ends) {

@@ -98,7 +98,7 @@ const comparedAt = () => compared.filter(r => r.depth === view.depth);
 const SIDES = { ours: "This surface", theirs: "Published surface" };
 function comparisonTop(side) {
   const highest = Math.max(0, ...compared.map(r => r[`completeness_${side}`] || 0));
-  return NICE.find(end => highest <= end) || 1;
+  return NICE.find(end => end >= 0.05 && highest <= end) || 1;  // as the other maps: from 0 to 5 % at least
 }
 function sideLook(side, top) {
   return row => {
@@ -113,7 +113,7 @@ function differenceLook(top) {
     const value = row.difference, label = comparisonLabel(row);
     if (!known(value)) return { fill: "url(#hatch-none)", hatch: "", text: "", label };
     const place = Math.max(0, Math.min(64, Math.round(32 + 32 * value / top))), points = signed(value, 0);
-    return { fill: extra.diverging[place], text: row.excludes_zero ? points : `(${points})`, dark: Math.abs(place - 32) < 20, hatch: "", label };
+    return { fill: extra.diverging[place], text: row.excludes_zero ? points : `(${points})`, dark: Math.abs(place - 32) < 20, hatch: row.excludes_zero ? "" : "zero", label };
   };
 }
 const signed = (value, digits) => { const text = (100 * Math.abs(value)).toFixed(digits); return Number(text) === 0 ? text : (value < 0 ? "\u2212" : "+") + text; };
@@ -121,21 +121,22 @@ function comparisonLabel(row) {
   const said = side => known(row[`completeness_${side}`])
     ? `${percent(row[`completeness_${side}`])} (68 % ${span(row[`low68_${side}`], row[`high68_${side}`])}; ${count(row[`n_detected_${side}`])} of ${count(row[`n_${side}`])}, ${row[`mode_${side}`]} hosts, ${row[`state_${side}`].replace(/_/g, " ")})` : "not measured";
   const gap = known(row.difference) ? `; difference ${signed(row.difference, 2)} points (95 % ${signed(row.difference_low95, 2)} to ${signed(row.difference_high95, 2)})` : "";
-  return `theta_E ${row.theta_e.toFixed(2)}, PSF ${row.psf_fwhm.toFixed(2)}, depth ${row.depth.toFixed(2)}: this surface ${said("ours")}; published ${said("theirs")}${gap}. ${extra.roles[row.role] || row.role}.`;
+  return `theta_E ${row.theta_e.toFixed(2)}, PSF ${row.psf_fwhm.toFixed(2)}, depth ${row.depth.toFixed(2)}: this surface ${said("ours")}; published ${said("theirs")}${gap}. ${capital(extra.roles[row.role] || row.role)}.`;
 }
+const capital = words => words[0].toUpperCase() + words.slice(1);
 function drawComparison() {
   const box = byId("comparison"), list = comparedAt();
   const cut = extra.limits.map(limit => known(limit) ? `score \u2265 ${+limit.toPrecision(3)}` : "its own threshold");
   byId("comparison-note").textContent = `Cells with the same centre in both, at the depth chosen above, always at ${cut[0]} here and ${cut[1]} there. Each surface has its own colour scale: detectors, thresholds, sources and sky differ, so compare shapes, not levels.` + (list.length ? "" : " There is no such cell at this depth.");
   box.replaceChildren();
   if (!list.length) return;
-  const gap = Math.max(...compared.map(r => Math.abs(r.difference || 0))), gapTop = NICE.find(end => gap <= end) || 1;
+  const gap = Math.max(...compared.map(r => Math.abs(r.difference || 0))), gapTop = NICE.find(end => end >= 0.05 && gap <= end) || 1;
   const maps = [["ours", sideLook("ours", comparisonTop("ours")), colours, [0, .5, 1].map(s => wholePercent(s * comparisonTop("ours")))],
     ["theirs", sideLook("theirs", comparisonTop("theirs")), colours, [0, .5, 1].map(s => wholePercent(s * comparisonTop("theirs")))],
     ["difference", differenceLook(gapTop), extra.diverging, [-1, 0, 1].map(s => signed(s * gapTop, gapTop < 0.1 ? 1 : 0))]];
   maps.forEach(([name, look, table, ends]) => {
     const panel = html("div", box);
-    html("h3", panel, SIDES[name] || "Difference, points; ( ) 95 % holds 0");
+    html("h3", panel, SIDES[name] || "Difference in points; ( ) hatched: 95 % holds 0");
     const svg = node("svg", { id: `map-${name}` }, panel);
     heatMap(svg, list, look, SIDES[name] || "difference of both surfaces");
     listen(svg);
