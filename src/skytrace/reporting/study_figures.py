@@ -156,8 +156,8 @@ def _by_radius(panel: Axes, table: pd.DataFrame, names: Sequence[str], column: s
         ring: dict[str, Any] = {"markersize": 6.5, "markerfacecolor": "none", "markeredgewidth": 0.8}
         panel.plot(x[sure], one["difference"].to_numpy()[sure], "o", color=colour, **ring)
     panel.axhline(0.0, color="0.5", linewidth=0.6)
-    panel.set(xlabel=AXIS_LABELS["theta_e"], ylabel="difference of the share detected, paired")
-    panel.set_title("bars: 95 %; ring: Holm's p < 0.05")
+    panel.set(xlabel=AXIS_LABELS["theta_e"], ylabel="difference of the share detected, paired (95 %)")
+    panel.set_title("no bar: no pair differs; ring: Holm's p < 0.05")
     low, high = panel.get_ylim()
     panel.set_ylim(low, high + 0.09 * len(names) * (high - low))  # room for the legend above the bars
     panel.legend(frameon=False, loc="upper left")
