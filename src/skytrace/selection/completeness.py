@@ -14,7 +14,7 @@ import pandas as pd
 
 from skytrace.errors import CatalogueError, OptionError, check_between
 from skytrace.selection.grid import AXES
-from skytrace.statistics import beta_interval
+from skytrace.statistics import LEVELS, beta_interval
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -27,24 +27,24 @@ __all__ = ["CELL_STATES", "INJECTION_COLUMNS", "CompletenessOptions", "completen
 INJECTION_COLUMNS = ("cell", "galaxy_id", "mode", "score")
 #: ok: enough injections. insufficient: fewer than ``min_injections``. no_hosts: none. merged: cells joined by rule.
 CELL_STATES = ("ok", "insufficient", "no_hosts", "merged")
-_LEVELS = {"68": 0.6827, "95": 0.9545}
 
 
 @dataclass(frozen=True)
 class CompletenessOptions:
-    """thresholds: detected means score >= threshold, each in (0, 1); none where only the detector's own is meant (see
-    ``with_detector``). min_injections: fewer make a cell insufficient.
+    """thresholds: detected means score >= threshold, each in (0, 1), or one such number; none where only the
+    detector's own is meant (see ``with_detector``). min_injections: fewer make a cell insufficient.
     """
 
     thresholds: tuple[float, ...] = (0.5,)
     min_injections: int = 200
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "thresholds", tuple(float(value) for value in self.thresholds))
+        listed = self.thresholds if isinstance(self.thresholds, list | tuple) else (self.thresholds,)
+        for value in listed:
+            check_between("thresholds", value, 0.0, 1.0, include_low=False, include_high=False)
+        object.__setattr__(self, "thresholds", tuple(float(value) for value in listed))
         if len(set(self.thresholds)) != len(self.thresholds):
             raise OptionError(f"thresholds = {list(self.thresholds)} must be different values")
-        for value in self.thresholds:
-            check_between("thresholds", value, 0.0, 1.0, include_low=False, include_high=False)
         check_between("min_injections", self.min_injections, 1, 1_000_000)
 
     def with_detector(self, threshold: float) -> CompletenessOptions:
@@ -144,11 +144,11 @@ class _HostCounts:
             # hosts never make the interval narrower than independent trials would
             effective = np.where(full, self.n / np.maximum(used, 1.0), 0.0)
         columns: dict[str, NDArray] = {"n": self.n, "n_detected": k, "n_hosts": self.n_hosts, "completeness": share}
-        for name, level in _LEVELS.items():
+        for name, level in LEVELS.items():
             low, high = beta_interval(k, self.n, level)
             columns[f"low{name}"], columns[f"high{name}"] = np.where(full, low, np.nan), np.where(full, high, np.nan)
         columns["design_effect"], columns["n_effective"] = effect, effective
-        for name, level in _LEVELS.items():
+        for name, level in LEVELS.items():
             low, high = beta_interval(np.where(full, share, 0.0) * effective, effective, level)
             columns[f"low{name}_hosts"] = np.where(full, low, np.nan)
             columns[f"high{name}_hosts"] = np.where(full, high, np.nan)

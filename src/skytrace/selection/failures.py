@@ -12,7 +12,7 @@ wherever it holds, and among the *detected*, where a good explanation is rare.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -20,6 +20,7 @@ import pandas as pd
 from skytrace.errors import CatalogueError, PixelError, check_between
 from skytrace.imaging.apertures import subtract_azimuthal_profile
 from skytrace.selection.arcs import arc_annulus
+from skytrace.statistics import beta_interval
 from skytrace.statistics.streams import stream_uniforms
 
 if TYPE_CHECKING:
@@ -28,8 +29,9 @@ if TYPE_CHECKING:
     from skytrace.selection.grid import SelectionGrid
 
 __all__ = [
-    "CAUSES", "FAILURE_COLUMNS", "FailureOptions", "cause_summary", "failure_causes", "failure_counts",
-    "failure_covariates", "failure_flags", "gallery_ids", "injected_psfsize",
+    "CAUSES", "FAILURE_COLUMNS", "FailureOptions", "FailureSample", "cause_summary", "draw_for_failures",
+    "failure_causes", "failure_counts", "failure_covariates", "failure_flags", "gallery_ids", "injected_psfsize",
+    "stratified_shares",
 ]  # fmt: skip
 
 #: The causes in their precedence, and what each means.
@@ -75,6 +77,26 @@ class FailureOptions:
         check_between("host_error", self.host_error, 0.0, 1.0)
 
 
+@dataclass(frozen=True)
+class FailureSample:
+    """per_cell_missed, per_cell_detected: injections of a cell that are rendered again and measured. core_radius_px:
+    of the mask of the second scoring. per_cause: stamps kept for the gallery of a cause. seed: of the lots.
+    """
+
+    per_cell_missed: int = 40
+    per_cell_detected: int = 5
+    core_radius_px: float = 6.0
+    per_cause: int = 24
+    seed: int = 20260901
+
+    def __post_init__(self) -> None:
+        check_between("per_cell_missed", self.per_cell_missed, 1, 1_000_000)
+        check_between("per_cell_detected", self.per_cell_detected, 0, 1_000_000)
+        check_between("core_radius_px", self.core_radius_px, 1.0, 100.0)
+        check_between("per_cause", self.per_cause, 1, 1000)
+        check_between("seed", self.seed, 0, 2**63 - 1)
+
+
 def failure_covariates(
     host: NDArray[np.floating],
     added: NDArray[np.floating],
@@ -86,6 +108,7 @@ def failure_covariates(
     background_nmgy: ArrayLike,
     sigma_nmgy: ArrayLike,
     clip: float,
+    host_index: ArrayLike | None = None,
     options: FailureOptions | None = None,
 ) -> pd.DataFrame:
     """What pixels say of the annulus |r - theta_E| <= FWHM of n injections; all but the rescoring with a masked core.
@@ -96,6 +119,7 @@ def failure_covariates(
     there. masked_share: annulus pixels without data in some band. neighbour_share: pixels with data whose residual in r
     exceeds neighbour_sigma after a host model constant on circles was taken off. clipped_share: of the arc's light in
     the annulus, on pixels at the clip, the mean of the bands. NaN where the annulus holds no pixel with data.
+    host_index: (n,) equal where host pixels are: each host is then modelled once.
     """
     options = options or FailureOptions()
     shape = np.shape(host)
@@ -106,12 +130,17 @@ def failure_covariates(
             raise PixelError(f"{name} shape {np.shape(pixels)} differs from host shape {shape}")
     values = (theta_e_arcsec, fwhm_arcsec, background_nmgy, sigma_nmgy)
     numbers = [np.broadcast_to(np.asarray(value, dtype=np.float64), (shape[0],)) for value in values]
+    index = np.arange(shape[0]) if host_index is None else np.asarray(host_index)
+    first, place = np.unique(index, return_index=True, return_inverse=True)[1:]
+    residual = subtract_azimuthal_profile(
+        np.asarray(host)[first, 1:2].astype(np.float32), np.asarray(invvar)[first, 1:2].astype(np.float32)
+    )[:, 0]
     parts = []
     for start in range(0, shape[0], _CHUNK):
         rows = slice(start, start + _CHUNK)
         theta_e, fwhm, background, sigma = (value[rows] for value in numbers)
         planes = tuple(np.asarray(pixels[rows]) for pixels in (host, added, stamps, invvar))
-        parts.append(_covariates_of(planes, theta_e, fwhm, background, sigma, clip, options))
+        parts.append(_covariates_of(planes, residual[place[rows]], theta_e, fwhm, background, sigma, clip, options))
     return pd.concat(parts, ignore_index=True)
 
 
@@ -227,6 +256,7 @@ def _holds(measured: NDArray[np.float64], flag: NDArray[np.bool_]) -> NDArray[np
 
 def _covariates_of(
     planes: tuple[NDArray, ...],
+    left: NDArray[np.floating],
     theta_e: NDArray[np.float64],
     fwhm: NDArray[np.float64],
     background: NDArray[np.float64],
@@ -244,7 +274,6 @@ def _covariates_of(
         arc_flux = np.where(inside, added[:, 1], 0.0).sum(axis=(1, 2), dtype=np.float64)
         ratio = np.where(arc_flux > 0, np.maximum(host_flux, 0.0) / arc_flux, np.inf)
         masked = (annulus & ~data.all(axis=1)).sum(axis=(1, 2)) / annulus.sum(axis=(1, 2))
-        left = subtract_azimuthal_profile(host[:, 1:2].astype(np.float32), invvar[:, 1:2].astype(np.float32))[:, 0]
         model = np.maximum(host[:, 1] - left - background[:, None, None], 0.0)
         noise = np.hypot(sigma[:, None, None], options.host_error * model)
         neighbour = (inside & (left > options.neighbour_sigma * noise)).sum(axis=(1, 2)) / n_pix
@@ -255,3 +284,51 @@ def _covariates_of(
     columns = {"host_over_arc": ratio, "neighbour_share": neighbour, "clipped_share": clipped}
     table = pd.DataFrame({name: np.where(n_pix > 0, values, np.nan) for name, values in columns.items()})
     return table.assign(masked_share=masked)
+
+
+def draw_for_failures(
+    injections: pd.DataFrame, *, threshold: float, sample: FailureSample | None = None
+) -> pd.DataFrame:
+    """Rows of ``injections`` (injection_id, cell, score) whose causes are measured: of every cell up to
+    ``per_cell_missed`` missed and ``per_cell_detected`` detected ones, by a hash of their ids, in order of the id.
+    """
+    sample = sample or FailureSample()
+    missed = injections["score"].to_numpy(dtype=np.float64) < threshold
+    lot = pd.Series(stream_uniforms(injections["injection_id"].to_numpy(), 1, seed=sample.seed)[:, 0])
+    rank = lot.groupby([injections["cell"].to_numpy(), missed]).rank(method="first").to_numpy()
+    chosen = rank <= np.where(missed, sample.per_cell_missed, sample.per_cell_detected)
+    return injections[chosen].sort_values("injection_id", ignore_index=True)
+
+
+def stratified_shares(sampled: pd.DataFrame, missed_in_cell: pd.Series) -> pd.DataFrame:
+    """Share of every cause among *all* missed injections, from a sample drawn cell by cell: cause, share, low68,
+    high68, low95, high95.
+
+    sampled: cell, cause of measured injections (detected ones are left out). missed_in_cell: cell -> all that were
+    missed there. Each cell counts by its misses; the intervals (Beta at the effective number of the stratified
+    estimator, with the finite-population correction) say what the drawing adds and no more: where every miss was
+    measured they have no width. Raises CatalogueError where a cell has misses and no sample.
+    """
+    missed = sampled[sampled["cause"] != "detected"]
+    total = missed_in_cell[missed_in_cell > 0]
+    n = missed.groupby("cell").size().reindex(total.index).fillna(0).to_numpy(dtype=np.float64)
+    if (n == 0).any():
+        raise CatalogueError(f"{int((n == 0).sum())} cells have misses, and none of them was measured")
+    weight = total.to_numpy(dtype=np.float64) / total.sum()
+    left = 1.0 - n / total.to_numpy(dtype=np.float64)
+    rows = []
+    for name in (*CAUSES, "unexplained", "not_measured"):
+        k = (missed["cause"] == name).groupby(missed["cell"]).sum().reindex(total.index).to_numpy(dtype=np.float64)
+        share = float(np.sum(weight * k / n)) if len(n) else np.nan
+        # Jeffreys' mean keeps a cell with none, or all, of a cause from having no variance
+        inner = (k + 0.5) / (n + 1.0)
+        variance = float(np.sum(weight**2 * left * inner * (1.0 - inner) / np.maximum(n - 1.0, 1.0)))
+        row = {"cause": name, "share": share}
+        for level_name, level in (("68", 0.6827), ("95", 0.9545)):
+            ends: tuple[Any, Any] = (share, share)
+            if variance > 0:
+                spread = float(np.sum(weight * inner * (1.0 - inner)))
+                ends = beta_interval(share * spread / variance, spread / variance, level)
+            row |= {f"low{level_name}": float(ends[0]), f"high{level_name}": float(ends[1])}
+        rows.append(row)
+    return pd.DataFrame(rows)

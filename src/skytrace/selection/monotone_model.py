@@ -45,7 +45,8 @@ _NODE_ARRAYS = ("feature", "threshold", "left", "right", "value", "tree_start", 
 class MonotoneOptions:
     """rising, falling: features in which P may only rise or fall; the others are free. max_iterations: trees tried, of
     which cross-validation over n_folds of hosts keeps as many as do best. n_members: refits for each of hosts and sky
-    cells. learning_rate, max_leaf_nodes, min_samples_leaf, l2: of the trees. seed: of folds and resampling.
+    cells. learning_rate, max_leaf_nodes, min_samples_leaf, l2: of the trees. max_injections: fitted at most, drawn by
+    lot where there are more (by whoever calls). seed: of lots, folds and resampling.
     """
 
     rising: tuple[str, ...] = ("depth_mag", "magnification")
@@ -57,6 +58,7 @@ class MonotoneOptions:
     l2: float = 1.0
     n_folds: int = 3
     n_members: int = 16
+    max_injections: int = 1_000_000
     seed: int = 20260801
 
     def __post_init__(self) -> None:
@@ -73,6 +75,7 @@ class MonotoneOptions:
         check_between("l2", self.l2, 0.0, 1e6)
         check_between("n_folds", self.n_folds, 2, 20)
         check_between("n_members", self.n_members, 2, 1000)
+        check_between("max_injections", self.max_injections, 2, 1_000_000_000)
         check_between("seed", self.seed, 0, 2**31 - 1)
 
     @property

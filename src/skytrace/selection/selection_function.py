@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from skytrace.errors import CatalogueError, SelectionEnvelopeError, check_choice
+from skytrace.errors import CatalogueError, OptionError, SelectionEnvelopeError, check_between, check_choice
 from skytrace.selection.grid import AXES, GridOptions, SelectionGrid
 
 if TYPE_CHECKING:
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from numpy.typing import ArrayLike, NDArray
+
+    from skytrace.selection.forward import ForwardCorrection, ForwardOptions
 
 __all__ = ["DetectionProbability", "SelectionFunction"]
 
@@ -158,10 +160,10 @@ threshold 0.5; detector resnet18; verdict GO, validated; 8 ok)
         theta_e [arcsec, product-average convention], psf_fwhm (psfsize_r) [arcsec], depth (5 sigma, r) [AB mag]: each a
         number or an array; they broadcast. threshold: one of ``thresholds`` (default: threshold_default of the
         metadata, else the first). empty: what a cell without any injection does: "error", or "nan" (with its state).
-        Raises SelectionEnvelopeError naming the value and the measured range.
+        Raises SelectionEnvelopeError naming the value and the measured range; OptionError on what is no number.
         """
         check_choice("empty", empty, ("error", "nan"))
-        asked = dict(zip(AXES, np.broadcast_arrays(*map(np.asarray, (theta_e, psf_fwhm, depth))), strict=True))
+        asked = _asked(theta_e, psf_fwhm, depth)
         index = {axis: self._grid.bin_of(axis, values) for axis, values in asked.items()}
         self._refuse_outside(asked, index)
         cell = np.ravel_multi_index(tuple(index.values()), self._grid.shape)
@@ -176,6 +178,24 @@ threshold 0.5; detector resnet18; verdict GO, validated; 8 ok)
                 'Ask with empty="nan" to get NaN and the state instead'
             )
         return self._answer(row, nothing, value)
+
+    def forward_correct(
+        self,
+        counts: ArrayLike,
+        edges_arcsec: ArrayLike,
+        *,
+        conditions: pd.DataFrame,
+        threshold: float | None = None,
+        options: ForwardOptions | None = None,
+        rng: np.random.Generator,
+    ) -> ForwardCorrection:
+        """The lenses behind a histogram of theta_E found in the sky of ``conditions``: ``forward.forward_correct``."""
+        from skytrace.selection.forward import forward_correct
+
+        return forward_correct(
+            counts, edges_arcsec, self.table, conditions=conditions, threshold=self._threshold(threshold)[1],
+            options=options, rng=rng,
+        )  # fmt: skip
 
     def to_table(self) -> pd.DataFrame:
         """The table to be saved: metadata in ``attrs`` (Parquet's schema) and the main ones in columns (CSV)."""
@@ -220,6 +240,8 @@ threshold 0.5; detector resnet18; verdict GO, validated; 8 ok)
         wanted = (
             self.metadata.get("threshold_default", self.table["threshold"].iloc[0]) if threshold is None else threshold
         )
+        if threshold is not None:
+            check_between("threshold", threshold, 0.0, 1.0, include_low=False, include_high=False)
         place = int(np.argmin(np.abs(known - float(wanted))))
         if not np.isclose(known[place], float(wanted), rtol=0.0, atol=1e-6):
             listed = ", ".join(f"{value:g}" for value in known)
@@ -262,6 +284,21 @@ threshold 0.5; detector resnet18; verdict GO, validated; 8 ok)
             **floats, **counts, **words, sufficient=bool(enough) if scalar else np.asarray(enough, dtype=bool),
             threshold=threshold, validated=self.validated,
         )  # fmt: skip
+
+
+def _asked(*values: ArrayLike) -> dict[str, NDArray[np.float64]]:
+    """The axes' values, broadcast. Raises OptionError naming the axis whose value is no number, or unequal shapes."""
+    numbers = []
+    for axis, value in zip(AXES, values, strict=True):
+        try:
+            numbers.append(np.asarray(value, dtype=np.float64))
+        except (TypeError, ValueError) as error:
+            raise OptionError(f"{axis} = {value!r} is not a number of {_UNITS[axis]}, nor an array of them") from error
+    try:
+        return dict(zip(AXES, np.broadcast_arrays(*numbers), strict=True))
+    except ValueError as error:
+        shapes = ", ".join(f"{axis} {number.shape}" for axis, number in zip(AXES, numbers, strict=True))
+        raise OptionError(f"the shapes do not broadcast: {shapes}") from error
 
 
 def _metadata_of_columns(table: pd.DataFrame) -> dict[str, Any]:

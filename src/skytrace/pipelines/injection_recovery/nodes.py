@@ -21,6 +21,7 @@ from skytrace.selection.selection_function import SelectionFunction
 from skytrace.selection.trends import TRENDS, trend_tests
 from skytrace.sky import SelectionOptions
 from skytrace.sky import select_galaxies as select
+from skytrace.statistics import beta_interval
 from skytrace.surveys.interface import CutoutBatch, ImagingSurvey, check_galaxies
 
 Table = pd.DataFrame
@@ -141,6 +142,7 @@ def measure_surface(
     grid_options: GridOptions,
     population: PopulationOptions,
     options: CompletenessOptions,
+    host_report: Report | None = None,
 ) -> tuple[Table, Table, Table, Report]:
     """The selection function (Parquet, and the same as CSV), its marginals, and its trends along the axes."""
     grid = SelectionGrid(grid_options)
@@ -161,10 +163,27 @@ def measure_surface(
         "source_position_rule": population.position_rule,
         "theta_e_in_cell": grid_options.theta_e_in_cell,
         "injections": len(injections),
+        "host_false_positives": _host_false_positives(injections, chosen.thresholds),
     }
+    if host_report is not None:
+        metadata |= {"survey": str(host_report["survey"]), "host_split": str(host_report["host_splits"])}
     published = SelectionFunction.from_table(table, metadata=metadata).to_table()
     trends = trend_tests(injections, grid, threshold=detector.threshold)
     return published, published, marginals(injections, grid, options=chosen), trends
+
+
+def _host_false_positives(injections: Table, thresholds: tuple[float, ...]) -> list[Report]:
+    """Share of hosts that pass each threshold as they are, without an injection: the false-positive rate on hosts.
+
+    One row a host and condition, because degrading changes a host's score.
+    """
+    once = injections.drop_duplicates(["galaxy_id", "psf_index", "depth_index"])
+    rates = []
+    for threshold in thresholds:
+        k, n = int((once["host_score"] >= threshold).sum()), len(once)
+        low, high = beta_interval(k, n)
+        rates.append({"threshold": float(threshold), "k": k, "n": n, "low68": float(low), "high68": float(high)})
+    return rates
 
 
 def _host_shares(injections: Table, thresholds: tuple[float, ...]) -> Table:
@@ -202,7 +221,15 @@ def plot_marginals(table: Table, selection_function: Table) -> Any:
 
 
 def write_page(
-    selection_function: Table, realism: Report, injections: Table, stamps: Arrays, host_report: Report, trends: Report
+    selection_function: Table,
+    realism: Report,
+    injections: Table,
+    stamps: Arrays,
+    host_report: Report,
+    trends: Report,
+    failure_stamps: Arrays | None = None,
+    failure_report: Report | None = None,
+    card: str = "",
 ) -> str:
     """The explorer: one HTML file that works without a network."""
     from skytrace.reporting.page import selection_function_page
@@ -219,6 +246,8 @@ def write_page(
         ),
         ("Worst-scored injections", f"{n} of {len(order)}", contact_sheet_png(stamps["image"][order[::-1][:n]])),
     ]
+    if failure_stamps is not None and failure_report is not None:
+        galleries += _failure_galleries(failure_stamps, failure_report)
     first = selection_function.iloc[0]
     facts = {
         "Detector": str(first["detector"]),
@@ -232,4 +261,19 @@ def write_page(
         **{f"Trend with {TRENDS[axis]}": str(trend["sentence"]) for axis, trend in trends.items()},
     }
     downloads = {"selection_function.csv": selection_function.to_csv(index=False).encode()}
+    if card:
+        downloads["model_card.html"] = card.encode()
     return selection_function_page(selection_function, realism, galleries=galleries, facts=facts, downloads=downloads)
+
+
+def _failure_galleries(stamps: Arrays, report: Report) -> list[tuple[str, str, bytes]]:
+    """A contact sheet of every cause of failure that occurs, with its share of the missed injections."""
+    from skytrace.reporting.stamps import contact_sheet_png
+
+    galleries = []
+    for row in report["causes"]:
+        chosen = stamps["image"][stamps["cause"] == row["cause"]]
+        if len(chosen):
+            words = f"{row['meaning']}: {row['share']:.1%} of the missed injections; {len(chosen)} of them by lot"
+            galleries.append((f"Missed: {row['cause'].replace('_', ' ')}", words, contact_sheet_png(chosen)))
+    return galleries

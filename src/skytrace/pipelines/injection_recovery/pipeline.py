@@ -2,11 +2,11 @@
 
 from kedro.pipeline import Pipeline
 
-from skytrace.pipelines.injection_recovery import measurement
+from skytrace.pipelines.injection_recovery import measurement, products
 
 __all__ = ["create_pipeline"]
 
 
 def create_pipeline(**_: object) -> Pipeline:
-    """Hosts, injections, gates, surface, page."""
-    return measurement.create_pipeline()
+    """Hosts, injections, gates, surface, page; then what is made of the surface."""
+    return measurement.create_pipeline() + products.create_pipeline()

@@ -7,12 +7,14 @@ from skytrace.selection.published.comparison import (
     comparison_summary,
     difference_interval,
 )
+from skytrace.selection.published.options import PublishedOptions
 from skytrace.selection.published.statements import STATEMENTS, Statement, comparability
 from skytrace.selection.published.tables import published_table, read_published
 
 __all__ = [
     "ROLES",
     "STATEMENTS",
+    "PublishedOptions",
     "Statement",
     "common_marginals",
     "comparability",

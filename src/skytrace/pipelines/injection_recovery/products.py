@@ -1,0 +1,65 @@
+"""What is made of the measured surface: merged cells, two stages, the published surface, a model, causes, a card."""
+
+from kedro.pipeline import Node, Pipeline
+
+from skytrace.pipelines.injection_recovery import product_nodes, product_nodes_failures
+from skytrace.pipelines.injection_recovery.graph import make_pipeline
+
+__all__ = ["create_pipeline"]
+
+
+def create_pipeline(**_: object) -> Pipeline:
+    """Merged cells, two stages, published surface, monotone model, stability, failure causes, model card."""
+    steps = [
+        Node(
+            product_nodes.merge_cells,
+            ["injections", "detector", "params:grid", "params:completeness", "params:merging"],
+            "merged_cells",
+            name="merge_cells",
+        ),
+        Node(
+            product_nodes.factor_completeness,
+            ["injections", "detector", "params:grid", "params:completeness", "params:gates"],
+            ["two_stage", "two_stage_report"],
+            name="factor_completeness",
+        ),
+        Node(
+            product_nodes.compare_with_published,
+            ["selection_function", "injections", "host_report", "params:grid", "params:published"],
+            ["published_cells", "published_marginals", "published_report", "published_cells_figure",
+             "published_marginals_figure"],
+            name="compare_with_published",
+        ),
+        Node(
+            product_nodes.fit_model,
+            ["injections", "hosts", "detector", "params:grid", "params:monotone"],
+            ["monotone_model", "monotone_cells", "monotone_report", "monotone_figure"],
+            name="fit_model",
+        ),
+        Node(
+            product_nodes.check_stability,
+            ["injections", "hosts", "detector", "params:stability"],
+            ["stability_report", "stability_figure"],
+            name="check_stability",
+        ),
+        Node(
+            product_nodes_failures.explain_failures,
+            ["survey", "detector", "hosts", "conditions", "injections", "params:grid", "params:population",
+             "params:injection", "params:preprocess", "params:failures", "params:failure_sample"],
+            ["failures", "failure_stamps"],
+            name="explain_failures",
+        ),
+        Node(
+            product_nodes_failures.count_failures,
+            ["failures", "injections", "detector", "params:grid"],
+            ["failure_counts", "failure_report", "failure_figure"],
+            name="count_failures",
+        ),
+        Node(
+            product_nodes.write_card,
+            ["selection_function", "realism_report", "conditions", "trends", "published_report", "host_report"],
+            ["model_card", "model_card_page"],
+            name="write_card",
+        ),
+    ]  # fmt: skip
+    return make_pipeline(steps)

@@ -1,0 +1,133 @@
+"""What is made of the measured surface: known truth comes back, and what is absent is said to be."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from skytrace.errors import OptionError
+from skytrace.imaging import PreprocessOptions
+from skytrace.lensing.population import PopulationOptions
+from skytrace.pipelines.injection_recovery.nodes import _failure_galleries
+from skytrace.pipelines.injection_recovery.product_nodes import compare_with_published
+from skytrace.pipelines.injection_recovery.product_nodes_failures import count_failures, explain_failures
+from skytrace.selection.completeness import CompletenessOptions, completeness_table
+from skytrace.selection.failures import FailureOptions, FailureSample, draw_for_failures, stratified_shares
+from skytrace.selection.forward import ForwardOptions
+from skytrace.selection.grid import GridOptions, SelectionGrid
+from skytrace.selection.published import PublishedOptions
+from skytrace.selection.selection_function import SelectionFunction
+from skytrace.selection.two_stage import two_stage_table
+
+from ..selection.fake_sky import FakeSky
+from .test_injection_recovery import GRID, INJECTION, campaign_of, run, trained_on
+
+FIVE = SelectionGrid(GridOptions((0.5, 1.0, 1.5, 2.0, 2.5), (1.0, 1.2, 1.4), (23.0, 23.5)))
+
+
+def truth(grid: SelectionGrid) -> np.ndarray:
+    cells = grid.cells()
+    logit = -1.5 + 1.5 * (cells["theta_e"] - 1.5) - 2.0 * (cells["psf_fwhm"] - 1.2) + (cells["depth"] - 23.0)
+    return (1.0 / (1.0 + np.exp(-logit))).to_numpy()
+
+
+def scored(grid: SelectionGrid, *, n: int, seed: int) -> pd.DataFrame:
+    """Injections into as many hosts, found by a detector whose P is known in every cell."""
+    rng, cell = np.random.default_rng(seed), np.repeat(np.arange(grid.n_cells), n)
+    score = np.where(rng.random(len(cell)) < truth(grid)[cell], 0.9, 0.1)
+    host = [f"host-{number}" for number in range(len(cell))]
+    return pd.DataFrame({"cell": cell, "galaxy_id": host, "mode": "matched", "score": score})
+
+
+def test_a_known_truth_comes_back_with_intervals_that_cover_it_and_corrects_counts():
+    """Over 30 surveys of 30 cells the 68 % intervals hold the truth in 0.64 to 0.73 of the cases."""
+    held, pulls, inside = [], [], []
+    p = truth(FIVE).reshape(FIVE.shape)
+    conditions = FIVE.cells().drop_duplicates(["psf_fwhm", "depth"])[["psf_fwhm", "depth"]].assign(weight=1.0)
+    lenses = np.array([600.0, 400.0, 250.0, 120.0, 60.0])
+    for seed in range(30):
+        table = completeness_table(scored(FIVE, n=400, seed=seed), FIVE, options=CompletenessOptions((0.5,)))
+        surface = SelectionFunction.from_table(table, metadata={"verdict": "GO", "threshold_default": 0.5})
+        cells = FIVE.cells()
+        answer = surface.probability(**{axis: cells[axis] for axis in ("theta_e", "psf_fwhm", "depth")})
+        held += list((answer.low <= p.ravel()) & (p.ravel() <= answer.high))
+        pulls += list((answer.value - p.ravel()) / np.sqrt(p.ravel() * (1 - p.ravel()) / 400))
+        rng = np.random.default_rng(1000 + seed)
+        found = rng.poisson(lenses * p.mean(axis=(1, 2)))
+        corrected = surface.forward_correct(
+            found, FIVE.edges["theta_e"], conditions=conditions, options=ForwardOptions(n_draws=1000), rng=rng
+        )
+        inside += list((corrected.table["low68"] <= lenses) & (lenses <= corrected.table["high68"]))
+    assert 0.64 < np.mean(held) < 0.73
+    assert abs(np.mean(pulls)) < 3 / np.sqrt(len(pulls))
+    assert np.std(pulls) == pytest.approx(1.0, abs=0.08)
+    assert 0.58 < np.mean(inside) < 0.78  # 150 bins: 0.68 +- 0.04
+
+
+def test_a_word_or_a_threshold_beyond_its_range_is_refused_by_name():
+    table = completeness_table(scored(FIVE, n=20, seed=1), FIVE, options=CompletenessOptions(0.5))
+    surface = SelectionFunction.from_table(table)
+    with pytest.raises(OptionError, match="theta_e = 'a' is not a number"):
+        surface.probability(theta_e="a", psf_fwhm=1.2, depth=23.0)
+    with pytest.raises(OptionError, match=r"threshold = 1.5 is outside its allowed range \(0, 1\)"):
+        surface.probability(theta_e=1.0, psf_fwhm=1.2, depth=23.0, threshold=1.5)
+    with pytest.raises(OptionError, match=r"thresholds = 1.5 is outside its allowed range \(0, 1\)"):
+        CompletenessOptions(thresholds=1.5)
+
+
+def test_the_two_stages_multiply_to_completeness_less_what_was_found_below_the_bound():
+    injections = scored(FIVE, n=50, seed=3)
+    injections["arc_snr"] = np.random.default_rng(4).uniform(0.0, 10.0, len(injections))
+    table = two_stage_table(injections, FIVE, threshold=0.5, observable_snr=5.0)
+    np.testing.assert_allclose(table["observable_fraction"] * table["conditional_recall"], table["product"])
+    below = table["n_detected_unobservable"] / table["n"]
+    np.testing.assert_allclose(table["product"] + below, table["completeness"])
+    seen = (injections["arc_snr"] >= 5.0) & (injections["cell"] == 7)
+    assert table["conditional_recall"][7] == pytest.approx((injections["score"][seen] >= 0.5).mean())
+
+
+def test_shares_of_causes_weigh_every_cell_by_its_misses():
+    sampled = pd.DataFrame({"cell": [0] * 4 + [1] * 4, "cause": ["blended"] * 4 + ["faint_arc"] * 4})
+    shares = stratified_shares(sampled, pd.Series([300, 100])).set_index("cause")
+    assert shares.loc["blended", "share"] == pytest.approx(0.75)
+    assert shares.loc["faint_arc", "share"] == pytest.approx(0.25)
+    assert shares.loc["blended", "low68"] < 0.75 < shares.loc["blended", "high68"]
+    whole = stratified_shares(sampled, pd.Series([4, 4])).set_index("cause")
+    assert whole.loc["blended", ["share", "low95", "high95"]].tolist() == [0.5, 0.5, 0.5]
+
+
+def test_without_a_folder_the_comparison_is_empty_and_says_why():
+    table = completeness_table(scored(FIVE, n=20, seed=1), FIVE, options=CompletenessOptions((0.5,)))
+    surface = SelectionFunction.from_table(table).to_table()
+    cells, marginals, report, *figures = compare_with_published(
+        surface, scored(FIVE, n=20, seed=1), {"survey": "mock"}, FIVE.options, PublishedOptions()
+    )
+    assert len(cells) == len(marginals) == 0
+    assert {"role", "difference", "completeness_theirs"} <= set(cells.columns)
+    assert report["status"] == "absent"
+    assert "not configured" in report["reason"]
+    assert all("not configured" in " ".join(figure.axes[0].texts[0].get_text().split()) for figure in figures)
+
+
+def test_every_sampled_miss_has_a_cause_and_the_counts_add_up(tmp_path):
+    injections = run(tmp_path)
+    sky, campaign = FakeSky(), campaign_of(FakeSky())
+    score = injections["score"]
+    detector = trained_on().with_card(threshold={"value": float(score.quantile(0.8))})
+    sample = FailureSample(per_cell_missed=6, per_cell_detected=2, per_cause=3)
+    failures, stamps = explain_failures(
+        sky, detector, campaign.hosts, campaign.conditions, injections, GRID, PopulationOptions(), INJECTION,
+        PreprocessOptions(), FailureOptions(), sample,
+    )  # fmt: skip
+    chosen = draw_for_failures(injections, threshold=detector.threshold, sample=sample)
+    assert failures["injection_id"].tolist() == chosen["injection_id"].tolist()
+    assert ((failures["cause"] == "detected") == (failures["score"] >= detector.threshold)).all()
+    assert "not_measured" not in set(failures["cause"])
+    counts, report, _ = count_failures(failures, injections, detector, GRID)
+    assert counts["n_missed"].sum() == (score < detector.threshold).sum()
+    shares = [row["share"] for row in report["causes"]]
+    assert sum(shares) == pytest.approx(1.0)
+    json.dumps(report, allow_nan=False)
+    sheets = _failure_galleries(stamps, report)
+    assert len(sheets) == len(set(stamps["cause"]))
