@@ -65,12 +65,19 @@ def table(rows: list[dict], arguments: list[str]) -> str:
         "|---|---|---|---|---|---|---|---|---|\n"
     )
     body = "".join(
-        f"| {row['name']} | {row['unit']} | {row['ours']:.4g} | {row['peer']:.4g} ({row['peer_name']}) "
-        f"| **{row['ratio']:.3g}** | {row['device']} | {errors(row, 'error')} | {errors(row, 'peer_error')} "
+        f"| {row['name']} | {row['unit']} | {row['ours']:.4g} | {peer(row)} "
+        f"| {row['device']} | {errors(row, 'error')} | {errors(row, 'peer_error')} "
         f"| {row.get('error_of', '')} |\n"
         for row in rows
     )
     return head + body + NOTES
+
+
+def peer(row: dict) -> str:
+    """The cells of the peer and of the ratio; dashes for a whole job, which has no peer."""
+    if row.get("peer") is None:
+        return "- | -"
+    return f"{row['peer']:.4g} ({row['peer_name']}) | **{row['ratio']:.3g}**"
 
 
 def errors(row: dict, prefix: str) -> str:
