@@ -111,10 +111,10 @@ def compare_detectors(
         if name == DEFAULT:
             continue
         both = pair_injections(tables[DEFAULT], table, common=paired.common)
-        found = paired_table(
+        compared = paired_table(
             both, threshold=detector.threshold, threshold_ablation=detectors[name].threshold, options=paired
         )
-        pairs.append(found.assign(detector=name))
+        pairs.append(compared.assign(detector=name))
     others = {name: table for name, table in tables.items() if name != DEFAULT}
     limits = {name: detectors[name].threshold for name in others}
     found = sensitivity(
@@ -125,7 +125,7 @@ def compare_detectors(
     report = {
         "detectors": {name: _facts(one) for name, one in detectors.items()},
         "how_the_surface_moves": _records(found.summary),
-        "paired_over_all": _records(moved[moved["bin"] == "all"]),
+        "paired_over_all": _records(moved.loc[moved["bin"] == "all"]),
         "meaning": "shift, difference: the other detector's completeness minus the frozen detector's, each at its own "
         "threshold, on the same composites",
         "limits": [

@@ -244,6 +244,6 @@ def _records(table: Table) -> list[Mapping[str, Any]]:
     """Rows for JSON: what is not finite becomes null."""
     rows = table.to_dict(orient="records")
     return [
-        {key: None if isinstance(value, float) and not np.isfinite(value) else value for key, value in row.items()}
+        {str(key): None if isinstance(value, float) and not np.isfinite(value) else value for key, value in row.items()}
         for row in rows
     ]
