@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from skytrace.errors import CatalogueError, check_between, check_choice
+from skytrace.errors import CatalogueError, OptionError, check_between, check_choice
 from skytrace.imaging.photometry import EXTINCTION_PER_EBV, flux_nmgy
 from skytrace.lensing.deflection import LensModel
-from skytrace.lensing.sources import Clumps, SourceModel
+from skytrace.lensing.source_library import load_library
+from skytrace.lensing.sources import Clumps, ImageSource, SourceModel
 from skytrace.statistics.streams import normal_quantile, stream_uniforms
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ BANDS = ("g", "r", "z")
 #: Channels of an injection's stream. A number belongs to its meaning for ever: append, never renumber.
 _CHANNELS = (
     "q", "phi", "gamma1", "gamma2", "mag", "size", "g_r", "r_z", "sersic", "source_q", "source_phi",
-    "position_a", "position_b", "family", "clump_share", "theta_e",
+    "position_a", "position_b", "family", "clump_share", "theta_e", "stamp",
 )  # fmt: skip
 _CLUMP_CHANNEL = 64  # clumps start here, five channels each
 
@@ -38,6 +39,9 @@ class PopulationOptions:
     (Koopmans et al. 2006: rms 0.11 in q, 10 deg in angle); shear components are Gaussian.
     Source: r-band AB magnitudes with dN/dm ~ 10^(counts_slope m); log-normal sizes about a size-magnitude relation;
     Gaussian colours; Sersic (family 1), or Sersic with clumps (family 2) for ``clumpy_share`` of the sources.
+    image_share: 1 for stamps of real galaxies (family 3) instead of both, 0 for none (a batch is of one kind).
+    source_library: npz of their ``SourceLibrary``; source_library_checksum: its SHA-256, which names the stamps in
+    everything that is computed with them. A stamp keeps its shape: it is turned, and scaled to the drawn size.
     position_rule: multiply_imaged (uniform inside the outer caustic or cut) or magnification (uniform where
     the total of a point source is at least minimum_magnification; Collett 2015 counts lenses from 3).
     """
@@ -65,6 +69,9 @@ class PopulationOptions:
     sersic_scatter_dex: float = 0.15
     source_q_min: float = 0.3
     clumpy_share: float = 0.5
+    image_share: float = 0.0
+    source_library: str | None = None
+    source_library_checksum: str | None = None
     n_clumps: int = 5
     clump_share_min: float = 0.1
     clump_share_max: float = 0.5
@@ -100,6 +107,12 @@ class PopulationOptions:
         check_between("clump_sigma_min_arcsec", self.clump_sigma_min_arcsec, 0.005, 2.0)
         check_between("clump_sigma_max_arcsec", self.clump_sigma_max_arcsec, self.clump_sigma_min_arcsec, 2.0)
         check_between("minimum_magnification", self.minimum_magnification, 1.5, 20.0)
+        check_choice("image_share", self.image_share, (0.0, 1.0))
+        if self.image_share and not (self.source_library and self.source_library_checksum):
+            raise OptionError(
+                f"image_share = {self.image_share} needs source_library, the npz of a SourceLibrary, and "
+                "source_library_checksum, its checksum"
+            )
         check_choice("position_rule", self.position_rule, ("multiply_imaged", "magnification"))
 
 
@@ -108,7 +121,7 @@ class LensDraw:
     """n injections: what to render, and the same numbers as a table (one row an injection)."""
 
     lenses: LensModel
-    sources: SourceModel
+    sources: SourceModel | ImageSource
     table: pd.DataFrame
 
     def __len__(self) -> int:
@@ -163,12 +176,16 @@ def draw_lenses(
         uniforms=np.stack([u["position_a"], u["position_b"]], axis=1),
         minimum_magnification=options.minimum_magnification,
     )
+    flux = flux_nmgy(mags + extinction)
+    if options.image_share:
+        images = _images(u, flux, x, y, size, options)
+        return LensDraw(lenses, images, _table(ids, lenses, images, mags))
     clumpy = u["family"] < options.clumpy_share
     share = np.where(
         clumpy, options.clump_share_min + (options.clump_share_max - options.clump_share_min) * u["clump_share"], 0.0
     )
     sources = SourceModel(
-        flux_nmgy=flux_nmgy(mags + extinction),
+        flux_nmgy=flux,
         x_arcsec=x,
         y_arcsec=y,
         half_light_radius_arcsec=size,
@@ -178,6 +195,16 @@ def draw_lenses(
         clumps=_clumps(ids, share, size, options, seed=seed),
     )
     return LensDraw(lenses, sources, _table(ids, lenses, sources, mags, clumpy, share))
+
+
+def _images(
+    u: dict[str, NDArray], flux: NDArray, x: NDArray, y: NDArray, size: NDArray, options: PopulationOptions
+) -> ImageSource:
+    """Each injection's stamp by its own number, turned by any angle and scaled to the drawn half-light radius."""
+    library = load_library(str(options.source_library), checksum=options.source_library_checksum)
+    index = np.minimum((u["stamp"] * len(library)).astype(np.int64), len(library) - 1)
+    scale = size / library.half_light_radius_px[index]
+    return ImageSource(flux, x, y, library.images, index, scale, 2.0 * np.pi * u["source_phi"])
 
 
 def _light(u: dict[str, NDArray], options: PopulationOptions) -> tuple[NDArray, NDArray, NDArray]:
@@ -231,14 +258,24 @@ def _clumps(ids: NDArray, share: NDArray, size: NDArray, options: PopulationOpti
 
 
 def _table(
-    ids: NDArray, lenses: LensModel, sources: SourceModel, mags: NDArray, clumpy: NDArray, share: NDArray
+    ids: NDArray,
+    lenses: LensModel,
+    sources: SourceModel | ImageSource,
+    mags: NDArray,
+    clumpy: NDArray | None = None,
+    share: NDArray | None = None,
 ) -> pd.DataFrame:
-    columns = {"injection_id": ids.astype(np.int64)}
+    """The drawn numbers; a stamp (clumpy, share None) has neither Sersic index nor axis ratio, but a number."""
+    columns: dict[str, NDArray] = {"injection_id": ids.astype(np.int64)}
     for name in ("theta_e_arcsec", "q", "phi_rad", "gamma1", "gamma2"):
         columns[f"lens_{name}" if name in ("q", "phi_rad") else name] = getattr(lenses, name)
     columns.update({f"source_mag_{band}": mags[:, b] for b, band in enumerate(BANDS)})
     for name in ("x_arcsec", "y_arcsec", "half_light_radius_arcsec", "sersic_index", "q", "phi_rad"):
-        columns[f"source_{name}"] = getattr(sources, name)
-    columns["source_family"] = np.where(clumpy, 2, 1).astype(np.int8)
-    columns["source_clump_fraction"] = share
+        columns[f"source_{name}"] = getattr(sources, name, np.full(len(ids), np.nan))
+    if clumpy is None:
+        columns["source_family"] = np.full(len(ids), 3, dtype=np.int8)
+        columns["source_stamp"] = np.asarray(getattr(sources, "image_index"))  # noqa: B009  of an ImageSource
+    else:
+        columns["source_family"] = np.where(clumpy, 2, 1).astype(np.int8)
+    columns["source_clump_fraction"] = np.zeros(len(ids)) if share is None else share
     return pd.DataFrame(columns)
