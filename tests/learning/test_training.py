@@ -4,14 +4,18 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy.stats import norm
 
 from skytrace.errors import CatalogueError, OptionError, PixelError, ShardError
 from skytrace.learning import TrainingOptions, score_stamps
 from skytrace.learning.metrics import roc_auc
 from skytrace.learning.training import LabelledStamps, learning_rate_at, train_detector
+
+from .conftest import ring_stamps
 
 TINY = TrainingOptions(epochs=3, images_per_epoch=192, batch_size=32, learning_rate=1e-3, average_decay=0.9, threads=1)
 
@@ -33,19 +37,36 @@ def test_a_detector_learns_rings_it_has_not_seen(uninterrupted, validation):
     assert history[-1]["training_loss"] < history[0]["training_loss"]
 
 
-def test_shuffled_labels_teach_nothing(training, validation):
-    """AUC of a null detector has standard error sqrt((m + n + 1) / (12 m n)) (Mann-Whitney)."""
-    shuffled = np.random.default_rng(0).permutation(training.labels)
-    detector, _ = train_detector(
-        LabelledStamps(training.stamps, shuffled), LabelledStamps(validation.stamps, validation.labels), options=TINY
-    )
-    m, n = int(training.labels.sum()), int((training.labels == 0).sum())
-    from tests.learning.conftest import ring_stamps
+def auc_of_shuffled_labels(*, leak: float, shuffles: int = 3) -> tuple[float, float]:
+    """(mean AUC of held-out stamps with labels shuffled as in training, half-width of its 99.9 % interval).
 
-    unseen = ring_stamps(m + n, seed=77)
-    error = math.sqrt((m + n + 1) / (12 * m * n))
-    assert abs(roc_auc(score_stamps(detector, unseen.stamps), unseen.labels) - 0.5) < 6 * error
-    assert roc_auc(score_stamps(detector, training.stamps), shuffled) < 0.95
+    Without a leak, labels say nothing of stamps, the detector knows only stamps, so that each AUC is Mann-Whitney's
+    with variance (m + n + 1) / (12 m n), and shuffles are independent. leak: added to all of z where the label is 1.
+    """
+    brief = TrainingOptions(
+        epochs=1, images_per_epoch=160, batch_size=32, learning_rate=1e-3, average_decay=0.5, threads=1
+    )
+    aucs = []
+    for shuffle in range(shuffles):
+        rng, parts = np.random.default_rng(shuffle), []
+        for rows, seed in ((240, 1), (90, 2), (400, 77)):
+            rings = ring_stamps(rows, seed=seed)
+            labels = rng.permutation(rings.labels)
+            rings.stamps[:, 2] += np.float32(leak) * labels[:, None, None]
+            parts.append(LabelledStamps(rings.stamps, labels))
+        detector, _ = train_detector(parts[0], parts[1], options=replace(brief, seed=shuffle))
+        aucs.append(roc_auc(score_stamps(detector, parts[2].stamps), parts[2].labels))
+    m = int(parts[2].labels.sum())
+    n = len(parts[2].labels) - m
+    return float(np.mean(aucs)), norm.isf(0.0005) * math.sqrt((m + n + 1) / (12 * m * n) / shuffles)
+
+
+def test_shuffled_labels_teach_nothing_unless_they_leak():
+    auc, half_width = auc_of_shuffled_labels(leak=0.0)
+    assert half_width < 0.06
+    assert abs(auc - 0.5) < half_width
+    auc, half_width = auc_of_shuffled_labels(leak=0.5)
+    assert auc > 0.5 + 2 * half_width
 
 
 def test_the_same_seed_gives_the_same_bytes_and_another_seed_others(uninterrupted, training, validation):
