@@ -161,6 +161,13 @@ def test_evaluation_is_of_the_test_split_and_is_plain_json(run):
     assert evaluation["recall_at_false_positive_rate"]["0.01"]["resolved"] is False
 
 
+def test_no_report_holds_a_number_that_json_does_not_know(run):
+    reports = {name: value for name, value in run.items() if isinstance(value, dict) and name != "stamps"}
+    assert {"evaluation", "split_report", "calibration", "strata_evaluation", "parity", "detectability"} <= set(reports)
+    for report in reports.values():
+        json.dumps(report, allow_nan=False)
+
+
 def test_figures_are_figures(run):
     assert [len(run[name].axes) for name in ("roc", "precision_recall", "reliability")] == [1, 1, 2]
 

@@ -1,18 +1,22 @@
 """The audit of lens_finder: shortcuts, parts of the stamp, ensemble, calibration, strata, detectability, parity."""
 
-from kedro.pipeline import Pipeline
+from kedro.pipeline import Node, Pipeline
 
 from skytrace.pipelines.lens_finder import audit_nodes, audit_report
 from skytrace.pipelines.lens_finder.graph import NAME, make_node
 
 __all__ = ["create_pipeline"]
 
-_FIGURES = tuple(audit_report.FIGURES)
-
 
 def create_pipeline(**_: object) -> Pipeline:
     """Stages 6, 9, 11, 12 and the rest of 10 of the design page, and the page that a referee reads."""
-    steps = [
+    steps = [*_learnt_from(), *_seen_and_found(), _page()]
+    return Pipeline(steps, namespace=NAME, inputs={"survey": "detector_survey"}, tags=[NAME])
+
+
+def _learnt_from() -> list[Node]:
+    """What the detector learnt from, and whether an ensemble learns more from as much."""
+    return [
         make_node(
             audit_nodes.compare_selections,
             ["survey", "params:selection", "params:selection_parity"],
@@ -40,6 +44,12 @@ def create_pipeline(**_: object) -> Pipeline:
              "params:evaluation"],
             "ensemble_report",
         ),
+    ]  # fmt: skip
+
+
+def _seen_and_found() -> list[Node]:
+    """What the scores mean, and what could be found at all."""
+    return [
         make_node(
             audit_nodes.calibrate_scores, ["scores", "params:calibration"], ["calibrated_scores", "calibration"]
         ),
@@ -64,19 +74,16 @@ def create_pipeline(**_: object) -> Pipeline:
             ["survey", "sample", "manifest", "params:parts", "params:cutouts", "params:parity", "params:anchor_flux"],
             ["parity", "anchor_fluxes"],
         ),
-        make_node(
-            audit_report.draw_audit,
-            ["evaluation", "scores", "calibrated_scores", "strata_evaluation", "shortcuts", "region_gates",
-             "ensemble_report", "top_composition", "detectability", "params:calibration"],
-            list(_FIGURES),
-        ),
-        make_node(
-            audit_report.write_evaluation_page,
-            ["evaluation", "detector", "scores", "calibrated_scores", "manifest", "stamps", "strata_evaluation",
-             "top_composition", "audit", "shortcuts", "region_gates", "ensemble_report", "calibration", "parity",
-             "detectability", "anchor_completeness", "split_report", "filter_ledger", "stratification_ledger",
-             "quality_ledger", "selection_parity", "params:parts", "params:calibration", "survey"],
-            "evaluation_page",
-        ),
     ]  # fmt: skip
-    return Pipeline(steps, namespace=NAME, inputs={"survey": "detector_survey"}, tags=[NAME])
+
+
+def _page() -> Node:
+    """The page that a referee reads, and its figures."""
+    return make_node(
+        audit_report.write_evaluation_page,
+        ["evaluation", "detector", "calibrated_scores", "manifest", "stamps", "strata_evaluation",
+         "top_composition", "audit", "shortcuts", "region_gates", "ensemble_report", "calibration", "parity",
+         "detectability", "anchor_completeness", "split_report", "filter_ledger", "stratification_ledger",
+         "quality_ledger", "selection_parity", "params:parts", "params:calibration", "survey"],
+        [*audit_report.FIGURES, "evaluation_page"],
+    )  # fmt: skip

@@ -13,7 +13,7 @@ Table = pd.DataFrame
 Report = dict[str, Any]
 Arrays = dict[str, Any]
 
-#: Figures in the order in which ``draw_audit`` returns them, by the names that the page knows.
+#: Figures in the order in which ``write_evaluation_page`` returns them, by the names that the page knows.
 FIGURES = {
     "recall_by_stratum": "recall_by_stratum",
     "confuser_false_positives": "confuser_fpr",
@@ -27,48 +27,9 @@ FIGURES = {
 }
 
 
-def draw_audit(
-    evaluation: Report,
-    scores: Table,
-    calibrated: Table,
-    strata: Report,
-    shortcuts: Table,
-    gates: Table,
-    ensemble: Report,
-    top: Report,
-    detectability: Report,
-    calibration: CalibrationOptions,
-) -> tuple[Any, ...]:
-    """The audit's figures, in the order of FIGURES."""
-    from skytrace.reporting import evaluation_figures as draw
-    from skytrace.reporting.detector_figures import calibration_figure
-    from skytrace.reporting.evaluation_shapes import category_table, composition_table, factor_table, strata_table
-
-    test = calibrated[calibrated["split"] == "test"]
-    curves = [pd.DataFrame(report["curve"]).assign(curve=name) for name, report in ensemble["selective"].items()]
-    figures = {
-        "recall_by_stratum": draw.recall_by_stratum_figure(strata_table(strata["by_stratum"])),
-        "confuser_false_positives": draw.confuser_fpr_figure(
-            category_table(evaluation), overall=evaluation["at_threshold"]["false_positive_rate"]["value"]
-        ),
-        "calibration_curve": calibration_figure(
-            {"as trained": test["score"], "calibrated": test["probability"]}, test["label"],
-            top_share=calibration.top_share,
-        ),
-        "shortcut_aucs": draw.shortcut_figure(shortcuts),
-        "region_gate_aucs": draw.region_gates_figure(gates),
-        "ensemble_diversity": draw.diversity_figure(pd.DataFrame(ensemble["diversity"]["pairs"])),
-        "risk_coverage": draw.risk_coverage_figure(pd.concat(curves, ignore_index=True)),
-        "top_composition_bars": draw.topk_composition_figure(composition_table(top)),
-        "detectability_factors": draw.detectability_figure(factor_table(detectability["factors"])),
-    }  # fmt: skip
-    return tuple(figures[name] for name in FIGURES)
-
-
 def write_evaluation_page(
     evaluation: Report,
     detector: Detector,
-    scores: Table,
     calibrated: Table,
     manifest: Table,
     stamps: Arrays,
@@ -90,29 +51,16 @@ def write_evaluation_page(
     parts: PartsOptions,
     calibration_options: CalibrationOptions,
     survey: ImagingSurvey,
-) -> str:
-    """The evaluation as one HTML file that works without a network."""
-    from skytrace.reporting.detector_figures import precision_recall_figure, reliability_figure, roc_figure
+) -> tuple[Any, ...]:
+    """The audit's figures, in the order of FIGURES, and the evaluation as an HTML file that works without a network."""
     from skytrace.reporting.evaluation_page import evaluation_page
-    from skytrace.reporting.style import figure_png
 
-    test = scores[scores["split"] == "test"]
-    drawn = draw_audit(
-        evaluation, scores, calibrated, strata, shortcuts, gates, ensemble, top, detectability, calibration_options
-    )
-    figures = dict(zip(FIGURES.values(), drawn, strict=True)) | {
-        "roc": roc_figure(test, evaluation=evaluation),
-        "precision_recall": precision_recall_figure(test, evaluation=evaluation),
-        "reliability": reliability_figure(test, evaluation=evaluation),
-    }
-    pictures = {}
-    for name, figure in figures.items():
-        pictures[name] = figure_png(figure)
-        figure.clear()
-    return evaluation_page(
+    test = calibrated[calibrated["split"] == "test"]
+    figures = _draw(evaluation, test, strata, shortcuts, gates, ensemble, top, detectability, calibration_options)
+    page = evaluation_page(
         evaluation,
         card=detector.card,
-        figures=pictures,
+        figures=_pictures(figures, test, evaluation),
         galleries=_galleries(test, detector, manifest, stamps, survey, parts),
         strata=strata,
         top_k=top,
@@ -130,6 +78,52 @@ def write_evaluation_page(
             "Stratification": stratification_ledger, "Quality control": quality_ledger,
         },
     )  # fmt: skip
+    return *(figures[name] for name in FIGURES), page
+
+
+def _draw(
+    evaluation: Report,
+    test: Table,
+    strata: Report,
+    shortcuts: Table,
+    gates: Table,
+    ensemble: Report,
+    top: Report,
+    detectability: Report,
+    calibration: CalibrationOptions,
+) -> dict[str, Any]:
+    """The audit's figures, by the names of FIGURES."""
+    from skytrace.reporting import evaluation_figures as draw
+    from skytrace.reporting.detector_figures import calibration_figure
+    from skytrace.reporting.evaluation_shapes import category_table, composition_table, factor_table, strata_table
+
+    curves = [pd.DataFrame(report["curve"]).assign(curve=name) for name, report in ensemble["selective"].items()]
+    return {
+        "recall_by_stratum": draw.recall_by_stratum_figure(strata_table(strata["by_stratum"])),
+        "confuser_false_positives": draw.confuser_fpr_figure(
+            category_table(evaluation), overall=evaluation["at_threshold"]["false_positive_rate"]["value"]
+        ),
+        "calibration_curve": calibration_figure(
+            {"as trained": test["score"], "calibrated": test["probability"]}, test["label"],
+            top_share=calibration.top_share,
+        ),
+        "shortcut_aucs": draw.shortcut_figure(shortcuts),
+        "region_gate_aucs": draw.region_gates_figure(gates),
+        "ensemble_diversity": draw.diversity_figure(pd.DataFrame(ensemble["diversity"]["pairs"])),
+        "risk_coverage": draw.risk_coverage_figure(pd.concat(curves, ignore_index=True)),
+        "top_composition_bars": draw.topk_composition_figure(composition_table(top)),
+        "detectability_factors": draw.detectability_figure(factor_table(detectability["factors"])),
+    }  # fmt: skip
+
+
+def _pictures(figures: dict[str, Any], test: Table, evaluation: Report) -> dict[str, bytes]:
+    """PNG of every figure of the page, by the page's names: the audit's, and those of the ranking."""
+    from skytrace.reporting.detector_figures import precision_recall_figure, reliability_figure, roc_figure
+    from skytrace.reporting.style import figure_png
+
+    pictures = {name: figure_png(figures[key]) for key, name in FIGURES.items()}
+    ranking = {"roc": roc_figure, "precision_recall": precision_recall_figure, "reliability": reliability_figure}
+    return pictures | {name: figure_png(draw(test, evaluation=evaluation)) for name, draw in ranking.items()}
 
 
 def _galleries(
