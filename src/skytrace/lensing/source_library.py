@@ -82,7 +82,7 @@ def build_library(stamps: Mapping[str, NDArray[np.floating]]) -> SourceLibrary:
     """Stamps (rows, columns) by name, prepared and stacked. Raises PixelError naming a stamp without an object."""
     if not stamps:
         raise PixelError("a source library needs at least one stamp")
-    images = stack_stamps([prepare_stamp(stamp, name=name) for name, stamp in stamps.items()])
+    images = stack_stamps([_trimmed(prepare_stamp(stamp, name=name)) for name, stamp in stamps.items()])
     source = ImageSource(np.ones((len(images), 1)), 0.0, 0.0, images, np.arange(len(images)), pixel_scale_arcsec=1.0)  # type: ignore[arg-type]
     return SourceLibrary(source.images, source.half_light_radius_arcsec, np.array(list(stamps), dtype=str))
 
@@ -125,6 +125,12 @@ def prepare_stamp(stamp: NDArray[np.floating], *, name: str = "stamp", threshold
     if not total > 0:
         raise PixelError(f"{name} has no positive flux left in its main object")
     return light / total
+
+
+def _trimmed(light: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Without the rows and columns around the light that hold none."""
+    rows, columns = (np.flatnonzero((light != 0).any(axis=axis)) for axis in (1, 0))
+    return light[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
 
 
 def _sky(image: NDArray[np.float64], free: NDArray[np.bool_]) -> tuple[float, float]:
