@@ -24,7 +24,7 @@ _LABELS = {
 
 @house_style
 def outside_figure(report: Mapping[str, Any], ranked: pd.DataFrame) -> Figure:
-    """Left and middle: each real lens's median over its cells against that of its matched injections, bars: 16-84 % of the
+    """Left and middle: each real lens, its median over cells against that of matched injections, bars: 16-84 % of the
     cells. Right: mean rank of the lenses among their injections with its 95 % interval; 1/2 where nothing differs.
     """
     figure, axes = new_figure(width=DOUBLE_COLUMN_INCHES, height=0.36 * DOUBLE_COLUMN_INCHES, columns=3)
