@@ -10,6 +10,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
+from skytrace.lensing._kernel_cache import follow_sources
 from skytrace.lensing._tracing import FLOAT, MATH, exp2, log2, trace
 
 __all__ = ["BLOCK", "ROUGHNESS_STEP", "SOURCE_COLUMNS", "brightness", "classify"]
@@ -191,3 +192,6 @@ def classify(x, y, m, size, scene, tolerance, cls, value):
             _classify_body(bx, by, stretch, count, size, source, tolerance, part_cls, part_value)
             for j in range(clumps.shape[0]):
                 _classify_clump(bx, by, stretch, count, size, clumps[j], tolerance, part_cls, part_value)
+
+
+follow_sources(globals())

@@ -7,7 +7,6 @@ image, no truncation radius.
 
 from __future__ import annotations
 
-import math
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
@@ -15,6 +14,8 @@ import numpy as np
 from numba import njit
 
 from skytrace.errors import PixelError
+from skytrace.lensing._kernel_cache import follow_sources
+from skytrace.lensing._tracing import exp2
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -27,8 +28,8 @@ _GAP = 16
 #: Moffat indices whose transfer function is exp(-z) times a polynomial of z = alpha k.
 CLOSED_BETAS = {2.5: (1.0, 1.0, 0.0, 0.0), 3.5: (1.0, 1.0, 1.0 / 3.0, 0.0), 4.5: (1.0, 1.0, 2.0 / 5.0, 1.0 / 15.0)}
 _LANES = 8  # numbers a vector register holds at least
-_STEP = 4  # orders are rounded up to a multiple, so that few bases are needed
 _OTF_CUT = 1e-3  # transfer function (times a source's own fall-off) below this adds < 1e-4 of the peak
+_MINUS_LOG2E = np.float32(-np.log2(np.e))
 _MATH = {"contract", "nsz", "arcp", "nnan", "ninf"}
 
 
@@ -45,8 +46,7 @@ def moffat_otf(k: NDArray[np.float64], fwhm_arcsec: NDArray[np.float64], *, beta
 def moffat_order(fwhm_arcsec: NDArray[np.float64], *, beta: float, pixels: int, scale: float) -> NDArray[np.int64]:
     """Highest harmonic (n,) needed by each stamp's sharpest band, so that the choice depends on that stamp alone."""
     step = 2.0 * np.pi / ((pixels + _GAP) * scale)
-    most = int((pixels + _GAP) * 0.8) // _STEP * _STEP
-    orders = np.arange(_STEP, most + 1, _STEP)
+    orders = np.arange(_LANES - 1, max(int((pixels + _GAP) * 0.8), 2 * _LANES), _LANES)  # with 0, whole registers
     otf = moffat_otf(np.asarray(orders * step, dtype=np.float64), fwhm_arcsec.min(axis=1)[:, None], beta=beta)
     return orders[np.minimum((otf > _OTF_CUT).sum(axis=1), len(orders) - 1)]
 
@@ -176,7 +176,7 @@ def _synthesise(spectrum, order, cos, cos_t, sin, sin_t, out):
 def _coefficients(light: NDArray[np.float32], pixels: int, order: int) -> NDArray[np.float32]:
     """Coefficients of half-pixel light maps (n, 2h, 2h)."""
     out = np.empty((len(light), 2 * order + 1, 2 * order + 1), dtype=np.float32)
-    _analyse(light, order, *_bases(pixels, order)[:4], out)
+    _analyse(light, order, *_bases(pixels, order)[:4], out)  # type: ignore[call-arg]
     return out
 
 
@@ -184,7 +184,7 @@ def _images(spectrum: NDArray[np.float32], pixels: int, order: int) -> NDArray[n
     """Images of coefficients over any leading axes."""
     stack = spectrum.reshape(-1, *spectrum.shape[-2:])
     out = np.empty((len(stack), pixels, pixels), dtype=np.float32)
-    _synthesise(stack, order, *_bases(pixels, order)[4:], out)
+    _synthesise(stack, order, *_bases(pixels, order)[4:], out)  # type: ignore[call-arg]
     return out.reshape(*spectrum.shape[:-2], pixels, pixels)
 
 
@@ -203,17 +203,16 @@ def _filter_moffat(coefficients, alpha, polynomial, step, response, flux, out):
     order = (width - 1) // 2
     bands = alpha.shape[1]
     otf = np.empty((order + 1, order + 1), np.float32)
-    c1, c2, c3 = polynomial[1], polynomial[2], polynomial[3]
+    c1, c2, c3 = np.float32(polynomial[1]), np.float32(polynomial[2]), np.float32(polynomial[3])
+    one = np.float32(1)
     for i in range(n):
         for band in range(bands):
-            scale = alpha[i, band] * step
+            scale = np.float32(alpha[i, band] * step)
             for j in range(order + 1):
-                for k in range(j + 1):
-                    z = scale * math.sqrt(j * j + k * k)
-                    value = np.float32(math.exp(-z) * (1.0 + z * (c1 + z * (c2 + z * c3))) * flux[i, band])
-                    value *= response[j] * response[k]
-                    otf[j, k] = value
-                    otf[k, j] = value
+                row, strength = otf[j], response[j] * np.float32(flux[i, band])
+                for k in range(order + 1):
+                    z = scale * np.sqrt(np.float32(j * j + k * k))
+                    row[k] = exp2(z * _MINUS_LOG2E) * (one + z * (c1 + z * (c2 + z * c3))) * response[k] * strength
             for j in range(width):
                 row = otf[j if j <= order else j - order]
                 for k in range(order + 1):
@@ -281,3 +280,6 @@ def convolve_image(
     spectrum[..., odd, even] = (a * sc - b * ss + c * cc - d * cs)[..., 1:, :]
     spectrum[..., odd, odd] = (a * ss + b * sc + c * cs + d * cc)[..., 1:, 1:]
     return _images(spectrum, pixels, order)
+
+
+follow_sources(globals())

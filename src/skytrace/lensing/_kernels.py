@@ -3,10 +3,8 @@ rendering.
 
 Every lens is computed on its own, with loops whose lengths depend on that lens alone: a lens gives the same bits
 alone, in any batch and on any thread. Where a cell of the image plane needs it, the light is integrated by
-Gauss-Legendre rules of 2 x 2, 3 x 3, 5 x 5, 15 x 15 or (on a steep cusp) 27 x 27 nodes, chosen from the textbook
-error term of each rule and one absolute tolerance.
-Numba's cache on disk does not see that a file imported here has changed: after editing _brightness.py or _tracing.py,
-change this file too (or delete its cache).
+Gauss-Legendre rules of 2 x 2, 3 x 3 or 5 x 5 nodes, chosen from the textbook error term of each rule and one absolute
+tolerance; a cell on a steep cusp is parted 5 x 5, each part takes a rule of its own or is parted again.
 Nodes are deposited on the grid with three-point weights that keep the zeroth, first and second moments.
 """
 
@@ -17,13 +15,20 @@ from numba import njit
 from numpy.polynomial.legendre import leggauss
 
 from skytrace.lensing._brightness import BLOCK, SOURCE_COLUMNS, brightness, classify
+from skytrace.lensing._kernel_cache import follow_sources
 from skytrace.lensing._tracing import FLOAT, MATH
 
 __all__ = ["RULE_OFFSETS", "RULE_STARTS", "RULE_WEIGHTS", "lensed_flux", "sample_light"]
 
 _F = FLOAT
 _STAMP = SOURCE_COLUMNS.index("stamp")
-_CLASSES = 7  # 1 one node, 2: 2 x 2, 3: 3 x 3, 4: 5 x 5, 5: 15 x 15 in 5 x 5 parts, 6: 27 x 27 in 9 x 9 parts
+_PARTED = 5  # classes: 1 one node, 2: 2 x 2, 3: 3 x 3, 4: 5 x 5, from 5 on the cell is parted
+_PARTS = 5
+_LEVELS = 2  # a part of a part: 1/25 of half a pixel
+_DEPOSIT = np.array([[0, -0.5, 0.5], [1, 0, -1], [0, 0.5, 0.5]], dtype=_F)  # powers of t of the three-point weights
+_POINTS = 512  # points evaluated at a time
+_LANES = 32  # numbers that a compiled loop takes at once, at most
+_FAMILIES = 32  # cells parted at a time
 
 
 def _rule(nodes: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -41,10 +46,6 @@ def _rules() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     for order in (1, 2, 3, 5):
         nodes, weights = leggauss(order)
         found.append(_rule(nodes / 2, weights / 2))
-    nodes, weights = leggauss(3)
-    for parts in (5, 9):
-        steps = (np.arange(parts) - (parts - 1) / 2) / parts
-        found.append(_rule((steps[:, None] + nodes / (2 * parts)).ravel(), np.tile(weights / (2 * parts), parts)))
     starts = np.cumsum([0, 0] + [len(offsets) for offsets, _ in found])
     offsets = np.concatenate([rule[0] for rule in found]).astype(_F)
     return offsets, np.concatenate([rule[1] for rule in found]).astype(_F), starts.astype(np.int64)
@@ -54,41 +55,200 @@ RULE_OFFSETS, RULE_WEIGHTS, RULE_STARTS = _rules()
 
 
 @njit(cache=True, nogil=True, fastmath=MATH, error_model="numpy")
-def _integrate(x, y, index, m, size, first, last, offsets, weights, scene, width, grid):
-    """Add the light of m cells of width ``size``, by nodes first..last, to the flat ``grid`` of that width."""
-    bx, by, stretch, light = np.empty(BLOCK, _F), np.empty(BLOCK, _F), np.empty(BLOCK, _F), np.empty(BLOCK, _F)
-    nine = np.empty((9, BLOCK), _F)
-    area = size * size
-    for start in range(0, m, BLOCK):
-        count = min(BLOCK, m - start)
-        nine[:, :count] = _F(0)
-        for k in range(first, last):
-            brightness(x[start:], y[start:], offsets[k, 0] * size, offsets[k, 1] * size, count,
-                       scene, bx, by, stretch, light)  # fmt: skip
+def _integrate(x, y, m, size, first, last, offsets, weights, scene, nine):
+    """Light of at most BLOCK cells of width ``size``, by nodes first..last: nine (9, BLOCK), as its 3 x 3 deposits.
+
+    The nodes of several cells are evaluated together: whole vectors even where a rule has few cells.
+    """
+    px, py, bx, by = np.empty(_POINTS, _F), np.empty(_POINTS, _F), np.empty(_POINTS, _F), np.empty(_POINTS, _F)
+    stretch, light = np.empty(_POINTS, _F), np.empty(_POINTS, _F)
+    nodes, area = last - first, size * size
+    together = _POINTS // nodes
+    nine[:, :m] = _F(0)
+    for start in range(0, m, together):
+        count = min(together, m - start)
+        used = count * nodes
+        for k in range(nodes):
+            dx, dy, at = offsets[first + k, 0] * size, offsets[first + k, 1] * size, k * count
+            for i in range(count):
+                px[at + i] = x[start + i] + dx
+                py[at + i] = y[start + i] + dy
+        whole = min(-(-used // _LANES) * _LANES, _POINTS)
+        for i in range(used, whole):
+            px[i], py[i] = px[used - 1], py[used - 1]
+        brightness(px, py, _F(0), _F(0), whole, scene, bx, by, stretch, light)
+        for k in range(nodes):
+            at = k * count
             for d in range(9):
-                wd = weights[k, d] * area
+                wd = weights[first + k, d] * area
                 for i in range(count):
-                    nine[d, i] += wd * light[i]
-        for i in range(count):
-            at = index[start + i]
-            for d in range(3):
-                row = at + (d - 1) * width
-                grid[row - 1] += nine[3 * d, i]
-                grid[row] += nine[3 * d + 1, i]
-                grid[row + 1] += nine[3 * d + 2, i]
+                    nine[d, start + i] += wd * light[at + i]
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _gather(x, y, index, cls, m, wanted, gx, gy, gindex):
-    """Copy the cells of one class together; their number."""
-    count = 0
+def _scatter(nine, index, m, width, grid):
+    """Add the 3 x 3 deposits of m cells."""
     for i in range(m):
-        if cls[i] == wanted:
-            gx[count] = x[i]
-            gy[count] = y[i]
-            gindex[count] = index[i]
-            count += 1
+        at = index[i]
+        for d in range(3):
+            row = at + (d - 1) * width
+            grid[row - 1] += nine[3 * d, i]
+            grid[row] += nine[3 * d + 1, i]
+            grid[row + 1] += nine[3 * d + 2, i]
+
+
+@njit(cache=True, nogil=True, fastmath=MATH, error_model="numpy")
+def _add_cells(x, y, index, m, size, first, last, offsets, weights, scene, width, grid):
+    """Add the light of m cells of the flat ``grid`` of that width."""
+    nine = np.empty((9, BLOCK), _F)
+    for start in range(0, m, BLOCK):
+        count = min(BLOCK, m - start)
+        _integrate(x[start:], y[start:], count, size, first, last, offsets, weights, scene, nine)
+        _scatter(nine, index[start:], count, width, grid)
+
+
+@njit(cache=True, nogil=True, fastmath=MATH, error_model="numpy")
+def _add_parts(x, y, index, ox, oy, m, size, share, first, last, offsets, weights, scene, width, grid):
+    """Add the light of m parts of cells: (ox, oy) from the cell's centre and ``share`` wide, in units of the cell.
+
+    A part's own 3 x 3 deposits lie at ox - share, ox, ox + share; each is deposited on the cell's 3 x 3 in turn, which
+    is the same as depositing the nodes, the weights being quadratic in their place.
+    """
+    nine, along, deposits = np.empty((9, BLOCK), _F), np.empty((9, BLOCK), _F), np.empty((9, BLOCK), _F)
+    for start in range(0, m, BLOCK):
+        count = min(BLOCK, m - start)
+        _integrate(x[start:], y[start:], count, size, first, last, offsets, weights, scene, nine)
+        along[:, :count] = _F(0)
+        deposits[:, :count] = _F(0)
+        px, py = ox[start:], oy[start:]
+        for d in range(9):
+            for e in range(3):
+                c0, c1, c2 = _DEPOSIT[e, 0], _DEPOSIT[e, 1], _DEPOSIT[e, 2]
+                for i in range(count):
+                    t = px[i] + share * _F(d % 3 - 1)
+                    along[d - d % 3 + e, i] += (c0 + t * (c1 + t * c2)) * nine[d, i]
+        for d in range(9):
+            for e in range(3):
+                c0, c1, c2 = _DEPOSIT[e, 0], _DEPOSIT[e, 1], _DEPOSIT[e, 2]
+                for i in range(count):
+                    t = py[i] + share * _F(d // 3 - 1)
+                    deposits[3 * e + d % 3, i] += (c0 + t * (c1 + t * c2)) * along[d, i]
+        _scatter(deposits, index[start:], count, width, grid)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _split(cells, m, size, share, parts):
+    """Fill ``parts`` with _PARTS x _PARTS parts of each of m ``cells`` of width ``size``: (x, y, index, ox, oy) both.
+
+    share: the width of a part in units of the cell of the grid.
+    """
+    x, y, index, ox, oy = cells
+    px, py, pindex, pox, poy = parts
+    step, count = size / _F(_PARTS), 0
+    for i in range(m):
+        for row in range(_PARTS):
+            v = _F(row) - _F(0.5 * (_PARTS - 1))
+            for column in range(_PARTS):
+                u = _F(column) - _F(0.5 * (_PARTS - 1))
+                px[count], py[count], pindex[count] = x[i] + u * step, y[i] + v * step, index[i]
+                pox[count], poy[count] = ox[i] + u * share, oy[i] + v * share
+                count += 1
     return count
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _sort(cells, cls, m, out, bounds):
+    """Copy m ``cells`` in the order of their classes: class c fills bounds[c] to bounds[c + 1]."""
+    x, y, index, ox, oy = cells
+    gx, gy, gindex, gox, goy = out
+    bounds[:] = 0
+    for i in range(m):
+        bounds[min(np.int64(cls[i]), _PARTED) + 1] += 1  # type: ignore[operator]
+    for c in range(_PARTED + 1):
+        bounds[c + 1] += bounds[c]
+    place = bounds.copy()
+    for i in range(m):
+        c = min(np.int64(cls[i]), _PARTED)  # type: ignore[assignment]
+        at = place[c]
+        place[c] = at + 1
+        gx[at], gy[at], gindex[at], gox[at], goy[at] = x[i], y[i], index[i], ox[i], oy[i]
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _from(cells, start):
+    """The cells from ``start`` on."""
+    x, y, index, ox, oy = cells
+    return x[start:], y[start:], index[start:], ox[start:], oy[start:]
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _room(count):
+    """Arrays for that many cells: x, y, index, and the place (ox, oy) inside a cell of the grid."""
+    return np.empty(count, _F), np.empty(count, _F), np.empty(count, np.int64), np.zeros(count, _F), np.zeros(count, _F)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _spend_parts(cells, m, size, share, level, scene, tolerance, rules, width, grid, work):
+    """Add the light of ``m`` cells by their parts; the number and the cells of the parts that must be parted again.
+
+    ``size`` is the width of a part, ``share`` the same in cells of the grid. On the last level nothing is left.
+    """
+    offsets, weights, starts = rules
+    parts, chosen, bounds, cls, value = work
+    count = _split(cells, m, size * _F(_PARTS), share, parts)
+    classify(parts[0], parts[1], count, size, scene, tolerance, cls, value)
+    if level == _LEVELS:
+        for i in range(count):
+            cls[i] = min(cls[i], _F(_PARTED - 1))
+    _sort(parts, cls, count, chosen, bounds)
+    for c in range(1, _PARTED):
+        first, some = bounds[c], bounds[c + 1] - bounds[c]
+        if some > 0:
+            x, y, index, ox, oy = _from(chosen, first)
+            _add_parts(x, y, index, ox, oy, some, size, share, starts[c], starts[c + 1], offsets, weights, scene,
+                       width, grid)  # fmt: skip
+    return bounds[_PARTED + 1] - bounds[_PARTED], _from(chosen, bounds[_PARTED])
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _spend(cells, m, size, scene, tolerance, rules, width, grid, work):
+    """Add the light of m ``cells`` of the grid: by a rule where one suffices, else by parts, and these by parts again.
+
+    tolerance: for a cell. A part may err 10 times as much, a part of a part 50 times: they are small and of either sign
+    (measured: the errors of images do not grow).
+    """
+    offsets, weights, starts = rules
+    chosen, bounds, cls, value, one, two = work
+    classify(cells[0], cells[1], m, size, scene, tolerance, cls, value)
+    area = size * size
+    for i in range(m):
+        if cls[i] == _F(1):
+            grid[cells[2][i]] += area * value[i]
+    _sort(cells, cls, m, chosen, bounds)
+    for c in range(2, _PARTED):
+        first, some = bounds[c], bounds[c + 1] - bounds[c]
+        if some > 0:
+            x, y, index, _, _ = _from(chosen, first)
+            _add_cells(x, y, index, some, size, starts[c], starts[c + 1], offsets, weights, scene, width, grid)
+    share = _F(1.0 / _PARTS)
+    part, first, hard = size * share, bounds[_PARTED], bounds[_PARTED + 1] - bounds[_PARTED]
+    for start in range(0, hard, _FAMILIES):
+        few = min(_FAMILIES, hard - start)
+        left, parts = _spend_parts(_from(chosen, first + start), few, part, share, 1, scene, tolerance * _F(10),
+                                   rules, width, grid, one)  # fmt: skip
+        for again in range(0, left, _FAMILIES):
+            few = min(_FAMILIES, left - again)
+            _spend_parts(_from(parts, again), few, part * share, share * share, _LEVELS, scene,
+                         tolerance * _F(50), rules, width, grid, two)  # fmt: skip
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _work(cells):
+    """Work space of _spend for so many cells."""
+    most, bounds = _FAMILIES * _PARTS * _PARTS, _PARTED + 2
+    one = (_room(most), _room(most), np.empty(bounds, np.int64), np.empty(most, _F), np.empty(most, _F))
+    two = (_room(most), _room(most), np.empty(bounds, np.int64), np.empty(most, _F), np.empty(most, _F))
+    return _room(cells), np.empty(bounds, np.int64), np.empty(cells, _F), np.empty(cells, _F), one, two
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -110,14 +270,8 @@ def sample_light(
             x[row * pixels + column] = origin + column * scale
             y[row * pixels + column] = origin + row * scale
             index[row * pixels + column] = (2 * row + 1) * width + 2 * column + 1
-    fx, fy, fcls, fvalue = (
-        np.empty(4 * total, _F),
-        np.empty(4 * total, _F),
-        np.empty(4 * total, _F),
-        np.empty(4 * total, _F),
-    )
-    findex = np.empty(4 * total, np.int64)
-    gx, gy, gindex = np.empty(4 * total, _F), np.empty(4 * total, _F), np.empty(4 * total, np.int64)
+    fine, work, rules = _room(4 * total), _work(4 * total), (offsets, weights, starts)
+    fx, fy, findex = fine[0], fine[1], fine[2]
     quarter = size * size
     for lens_index in range(n):
         grid = out[lens_index].reshape(width * width)
@@ -141,14 +295,7 @@ def sample_light(
                     fy[m] = y[i] + (_F(k // 2) - _F(0.5)) * size
                     findex[m] = at + (k % 2) + (k // 2) * width
                     m += 1
-        classify(fx, fy, m, size, scene, tolerance[lens_index], fcls, fvalue)
-        for i in range(m):
-            if fcls[i] == _F(1):
-                grid[findex[i]] += quarter * fvalue[i]
-        for wanted in range(2, _CLASSES):
-            count = _gather(fx, fy, findex, fcls, m, _F(wanted), gx, gy, gindex)
-            _integrate(gx, gy, gindex, count, size, starts[wanted], starts[wanted + 1], offsets, weights,
-                       scene, width, grid)  # fmt: skip
+        _spend(fine, m, size, scene, tolerance[lens_index], rules, width, grid, work)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -158,14 +305,9 @@ def lensed_flux(
     """Lensed flux (n,) of unit-flux sources in boxes of +-half_width (n,) arcsec of cells x cells, less hole x hole."""
     n, total = len(lens), cells * cells
     x, y, cls, value = np.empty(total, _F), np.empty(total, _F), np.empty(total, _F), np.empty(total, _F)
-    fx, fy, fcls, fvalue = (
-        np.empty(4 * total, _F),
-        np.empty(4 * total, _F),
-        np.empty(4 * total, _F),
-        np.empty(4 * total, _F),
-    )
-    findex = np.full(4 * total, 4, np.int64)
-    gx, gy, gindex = np.empty(4 * total, _F), np.empty(4 * total, _F), np.empty(4 * total, np.int64)
+    fine, work, rules = _room(4 * total), _work(4 * total), (offsets, weights, starts)
+    fx, fy = fine[0], fine[1]
+    fine[2][:] = 4
     grid = np.empty(9, _F)
     for lens_index in range(n):
         light = source[lens_index]
@@ -192,15 +334,11 @@ def lensed_flux(
                     fx[m] = x[i] + (_F(k % 2) - _F(0.5)) * size
                     fy[m] = y[i] + (_F(k // 2) - _F(0.5)) * size
                     m += 1
-        classify(fx, fy, m, size, scene, tolerance[lens_index], fcls, fvalue)
-        for i in range(m):
-            if fcls[i] == _F(1):
-                flux += np.float64(size * size * fvalue[i])
-        for wanted in range(2, _CLASSES):
-            grid[:] = _F(0)
-            count = _gather(fx, fy, findex, fcls, m, _F(wanted), gx, gy, gindex)
-            _integrate(gx, gy, gindex, count, size, starts[wanted], starts[wanted + 1], offsets, weights,
-                       scene, 3, grid)  # fmt: skip
-            for d in range(9):
-                flux += np.float64(grid[d])
+        grid[:] = _F(0)
+        _spend(fine, m, size, scene, tolerance[lens_index], rules, 3, grid, work)
+        for d in range(9):
+            flux += np.float64(grid[d])
         out[lens_index] = flux
+
+
+follow_sources(globals())

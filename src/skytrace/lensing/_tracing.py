@@ -14,6 +14,7 @@ from numba import njit
 from numba.np.unsafe.ndarray import to_fixed_tuple
 from numpy.polynomial import chebyshev
 
+from skytrace.lensing._kernel_cache import follow_sources
 from skytrace.lensing.deflection import MIN_AXIS_RATIO, regular_arccos
 
 __all__ = ["FLOAT", "LENS_COLUMNS", "MATH", "exp2", "lens_columns", "log2", "trace"]
@@ -164,7 +165,7 @@ def trace(x, y, ox, oy, m, lens, bx, by, stretch):
             stretch[i] = max(shear, k - _F(2) + shear)
     else:
         along = to_fixed_tuple(lens[_ALONG:], 11)  # type: ignore[call-arg, var-annotated]
-        across = to_fixed_tuple(lens[_ACROSS:], 11)  # type: ignore[call-arg, var-annotated]
+        across = to_fixed_tuple(lens[_ACROSS:], 11)
         for i in range(m):
             px, py, k = _shoot_power_law(x[i] + ox, y[i] + oy, q, cos, sin, cx, cy, g1, g2, exponent, along, across)
             bx[i] = px
@@ -231,3 +232,6 @@ def lens_columns(lenses) -> np.ndarray:
     parameters = np.stack([lenses.theta_e_arcsec, lenses.q, lenses.gamma_epl], axis=1)
     _fill(parameters, _NODES, _INTERPOLATION, out)
     return out
+
+
+follow_sources(globals())

@@ -115,7 +115,7 @@ def _outline(lenses: LensModel, rule: str, minimum_magnification: float) -> NDAr
         sloped = np.flatnonzero((np.asarray(lenses.gamma_epl) != 2.0) & (lenses.theta_e_arcsec > 0))
         if len(sloped):
             outlines = np.zeros((len(sloped), radii.shape[1]))
-            _outlines.curve_radii(*_power_law_curves(lenses.take(sloped)), outlines)  # type: ignore[call-arg]
+            _outlines.curve_radii(*_power_law_curves(lenses.take(sloped)), outlines)
             radii[sloped] = outlines
     else:
         _check_isothermal(lenses, "the magnification rule")
