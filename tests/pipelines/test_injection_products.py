@@ -9,7 +9,7 @@ import pytest
 from skytrace.errors import OptionError
 from skytrace.imaging import PreprocessOptions
 from skytrace.lensing.population import PopulationOptions
-from skytrace.pipelines.injection_recovery.nodes import _failure_galleries
+from skytrace.pipelines.injection_recovery.page_nodes import _failure_galleries
 from skytrace.pipelines.injection_recovery.product_nodes import compare_with_published
 from skytrace.pipelines.injection_recovery.product_nodes_failures import count_failures, explain_failures
 from skytrace.selection.completeness import CompletenessOptions, completeness_table

@@ -73,7 +73,7 @@ def test_the_card_says_which_gate_fell_and_that_it_is_not_validated():
 
 def test_go_is_said_without_claiming_more():
     card = model_card(surface(verdict="GO"), report("GO", "pass", "pass"))
-    assert card.stamp.startswith("Validated by the 2 gates that were run")
+    assert card.stamp.startswith("Validated by the 2 gates that are judged")
     assert "Injections cannot be told from real lenses." in section(card, "Not to be claimed")
 
 

@@ -130,9 +130,12 @@ def _worse(first: str, second: str) -> str:
 
 def _stamp(verdict: str, gates: Sequence[Mapping[str, Any]]) -> str:
     fallen = ", ".join(str(gate["name"]) for gate in gates if gate["status"] == "fail")
-    open_ones = ", ".join(str(gate["name"]) for gate in gates if gate["status"] not in ("pass", "fail"))
+    reported = ", ".join(str(gate["name"]) for gate in gates if gate["status"] == "reported")
+    open_ones = ", ".join(str(gate["name"]) for gate in gates if gate["status"] not in ("pass", "fail", "reported"))
     if verdict == "GO":
-        return f"Validated by the {len(gates)} gates that were run; what they do not show is said below."
+        beside = f" Reported without a bound: {reported}." if reported else ""
+        passed = sum(gate["status"] == "pass" for gate in gates)
+        return f"Validated by the {passed} gates that are judged; what they do not show is said below.{beside}"
     words = "Not validated: the numbers are of these injections and not shown to hold for real lenses."
     if fallen:
         words += f" Fallen: {fallen}."

@@ -9,7 +9,7 @@ __all__ = ["create_pipeline"]
 
 
 def create_pipeline(**_: object) -> Pipeline:
-    """Hosts, injections, gates, surface, page."""
+    """Hosts, injections, gates, surface."""
     steps = [
         Node(
             nodes.choose_hosts,
@@ -61,16 +61,11 @@ def create_pipeline(**_: object) -> Pipeline:
         Node(
             nodes.measure_surface,
             ["injections", "conditions", "realism_report", "detector", "params:grid", "params:population",
-             "params:completeness"],
+             "params:completeness", "host_report"],
             ["selection_function", "selection_function_csv", "marginals", "trends"],
             name="measure_surface",
         ),
         Node(nodes.plot_heatmaps, "selection_function", "heatmaps"),
         Node(nodes.plot_marginals, ["marginals", "selection_function"], "marginals_figure"),
-        Node(
-            nodes.write_page,
-            ["selection_function", "realism_report", "injections", "injection_stamps", "host_report", "trends"],
-            "selection_function_page",
-        ),
     ]  # fmt: skip
     return make_pipeline(steps)

@@ -18,7 +18,7 @@ from skytrace.selection.grid import GridOptions, SelectionGrid
 from skytrace.selection.hosts import HostOptions, eligible_hosts, match_hosts, verify_hosts
 from skytrace.selection.injection import InjectionOptions
 from skytrace.selection.selection_function import SelectionFunction
-from skytrace.selection.trends import TRENDS, trend_tests
+from skytrace.selection.trends import trend_tests
 from skytrace.sky import SelectionOptions
 from skytrace.sky import select_galaxies as select
 from skytrace.statistics import beta_interval
@@ -196,15 +196,6 @@ def _host_shares(injections: Table, thresholds: tuple[float, ...]) -> Table:
     return pd.concat(parts, ignore_index=True)
 
 
-def _floor_words(injections: Table, threshold: float) -> str:
-    before, after = (injections[name].to_numpy() >= threshold for name in ("host_score", "score"))
-    of_detections = f", which are {before[after].mean():.1%} of the detections" if after.any() else ""
-    return (
-        f"{before.mean():.2%} of the injections are in hosts that pass the threshold as they are{of_detections}: "
-        "completeness counts them, as a search would"
-    )
-
-
 def plot_heatmaps(selection_function: Table) -> Any:
     """P(detected) against Einstein radius and PSF size, a panel a depth, at the detector's threshold."""
     from skytrace.reporting.selection_figures import selection_heatmaps
@@ -218,62 +209,3 @@ def plot_marginals(table: Table, selection_function: Table) -> Any:
 
     own = np.isclose(table["threshold"], selection_function["threshold_default"].iloc[0])
     return marginals_figure(table[own])
-
-
-def write_page(
-    selection_function: Table,
-    realism: Report,
-    injections: Table,
-    stamps: Arrays,
-    host_report: Report,
-    trends: Report,
-    failure_stamps: Arrays | None = None,
-    failure_report: Report | None = None,
-    card: str = "",
-) -> str:
-    """The explorer: one HTML file that works without a network."""
-    from skytrace.reporting.page import selection_function_page
-    from skytrace.reporting.stamps import contact_sheet_png
-
-    scores = injections.set_index("injection_id")["score"].loc[stamps["injection_id"]].to_numpy()
-    order = np.argsort(-scores, kind="stable")
-    n = min(30, len(order))
-    galleries = [
-        (
-            "Best-scored injections",
-            f"{n} of {len(order)} kept composites",
-            contact_sheet_png(stamps["image"][order[:n]]),
-        ),
-        ("Worst-scored injections", f"{n} of {len(order)}", contact_sheet_png(stamps["image"][order[::-1][:n]])),
-    ]
-    if failure_stamps is not None and failure_report is not None:
-        galleries += _failure_galleries(failure_stamps, failure_report)
-    first = selection_function.iloc[0]
-    facts = {
-        "Detector": str(first["detector"]),
-        "Hosts": f"{host_report['hosts_used']:,} galaxies of {host_report['survey']} ({host_report['host_splits']})",
-        **({"Sky": str(host_report["note"])} if host_report.get("note") else {}),
-        "Injections": f"{len(injections):,}",
-        "Without any injection": _floor_words(injections, float(first["threshold_default"])),
-        "Einstein radius": host_report["axes"]["theta_e"],
-        "PSF size": host_report["axes"]["psf_fwhm"],
-        "Depth": host_report["axes"]["depth"],
-        **{f"Trend with {TRENDS[axis]}": str(trend["sentence"]) for axis, trend in trends.items()},
-    }
-    downloads = {"selection_function.csv": selection_function.to_csv(index=False).encode()}
-    if card:
-        downloads["model_card.html"] = card.encode()
-    return selection_function_page(selection_function, realism, galleries=galleries, facts=facts, downloads=downloads)
-
-
-def _failure_galleries(stamps: Arrays, report: Report) -> list[tuple[str, str, bytes]]:
-    """A contact sheet of every cause of failure that occurs, with its share of the missed injections."""
-    from skytrace.reporting.stamps import contact_sheet_png
-
-    galleries = []
-    for row in report["causes"]:
-        chosen = stamps["image"][stamps["cause"] == row["cause"]]
-        if len(chosen):
-            words = f"{row['meaning']}: {row['share']:.1%} of the missed injections; {len(chosen)} of them by lot"
-            galleries.append((f"Missed: {row['cause'].replace('_', ' ')}", words, contact_sheet_png(chosen)))
-    return galleries

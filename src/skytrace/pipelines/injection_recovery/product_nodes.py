@@ -92,6 +92,7 @@ def compare_with_published(
         figure = absent_figure(str(error))
         return compare_surfaces(ours, ours).head(0), _no_marginals(), report, figure, figure
     report |= comparison_summary(cells)
+    report["thresholds"] = {side: float(cells.attrs[f"threshold_{side}"]) for side in ("ours", "theirs")}
     marginals, figure = _common_marginals(cells, injections, SelectionGrid(grid), comparison_marginals_figure)
     return cells, marginals, report, comparison_cells_figure(cells), figure
 

@@ -1,15 +1,15 @@
-"""What is made of the measured surface: merged cells, two stages, the published surface, a model, causes, a card."""
+"""What is made of the measured surface: merged cells, stages, the published surface, a model, causes, card, page."""
 
 from kedro.pipeline import Node, Pipeline
 
-from skytrace.pipelines.injection_recovery import product_nodes, product_nodes_failures
+from skytrace.pipelines.injection_recovery import page_nodes, product_nodes, product_nodes_failures
 from skytrace.pipelines.injection_recovery.graph import make_pipeline
 
 __all__ = ["create_pipeline"]
 
 
 def create_pipeline(**_: object) -> Pipeline:
-    """Merged cells, two stages, published surface, monotone model, stability, failure causes, model card."""
+    """Merged cells, two stages, published surface, monotone model, stability, failure causes, model card, page."""
     steps = [
         Node(
             product_nodes.merge_cells,
@@ -60,6 +60,20 @@ def create_pipeline(**_: object) -> Pipeline:
             ["selection_function", "realism_report", "conditions", "trends", "published_report", "host_report"],
             ["model_card", "model_card_page"],
             name="write_card",
+        ),
+        Node(
+            page_nodes.summarise_products,
+            ["two_stage_report", "stability_report", "monotone_report", "failure_report", "published_report"],
+            "product_summary",
+            name="summarise_products",
+        ),
+        Node(
+            page_nodes.write_page,
+            ["selection_function", "realism_report", "injections", "injection_stamps", "host_report", "trends",
+             "marginals", "published_cells", "published_report", "failure_stamps", "failure_report",
+             "product_summary", "model_card_page"],
+            "selection_function_page",
+            name="write_page",
         ),
     ]  # fmt: skip
     return make_pipeline(steps)

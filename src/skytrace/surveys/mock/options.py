@@ -22,11 +22,12 @@ class MockSurveyOptions:
     depth, exposures and dust (one pointing lies inside one HEALPix cell of nside 128). count_slope: d log10 N / dm of
     mag_z below 20. early_fraction: red early types among the ordinary galaxies (neither lens nor confuser).
     massive_fraction: among all early types that are not lenses, those drawn from the deflectors' own magnitudes,
-    redshifts, colours and shapes; without them a classifier need not look at arcs at all. arc_snr_half, arc_snr_width_dex: integrated arc S/N (g, r and z together) at which half of the
-    lenses have been discovered, and the width of that logistic in log10 S/N. confuser_fraction: spirals, rings,
-    mergers, edge-on disks, blue clumpy galaxies and ellipticals with arc-like companions among the galaxies that are
-    not lenses. artefact_fraction: stamps with a survey edge, and (separately) with masked blemishes in one band.
-    shard_size: galaxies a shard file. threads: threads that render. The last two change no pixel.
+    redshifts, colours and shapes; without them a classifier need not look at arcs at all. arc_snr_half,
+    arc_snr_width_dex: integrated arc S/N (g, r and z together) at which half of the lenses have been discovered,
+    and the width of that logistic in log10 S/N. confuser_fraction: spirals, rings, mergers, edge-on disks, blue
+    clumpy galaxies and ellipticals with arc-like companions among the galaxies that are not lenses.
+    artefact_fraction: stamps with a survey edge, and (separately) with masked blemishes in one band. shard_size:
+    galaxies a shard file. threads: threads that render. The last two change no pixel.
     """
 
     n_galaxies: int = 6000
