@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from scipy.optimize import brentq
+from scipy.optimize import brentq, root
 
 from skytrace.errors import OptionError
 from skytrace.lensing import LensModel, multiply_imaged_area, ray_shoot, sample_source_positions
@@ -46,6 +46,33 @@ def test_multiply_imaged_area_and_counts_match_brute_force(q, gamma1, gamma2):
     many = lens.take(np.zeros(300, dtype=int))
     found, _ = point_images(many, px.ravel()[rows], py.ravel()[rows])
     assert (found == count.ravel()[rows]).mean() > 0.96  # the rest lie on a caustic's cell
+
+
+def test_magnification_of_a_point_on_a_round_lens_is_the_closed_form():
+    beta = np.geomspace(0.01, 4.0, 200)
+    beta = beta[np.abs(beta - 1.3) > 0.01]
+    lens = LensModel(np.full(len(beta), 1.3), 1.0, 0.3)
+    count, total = point_images(lens, beta * np.cos(beta), beta * np.sin(beta))
+    assert (count == np.where(beta < 1.3, 2, 1)).all()
+    assert total == pytest.approx(np.where(beta < 1.3, 2.6 / beta, 1 + 1.3 / beta), rel=2e-6)
+
+
+def test_magnification_of_a_point_on_a_sheared_ellipse_is_the_sum_over_its_images():
+    lens, step = LensModel(1.2, 0.6, 0.4, gamma1=0.05, gamma2=-0.03), 1e-5
+
+    def missed(p, x, y):
+        return np.concatenate(ray_shoot(*p.reshape(2, 1, 1, 1), lens), axis=None) - (x, y)
+
+    rng = np.random.default_rng(2)
+    for source in rng.uniform(-0.7, 0.7, (12, 2)):
+        found = [root(missed, start, args=tuple(source), tol=1e-12) for start in rng.uniform(-2.0, 2.0, (60, 2))]
+        images = {tuple(np.round(one.x, 6)): one.x for one in found if one.success and np.hypot(*one.x) > 1e-6}
+        total = 0.0
+        for image in images.values():
+            columns = [(missed(image + d, *source) - missed(image - d, *source)) / (2 * step) for d in np.eye(2) * step]
+            total += 1.0 / abs(np.linalg.det(columns))
+        count, ours = point_images(lens, *source)
+        assert (count[0], ours[0]) == (len(images), pytest.approx(total, rel=1e-4))
 
 
 def test_round_lens_region_is_the_einstein_disc_for_both_rules():

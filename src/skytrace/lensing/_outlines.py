@@ -19,6 +19,7 @@ _CURVE = 720
 _SCAN = 192
 _BISECTIONS = 14
 _REFINE = 16
+_ANGLE_TOLERANCE = 2e-7  # rad
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -105,12 +106,23 @@ def multiply_imaged_radii(theta_e, q, phi, g1, g2, radii):
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def _root(angle, bx, by, theta_e, q, phi, g1, g2):
-    """(tangential, radial) parts of M^-1 (b + alpha(angle)); an image has 0 and its distance from the centre."""
-    ax, ay = _alpha(angle, theta_e, q, phi)
-    px, py = bx + ax, by + ay
+    """f = t^T M^-1 (b + alpha(angle)), 0 at an image; its derivative; the image's distance from the centre.
+
+    There det A = -f' det M / distance. The derivative: alpha' is theta_E sqrt(q) / w along t (w as in ``_alpha``).
+    """
+    cos, sin = math.cos(angle), math.sin(angle)
+    cos_phi, sin_phi = math.cos(phi), math.sin(phi)
+    c, s = cos * cos_phi + sin * sin_phi, sin * cos_phi - cos * sin_phi
+    w = math.sqrt(q * q * c * c + s * s)
+    f = math.sqrt(max(1.0 - q * q, 1e-14))
+    scale = theta_e * math.sqrt(q)
+    u, v = scale / f * math.atan(f * c / w), scale / f * math.atanh(f * s / w)
+    px, py = bx + cos_phi * u - sin_phi * v, by + sin_phi * u + cos_phi * v
     det = (1.0 - g1) * (1.0 + g1) - g2 * g2
     x, y = ((1.0 + g1) * px + g2 * py) / det, (g2 * px + (1.0 - g1) * py) / det
-    return -math.sin(angle) * x + math.cos(angle) * y, math.cos(angle) * x + math.sin(angle) * y
+    radius = cos * x + sin * y
+    tangential = sin * sin * (1.0 + g1) - 2.0 * sin * cos * g2 + cos * cos * (1.0 - g1)
+    return cos * y - sin * x, scale / w * tangential / det - radius, radius
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -128,25 +140,40 @@ def _scan_table(theta_e, q, phi, g1, g2, table):
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
+def _image(low, high, f_low, f_high, bx, by, theta_e, q, phi, g1, g2):
+    """df/dangle and distance from the centre at the zero of ``_root`` between two angles, to _ANGLE_TOLERANCE.
+
+    Newton's steps from the chord's zero, two as a rule; one that would leave the bracket is replaced by bisection.
+    """
+    angle = low + (high - low) * (f_low / (f_low - f_high))
+    slope, radius = 0.0, 0.0
+    for _ in range(_REFINE):
+        value, slope, radius = _root(angle, bx, by, theta_e, q, phi, g1, g2)
+        if abs(value) <= _ANGLE_TOLERANCE * abs(slope):
+            break
+        if (value > 0.0) == (f_low > 0.0):
+            low = angle
+        else:
+            high = angle
+        angle -= value / slope
+        if not low < angle < high:
+            angle = 0.5 * (low + high)
+    return slope, radius
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
 def image_count_and_magnification(bx, by, theta_e, q, phi, g1, g2, table):
     """Number of images and total magnification of a point source at offset (bx, by) from the mapped lens centre."""
     count, total = 0, 0.0
+    det = (1.0 - g1) * (1.0 + g1) - g2 * g2
     previous = table[0, 0] * bx + table[0, 1] * by + table[0, 2]
     for k in range(1, _SCAN + 1):
         value = table[k, 0] * bx + table[k, 1] * by + table[k, 2]
         if (value > 0.0) != (previous > 0.0):
-            low, high, side = table[k - 1, 3], table[k, 3], previous > 0.0
-            for _ in range(_REFINE):
-                middle = 0.5 * (low + high)
-                if (_root(middle, bx, by, theta_e, q, phi, g1, g2)[0] > 0.0) == side:
-                    low = middle
-                else:
-                    high = middle
-            radius = _root(0.5 * (low + high), bx, by, theta_e, q, phi, g1, g2)[1]
+            slope, radius = _image(table[k - 1, 3], table[k, 3], previous, value, bx, by, theta_e, q, phi, g1, g2)
             if radius > 0.0:
-                det, tangential, profile = _jacobian_terms(0.5 * (low + high), q, phi, g1, g2)
                 count += 1
-                total += 1.0 / max(abs(det - theta_e * profile / radius * tangential), 1e-9)
+                total += 1.0 / max(abs(det * slope / radius), 1e-9)
         previous = value
     return count, total
 

@@ -57,7 +57,7 @@ def sample_source_positions(
     """One source position (x, y), each (n,) [arcsec] from the coordinate origin, uniform over the region of ``rule``.
 
     rule: "multiply_imaged" (two or more images), or "magnification" (total magnification of a point >= the
-    minimum; it costs about a millisecond a lens). uniforms: (n, k >= 2) numbers in [0, 1), the first two columns are
+    minimum; it costs about 0.25 ms a lens). uniforms: (n, k >= 2) numbers in [0, 1), the first two columns are
     used; or rng draws them.
     theta_e_arcsec = 0 has no such region and gives the mapped centre. The magnification rule knows slope 2 only.
     Raises OptionError for an unknown rule, for neither or both of uniforms and rng, and for uniforms of the wrong
