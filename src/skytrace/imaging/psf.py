@@ -26,6 +26,7 @@ __all__ = [
     "neff_pixels",
     "psfsize_of_images",
     "sky_sigma_nmgy",
+    "stamp_fwhm_arcsec",
 ]
 
 #: Legacy Surveys coadd pixel [arcsec].
@@ -135,6 +136,17 @@ def moffat_fwhm_from_psfsize(psfsize_arcsec: ArrayLike, *, beta: float = 3.5) ->
     sigma = np.asarray(psfsize_arcsec, dtype=np.float64) / _GAUSSIAN_FWHM
     alpha = np.sqrt(4.0 * sigma**2 * (beta - 1.0) ** 2 / (2.0 * beta - 1.0))
     return 2.0 * alpha * np.sqrt(2.0 ** (1.0 / beta) - 1.0)
+
+
+def stamp_fwhm_arcsec(
+    psf: MoffatPsf | ImagePsf, psfsize_arcsec: ArrayLike, *, beta: float = 3.5
+) -> NDArray[np.float64]:
+    """Half-maximum width (n, band) [arcsec] of every stamp: measured where the survey gives PSF images, else that of
+    the Moffat of index beta with the catalogue's psfsize (n, band).
+    """
+    if isinstance(psf, ImagePsf):
+        return psf.fwhm_arcsec
+    return moffat_fwhm_from_psfsize(psfsize_arcsec, beta=beta)
 
 
 def neff_pixels(psfsize_arcsec: ArrayLike, *, pixel_scale_arcsec: float = PIXEL_SCALE_ARCSEC) -> NDArray[np.float64]:

@@ -18,7 +18,14 @@ from skytrace.errors import OptionError, PixelError, check_between
 from skytrace.imaging.noise import photon_noise
 from skytrace.imaging.photometry import mag_depth
 from skytrace.imaging.preprocessing import PreprocessOptions, annulus_statistics, preprocess
-from skytrace.imaging.psf import MoffatPsf, moffat_fwhm_from_psfsize, sky_sigma_nmgy
+from skytrace.imaging.psf import (
+    ImagePsf,
+    MoffatPsf,
+    moffat_fwhm_from_psfsize,
+    neff_pixels,
+    sky_sigma_nmgy,
+    stamp_fwhm_arcsec,
+)
 from skytrace.imaging.sky_noise import NOISE_PAD
 from skytrace.selection.arcs import arc_annulus_snr
 from skytrace.selection.degrade import degrade_cutouts, degraded_sky
@@ -28,21 +35,23 @@ from skytrace.statistics.streams import standard_normals
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from skytrace.imaging.psf import ImagePsf
     from skytrace.lensing.population import LensDraw
     from skytrace.selection.condition_sky import ConditionSky
+    from skytrace.selection.degrade import DegradedSky
     from skytrace.surveys.interface import CutoutBatch
 
 __all__ = ["HostStamps", "InjectionOptions", "Injections", "inject_lenses", "prepare_hosts"]
 
 _BANDS = ("g", "r", "z")
 _DEGRADE_PAD = 27
+_DEGRADED_AT_ONCE = 8
 
 
 @dataclass(frozen=True)
 class InjectionOptions:
     """seed: of every injection's stream. batch_size: injections rendered and scored together; part of the result's
-    last bits, so it belongs to the fingerprint. confine_radius_px: injected light is cut off beyond.
+    last bits, so it belongs to the fingerprint. shard_injections: of one condition computed in one piece by one worker,
+    rounded up to whole batches; results do not depend on it. confine_radius_px: injected light is cut off beyond.
     photon_noise: of the added light. psf_beta: Moffat index of degraded hosts, and of the half-maximum width that arc
     annuli are drawn with. electrons_per_nmgy_*: of one exposure; the coadd's are nobs times that (DECam, see
     surveys.mock.conditions). n_stamps: composites kept as pictures. composites_per_anchor: injections near each real
@@ -52,6 +61,7 @@ class InjectionOptions:
     seed: int = 20260401
     batch_size: int = 512
     score_batch: int = 64
+    shard_injections: int = 20_000
     confine_radius_px: float = 36.0
     photon_noise: bool = True
     psf_beta: float = 3.5
@@ -65,6 +75,7 @@ class InjectionOptions:
         check_between("seed", self.seed, 0, 2**63 - 1)
         check_between("batch_size", self.batch_size, 1, 65_536)
         check_between("score_batch", self.score_batch, 1, 65_536)
+        check_between("shard_injections", self.shard_injections, 1, 10_000_000)
         check_between("confine_radius_px", self.confine_radius_px, 8.0, 200.0)
         check_between("psf_beta", self.psf_beta, 1.0, 10.0, include_low=False)
         check_between("n_stamps", self.n_stamps, 1, 100_000)
@@ -79,7 +90,8 @@ class HostStamps:
 
     table: catalogue rows. image, invvar: (n, band, crop, crop). psf: n PSFs. statistics: (median, scale) of the *whole*
     cutouts, each (n, band). psfsize_r, depth_r_mag: (n,) as they are
-    now. sigma_nmgy: (n, band) sky noise of a pixel. electrons_per_nmgy: (n, band).
+    now. fwhm_r_arcsec: (n,) half-maximum width of the PSF, measured where it is an image. sigma_nmgy: (n, band) sky
+    noise of a pixel. electrons_per_nmgy: (n, band).
     """
 
     table: pd.DataFrame
@@ -89,6 +101,7 @@ class HostStamps:
     statistics: tuple[NDArray[np.float64], NDArray[np.float64]]
     psfsize_r: NDArray[np.float64]
     depth_r_mag: NDArray[np.float64]
+    fwhm_r_arcsec: NDArray[np.float64]
     sigma_nmgy: NDArray[np.float64]
     electrons_per_nmgy: NDArray[np.float64]
 
@@ -137,15 +150,13 @@ def prepare_hosts(
     if mode == "degraded":
         if target is None:
             raise OptionError("degraded hosts need the sky that they are degraded to")
-        reached = target.reached_by(psfsize, psfdepth)
+        own_fwhm = stamp_fwhm_arcsec(psf, psfsize, beta=options.psf_beta)
+        reached = target.reached_by(*_sky_of_width(psf, psfsize, psfdepth, own_fwhm, options.psf_beta))
         sky = degraded_sky(psfsize, psfdepth, target_psfsize=reached.psfsize, target_psfdepth=reached.psfdepth)
-        size = image.shape[-1] + 2 * _DEGRADE_PAD
         depth_mag = float(mag_depth(target.psfdepth[1]))
         seed = options.seed + round(1000 * float(target.psfsize[1])) + 100_000 * round(100 * depth_mag)
-        normals = standard_normals(_host_ids(table, options.seed), (2, len(_BANDS), size, size), seed=seed)
-        image, invvar = degrade_cutouts(
-            image, invvar, sky=sky, electrons_per_nmgy=electrons, normals=normals, beta=options.psf_beta
-        )
+        ids = _host_ids(table, options.seed)
+        image, invvar = _degraded(image, invvar, sky, electrons, own_fwhm, ids, seed=seed, beta=options.psf_beta)
         electrons = electrons * (sky.sigma / sky.target_sigma) ** 2
         psfsize, psfdepth = sky.target_psfsize, sky.target_psfdepth
         depth = psfdepth[:, 1]
@@ -161,9 +172,34 @@ def prepare_hosts(
         statistics=statistics,
         psfsize_r=psfsize[:, 1],
         depth_r_mag=np.broadcast_to(mag_depth(depth), (len(table),)),
+        fwhm_r_arcsec=stamp_fwhm_arcsec(psf, psfsize, beta=options.psf_beta)[:, 1],
         sigma_nmgy=sky_sigma_nmgy(psfdepth, psfsize),
         electrons_per_nmgy=electrons,
     )
+
+
+def _degraded(
+    image: NDArray[np.float32],
+    invvar: NDArray[np.float32],
+    sky: DegradedSky,
+    electrons_per_nmgy: NDArray[np.float64],
+    own_fwhm_arcsec: NDArray[np.float64],
+    ids: NDArray[np.uint64],
+    *,
+    seed: int,
+    beta: float,
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """``degrade_cutouts`` of a few hosts at a time, each with the noise of its id."""
+    size = image.shape[-1] + 2 * _DEGRADE_PAD
+    new_image, new_invvar = np.empty_like(image), np.empty_like(invvar)
+    for start in range(0, len(image), _DEGRADED_AT_ONCE):
+        rows = slice(start, start + _DEGRADED_AT_ONCE)
+        normals = standard_normals(ids[rows], (2, len(_BANDS), size, size), seed=seed)
+        new_image[rows], new_invvar[rows] = degrade_cutouts(
+            image[rows], invvar[rows], sky=sky.take(rows), electrons_per_nmgy=electrons_per_nmgy[rows],
+            normals=normals, beta=beta, own_fwhm_arcsec=own_fwhm_arcsec[rows],
+        )  # fmt: skip
+    return new_image, new_invvar
 
 
 def inject_lenses(
@@ -197,8 +233,9 @@ def inject_lenses(
     median, scale = (values[rows] for values in hosts.statistics)
     stamps = preprocess(image, options=preprocessing, statistics=(median, scale))
     magnification = flux_magnification(draw.lenses, sources)
-    fwhm = moffat_fwhm_from_psfsize(hosts.psfsize_r[rows], beta=options.psf_beta)
-    measured = _measure(light[:, 1], rendered, magnification, draw, fwhm, hosts.sigma_nmgy[rows, 1])
+    measured = _measure(
+        light[:, 1], rendered, magnification, draw, hosts.fwhm_r_arcsec[rows], hosts.sigma_nmgy[rows, 1]
+    )
     return Injections(stamps, image, added, measured)
 
 
@@ -224,6 +261,23 @@ def _measure(
             "arc_snr": snr,
         }
     )
+
+
+def _sky_of_width(
+    psf: MoffatPsf | ImagePsf,
+    psfsize: NDArray[np.float64],
+    psfdepth: NDArray[np.float64],
+    fwhm_arcsec: NDArray[np.float64],
+    beta: float,
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """psfsize and psfdepth (n, band) of a host's sky for the choice of its target: the noise of its pixels, and a
+    psfsize no smaller than that of the Moffat as broad as its PSF image, which could not be reached by convolving.
+    """
+    if not isinstance(psf, ImagePsf):
+        return psfsize, psfdepth
+    per_psfsize = moffat_fwhm_from_psfsize(1.0, beta=beta)
+    broad = np.maximum(psfsize, fwhm_arcsec / per_psfsize * (1.0 + 1e-9))
+    return broad, psfdepth * neff_pixels(psfsize) / neff_pixels(broad)
 
 
 def _bands(table: pd.DataFrame, name: str) -> NDArray[np.float64]:

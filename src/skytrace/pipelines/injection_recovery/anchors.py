@@ -8,7 +8,7 @@ import pandas as pd
 from skytrace.imaging import PreprocessOptions, preprocess
 from skytrace.imaging.photometry import mag_ab, mag_depth
 from skytrace.imaging.preprocessing import preprocessing_checksum
-from skytrace.imaging.psf import moffat_fwhm_from_psfsize, sky_sigma_nmgy
+from skytrace.imaging.psf import moffat_fwhm_from_psfsize, sky_sigma_nmgy, stamp_fwhm_arcsec
 from skytrace.imaging.quality import QualityOptions
 from skytrace.lensing.population import PopulationOptions, host_light_shape
 from skytrace.pipelines.injection_recovery.nodes import cutout_flags
@@ -58,9 +58,9 @@ def measure_anchors(
     for start in range(0, max(len(anchors), 1), 250):
         part = anchors.iloc[start : start + 250]
         read = part[part["rejected"] == ""]
-        image, invvar, stamps, flags = _anchor_pixels(survey, read, preprocessing, quality)
+        image, invvar, stamps, flags, fwhm = _anchor_pixels(survey, read, preprocessing, quality, injection)
         sigma = sky_sigma_nmgy(_bands(read, "psfdepth"), _bands(read, "psfsize"))
-        light = _arcs(image, invvar, read, read["theta_e"], read["psf_fwhm"], sigma, arcs, morphology, injection)
+        light = _arcs(image, invvar, read, read["theta_e"], fwhm, sigma, arcs, morphology)
         light = light.set_index(read.index)
         light[flags != ""] = np.nan
         seen = (light["arc_snr"] >= gates.observable_snr).to_numpy()
@@ -100,15 +100,19 @@ def _not_selected(anchors: Table, selection: SelectionOptions) -> np.ndarray:
 
 
 def _anchor_pixels(
-    survey: ImagingSurvey, anchors: Table, preprocessing: PreprocessOptions, quality: QualityOptions
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Image, invvar and the detector's stamps, (n, 3, crop, crop) about the cutouts' own centre, and the reasons of
-    quality control, (n,). Stamps of what it rejects are zeros.
+    survey: ImagingSurvey,
+    anchors: Table,
+    preprocessing: PreprocessOptions,
+    quality: QualityOptions,
+    injection: InjectionOptions,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Image, invvar and the detector's stamps, (n, 3, crop, crop) about the cutouts' own centre, the reasons of
+    quality control, (n,), and the r-band PSF's half-maximum width, (n,) [arcsec]. Stamps of what it rejects are zeros.
     """
     crop = preprocessing.crop
     if anchors.empty:
         nothing = np.zeros((0, 3, crop, crop), dtype=np.float32)
-        return nothing, nothing, nothing, np.zeros(0, dtype=object)
+        return nothing, nothing, nothing, np.zeros(0, dtype=object), np.zeros(0)
     batch = survey.cutouts(list(anchors["galaxy_id"].astype(str)))
     flags = cutout_flags(batch, anchors, preprocessing, quality)["reasons"].astype(str)
     reasons = np.array(
@@ -118,7 +122,11 @@ def _anchor_pixels(
     image, invvar = (plane[:, :, low : low + crop, low : low + crop] for plane in (batch.image, batch.invvar))
     stamps, good = np.zeros(image.shape, dtype=np.float32), reasons == ""
     stamps[good] = preprocess(batch.image[good], batch.invvar[good], options=preprocessing)
-    return image, invvar, stamps, reasons
+    psfsize = _bands(anchors, "psfsize")
+    fwhm = moffat_fwhm_from_psfsize(psfsize[:, 1], beta=injection.psf_beta)  # of what is rejected: it may lack a PSF
+    own = batch.psf.take(np.flatnonzero(good))
+    fwhm[good] = stamp_fwhm_arcsec(own, psfsize[good], beta=injection.psf_beta)[:, 1]
+    return image, invvar, stamps, reasons, fwhm
 
 
 def measure_composites(
@@ -155,8 +163,8 @@ def measure_composites(
         host = rows["host_row"].to_numpy()
         psfsize, sigma = stamps.psfsize_r[host], stamps.sigma_nmgy[host]
         measured = _arcs(
-            injected.image, stamps.invvar[host], stamps.table.iloc[host], rows["theta_e"], psfsize, sigma, arcs,
-            morphology, options,
+            injected.image, stamps.invvar[host], stamps.table.iloc[host], rows["theta_e"],
+            stamps.fwhm_r_arcsec[host], sigma, arcs, morphology,
         )  # fmt: skip
         table = rows[["injection_id", "cell", "galaxy_id", "mode", "theta_e"]].reset_index(drop=True)
         table = table.assign(
@@ -214,18 +222,16 @@ def _arcs(
     invvar: np.ndarray,
     table: Table,
     theta_e: Any,
-    psfsize: Any,
+    fwhm_arcsec: np.ndarray,
     sigma: np.ndarray,
     arcs: ArcOptions,
     morphology: MorphologyOptions,
-    injection: InjectionOptions,
 ) -> Table:
-    """``measure_arcs`` and ``arc_morphology`` with the catalogue's host shape and the r-band PSF: the one call for
-    both sides.
+    """``measure_arcs`` and ``arc_morphology`` with the catalogue's host shape and the r-band PSF's half-maximum
+    width (n,): the one call for both sides.
     """
     q, phi = host_light_shape(table)
-    fwhm = moffat_fwhm_from_psfsize(np.asarray(psfsize, dtype=float), beta=injection.psf_beta)
-    known = {"theta_e_arcsec": np.asarray(theta_e, dtype=float), "fwhm_arcsec": fwhm, "q": q, "phi_rad": phi}
+    known = {"theta_e_arcsec": np.asarray(theta_e, dtype=float), "fwhm_arcsec": fwhm_arcsec, "q": q, "phi_rad": phi}
     light = measure_arcs(image, invvar, sigma_pix_nmgy=sigma, **known, options=arcs)
     return pd.concat([light, arc_morphology(image, invvar, **known, arcs=arcs, options=morphology)], axis=1)
 

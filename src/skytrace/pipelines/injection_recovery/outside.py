@@ -12,7 +12,6 @@ import pandas as pd
 from kedro.pipeline import Node, Pipeline
 
 from skytrace.imaging import PreprocessOptions
-from skytrace.imaging.psf import moffat_fwhm_from_psfsize
 from skytrace.lensing.population import PopulationOptions, host_light_shape
 from skytrace.pipelines.injection_recovery.graph import make_pipeline
 from skytrace.pipelines.injection_recovery.shards import Campaign, drawn_by_lot, recompute
@@ -87,7 +86,7 @@ def _measure_near(
         q, phi = host_light_shape(stamps.table.iloc[host])
         known: dict[str, Any] = {
             "theta_e_arcsec": rows["theta_e"].to_numpy(dtype=float),
-            "fwhm_arcsec": moffat_fwhm_from_psfsize(stamps.psfsize_r[host], beta=campaign.injection.psf_beta),
+            "fwhm_arcsec": stamps.fwhm_r_arcsec[host],
             "q": q, "phi_rad": phi,
         }  # fmt: skip
         invvar = stamps.invvar[host]
