@@ -27,13 +27,37 @@ def test_p_is_the_exact_binomial_of_the_pairs_that_differ():
     assert found.p_hosts == pytest.approx(exact, abs=5 * np.sqrt(exact / 19_999))
     # Wald variance of a paired difference, (b + c - (b - c)^2 / n) / n^2, times m / (m - 1)
     assert found.standard_error == pytest.approx(np.sqrt((15 - 81 / 200) * 200 / 199) / 200, rel=1e-12)
-    assert found.high68 - found.low68 == pytest.approx(2 * found.standard_error)
+    # one pair more on either discordant side, 4 and 13 of 202; hosts of one pair have the design effect 200 / 199
+    half = np.sqrt((17 - 81 / 202) * 200 / 199) / 202
+    assert (found.low68, found.high68) == pytest.approx((9 / 202 - half, 9 / 202 + half), rel=1e-12)
 
 
 def test_pairs_that_never_differ_give_no_evidence():
     base, _ = detections(5, 0, 0, 7)
     found = paired_test(base, base, host=np.arange(12), seed=0)
     assert (found.p_mcnemar, found.p_hosts, found.difference) == (1.0, 1.0, 0.0)
+
+
+def test_no_discordant_pair_is_no_certainty():
+    base, _ = detections(100, 0, 0, 200)
+    found = paired_test(base, base, host=np.arange(300), n_permutations=99, seed=0)
+    assert found.low95 == -found.high95 == pytest.approx(-2 * np.sqrt(2) / 302)
+    # were that the truth's own distance, 300 pairs without one that differs would be a rare sight
+    assert (1 - found.high95) ** 300 < 0.08
+
+
+@pytest.mark.parametrize("rate", [0.002, 0.01, 0.05])
+def test_the_interval_covers_where_few_pairs_differ(rate):
+    rng, hits = np.random.default_rng(4), {"68": 0, "95": 0}
+    for _ in range(400):
+        u = rng.random(250)
+        gained, lost = u < rate, u > 1 - rate / 2
+        found = paired_test(lost, gained, host=np.arange(250), n_permutations=99, seed=0)
+        for level in hits:
+            low, high = getattr(found, f"low{level}"), getattr(found, f"high{level}")
+            hits[level] += low <= rate / 2 <= high
+    assert hits["95"] / 400 > 0.93  # a Wald interval: 0.50 at the rarest
+    assert hits["68"] / 400 > 0.62
 
 
 def test_the_host_test_keeps_its_size_where_hosts_move_together_and_mcnemar_does_not():

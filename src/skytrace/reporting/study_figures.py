@@ -157,7 +157,7 @@ def _by_radius(panel: Axes, table: pd.DataFrame, names: Sequence[str], column: s
         panel.plot(x[sure], one["difference"].to_numpy()[sure], "o", color=colour, **ring)
     panel.axhline(0.0, color="0.5", linewidth=0.6)
     panel.set(xlabel=AXIS_LABELS["theta_e"], ylabel="difference of the share detected, paired (95 %)")
-    panel.set_title("no bar: no pair differs; ring: Holm's p < 0.05")
+    panel.set_title("ring: Holm's p < 0.05")
     low, high = panel.get_ylim()
     panel.set_ylim(low, high + 0.09 * len(names) * (high - low))  # room for the legend above the bars
     panel.legend(frameon=False, loc="upper left")

@@ -51,8 +51,10 @@ class PairedOptions:
 @dataclass(frozen=True)
 class PairedTest:
     """n pairs in n_hosts hosts: both detected, in one only, in neither. difference: share of the ablation minus that of
-    the base, with 68 % and 95 % intervals (normal; variance of hosts drawn whole, never below that of independent
-    pairs). p_mcnemar: exact, two-sided, pairs independent. p_hosts: sides of whole hosts exchanged.
+    the base. standard_error: of hosts drawn whole, never below that of independent pairs; 0 where no pair differs.
+    Intervals at 68 % and 95 %: Bonett & Price (2012, J. Educ. Behav. Stat. 37, 479), one pair more gained and one more
+    lost, so that no discordant pair is no certainty; widened by the design effect of hosts (unknown, and taken as 1,
+    where no pair differs). p_mcnemar: exact, two-sided, pairs independent. p_hosts: sides of whole hosts exchanged.
     """
 
     n: int
@@ -116,18 +118,27 @@ def paired_test(
     gained, lost = int((change > 0).sum()), int((change < 0).sum())
     difference = change.mean()
     by_host = np.bincount(codes, weights=change - difference)
+    independent = np.sum((change - difference) ** 2)
     clustered = m / (m - 1.0) * np.sum(by_host**2) if m > 1 else np.inf  # one host says nothing of its own scatter
-    error = float(np.sqrt(max(clustered, np.sum((change - difference) ** 2))) / n)
-    reach = {level: error * width for level, width in (("68", 1.0), ("95", 2.0))}
+    error = float(np.sqrt(max(clustered, independent)) / n)
+    design_effect = max(clustered / independent, 1.0) if independent > 0 else 1.0 if m > 1 else np.inf
+    middle, spread = _bonett_price(n, gained, lost)
+    reach = {level: width * spread * np.sqrt(design_effect) for level, width in (("68", 1.0), ("95", 2.0))}
     moved = np.bincount(codes, weights=change).astype(np.float64)
     p_exact = binomtest(gained, gained + lost, 0.5).pvalue if gained + lost else 1.0
     return PairedTest(
         n=n, n_hosts=m, n_both=int((base & ablation).sum()), n_base_only=lost, n_ablation_only=gained,
         n_neither=int((~base & ~ablation).sum()), difference=float(difference), standard_error=error,
-        low68=float(difference - reach["68"]), high68=float(difference + reach["68"]),
-        low95=float(difference - reach["95"]), high95=float(difference + reach["95"]),
+        low68=float(max(middle - reach["68"], -1.0)), high68=float(min(middle + reach["68"], 1.0)),
+        low95=float(max(middle - reach["95"], -1.0)), high95=float(min(middle + reach["95"], 1.0)),
         p_mcnemar=float(p_exact), p_hosts=_host_exchange(moved, n_permutations, seed),
     )  # fmt: skip
+
+
+def _bonett_price(n: int, gained: int, lost: int) -> tuple[float, float]:
+    """Middle and standard error of a paired difference of shares, with one pair more on either discordant side."""
+    gain, loss = (gained + 1.0) / (n + 2.0), (lost + 1.0) / (n + 2.0)
+    return gain - loss, float(np.sqrt((gain + loss - (gain - loss) ** 2) / (n + 2.0)))
 
 
 def paired_table(
