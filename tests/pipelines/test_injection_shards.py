@@ -1,23 +1,35 @@
-"""Injections come out with the same bytes on one process and two, in any order, and after a worker was killed."""
+"""Injections come out with the same bytes on one process and two, in any order or pieces, and if a worker dies."""
 
 import hashlib
 import os
 import signal
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
-from skytrace.compute import map_shards
-from skytrace.pipelines.injection_recovery.shards import Shard, compute_shard, load_inputs, stage
+from skytrace.compute import ClusterOptions, map_shards
+from skytrace.compute.table_shards import join_shards, save_shard
+from skytrace.errors import ShardError
+from skytrace.pipelines.injection_recovery.shards import (
+    Campaign,
+    Shard,
+    compute_shard,
+    load_inputs,
+    run_campaign,
+    shards_of,
+    stage,
+)
 
 from ..selection.fake_sky import FakeSky, random_detector
 from .small_campaign import campaign_of
 
 
 def compute_or_die(shard: Shard, *, campaign) -> Path:
-    """Kill this process the first time that the second condition is seen."""
+    """Kill this process the first time that a shard of the second condition is seen."""
     marker = shard.path.parent / "killed"
     if shard.condition == 1 and not marker.exists():
         marker.touch()
@@ -25,29 +37,57 @@ def compute_or_die(shard: Shard, *, campaign) -> Path:
     return compute_shard(shard, campaign=campaign)
 
 
-def injected(folder: Path, fn=compute_shard, *, order: int | None = None, **cluster) -> dict[str, str]:
+def injected(folder: Path, fn=compute_shard, *, order: int, **cluster) -> dict[str, str]:
+    """Hash of every shard's file, in shards of 32 injections of a plan of 48 a condition."""
     sky = FakeSky()
-    campaign = campaign_of(sky)
+    campaign = in_pieces(campaign_of(sky), 20)  # rounded up to two batches
     staged = stage(campaign, random_detector(), sky, folder=folder)
-    shards = [Shard(staged / f"{k:04d}.parquet", k) for k in campaign.conditions["condition"].astype(int)]
-    if order is not None:
-        shards = [shards[k] for k in np.random.default_rng(order).permutation(len(shards))]
+    shards = shards_of(campaign, staged)
+    shards = [shards[k] for k in np.random.default_rng(order).permutation(len(shards))]
     load_inputs.cache_clear()
     map_shards(partial(fn, campaign=campaign), shards, **cluster)
     return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(staged.glob("*.parquet"))}
 
 
+def in_pieces(campaign: Campaign, size: int) -> Campaign:
+    return replace(campaign, injection=replace(campaign.injection, shard_injections=size))
+
+
 @pytest.fixture(scope="module")
-def reference(tmp_path_factory) -> dict[str, str]:
-    found = injected(tmp_path_factory.mktemp("reference"), workers=1)
-    assert len(set(found.values())) == 4
-    return found
+def reference(tmp_path_factory) -> tuple[Path, dict[str, str]]:
+    folder = tmp_path_factory.mktemp("reference")
+    found = injected(folder, order=3, workers=1)
+    assert len(set(found.values())) == 8
+    return folder, found
 
 
-def test_shuffled_shards_have_the_same_bytes(tmp_path, reference):
-    assert injected(tmp_path, order=3, workers=1) == reference
-
-
-def test_two_processes_one_of_them_killed_give_the_bytes_of_one(tmp_path, reference):
-    assert injected(tmp_path, compute_or_die, order=5, cluster="local", workers=2) == reference
+def test_two_processes_one_of_them_killed_give_the_bytes_of_one_in_another_order(tmp_path, reference):
+    assert injected(tmp_path, compute_or_die, order=5, cluster="local", workers=2) == reference[1]
     assert list(tmp_path.glob("*/killed")), "no worker was killed"
+
+
+def test_the_table_is_the_same_whatever_the_size_of_a_shard(reference):
+    folder, found = reference
+    sky, detector, cluster = FakeSky(), random_detector(), ClusterOptions(workers=1)
+    whole = run_campaign(campaign_of(sky), detector, sky, folder=folder, cluster=cluster)
+    staged = next(folder.glob("*/condition-0000-00000000-00000048.parquet")).parent
+    assert found.keys() < {path.name for path in staged.glob("*.parquet")}  # one folder: the inputs are the same
+    pieces = run_campaign(in_pieces(campaign_of(sky), 20), detector, sky, folder=folder, cluster=cluster)
+    pd.testing.assert_frame_equal(pieces, whole, check_exact=True)
+    assert whole["injection_id"].is_monotonic_increasing
+    assert len(whole) == whole["injection_id"].nunique() == 4 * 48
+
+
+def test_joined_shards_are_their_rows_in_order_of_id(tmp_path):
+    rng = np.random.default_rng(1)
+    table = pd.DataFrame({"injection_id": rng.permutation(60), "x": rng.random(60), "family": np.int8(1)})
+    table["galaxy_id"] = [f"g{k % 7}" for k in table["injection_id"]]
+    paths = [tmp_path / f"{k}.parquet" for k in range(4)]
+    for k, path in enumerate(paths):
+        save_shard(table.iloc[k::4], path)
+    pd.testing.assert_frame_equal(
+        join_shards(paths, by="injection_id"), table.sort_values("injection_id", ignore_index=True)
+    )
+    save_shard(table.iloc[:3].drop(columns="x"), paths[2])
+    with pytest.raises(ShardError, match="other columns"):
+        join_shards(paths, by="injection_id")

@@ -1,4 +1,4 @@
-"""The injection loop, a shard per (PSF, depth) condition: hosts degraded once, all its cells injected and scored.
+"""The injection loop, in shards of one (PSF, depth) condition: its hosts are degraded once, its cells injected, scored.
 
 A shard's file is named by a fingerprint of everything it depends on (detector, host pixels, options, sources), so that
 a rerun goes on where the last one stopped and never takes old results for new ones.
@@ -7,7 +7,7 @@ a rerun goes on where the last one stopped and never takes old results for new o
 import json
 import logging
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ import pandas as pd
 
 from skytrace.compute import ClusterOptions, atomic_path, fingerprint, load_npz, map_shards, save_npz, single_threaded
 from skytrace.compute.fingerprint import source_fingerprint
+from skytrace.compute.table_shards import is_whole, join_shards, save_shard
 from skytrace.errors import CatalogueError, ShardError
 from skytrace.imaging.preprocessing import PreprocessOptions, preprocessing_checksum
 from skytrace.imaging.psf import ImagePsf, MoffatPsf
@@ -31,8 +32,6 @@ from skytrace.surveys.interface import CutoutBatch
 #: Room for injections within a cell: injection_id = cell * this + number within the cell.
 IDS_PER_CELL = 1_000_000
 _THETA_CHANNEL = 15
-#: Key of a shard's own fingerprint in the metadata of its Parquet file.
-_CONTENT = b"skytrace.content"
 #: A shard computed by other sources of this module and these packages is computed again.
 _COMPUTED_BY = (__name__, "skytrace.surveys.interface", *(
     f"skytrace.{name}"
@@ -54,10 +53,12 @@ class Campaign:
 
 @dataclass(frozen=True)
 class Shard:
-    """One condition and the file of its injections."""
+    """Rows ``start`` to ``stop`` (None: all) of one condition's plan, and the file of these injections."""
 
     path: Path
     condition: int
+    start: int = 0
+    stop: int | None = None
 
 
 def run_campaign(
@@ -66,8 +67,7 @@ def run_campaign(
     """All injections of the campaign, scored, in order of injection_id."""
     detector.check_preprocessing(preprocessing_checksum(campaign.preprocessing))
     staged = stage(campaign, detector, survey, folder=folder)
-    used = campaign.conditions["condition"][campaign.conditions["n_per_cell"] > 0]
-    shards = [Shard(staged / f"condition-{condition:04d}.parquet", int(condition)) for condition in used]
+    shards = shards_of(campaign, staged)
     if not shards:
         raise CatalogueError("no (PSF, depth) condition of the grid has a host: widen the grid or give more sky")
     if cluster.cluster == "inline":
@@ -75,13 +75,26 @@ def run_campaign(
 
         load_inputs(staged)
     for shard in shards:
-        if shard.path.exists() and not _is_whole(shard.path):
+        if shard.path.exists() and not is_whole(shard.path):
             logging.getLogger(__name__).warning("%s is damaged and is computed again", shard.path)
             shard.path.unlink()
     paths = map_shards(partial(compute_shard, campaign=campaign), shards, cluster=cluster, description="injections")
-    table = pd.concat([read_shard(path) for path in paths], ignore_index=True)
     load_inputs.cache_clear()
-    return table.sort_values("injection_id", ignore_index=True)
+    return join_shards(paths, by="injection_id")
+
+
+def shards_of(campaign: Campaign, staged: Path) -> list[Shard]:
+    """The campaign in shards of about ``shard_injections``: whole batches, so that the results are the same for any."""
+    batch = campaign.injection.batch_size
+    step = -(-campaign.injection.shard_injections // batch) * batch
+    n_theta = len(campaign.grid.theta_e_arcsec)
+    shards = []
+    for condition, n in campaign.conditions[["condition", "n_per_cell"]].astype(int).itertuples(index=False):
+        for start in range(0, n * n_theta, step):
+            stop = min(start + step, n * n_theta)
+            name = f"condition-{condition:04d}-{start:08d}-{stop:08d}.parquet"
+            shards.append(Shard(staged / name, condition, start, stop))
+    return shards
 
 
 def stage(campaign: Campaign, detector: Any, survey: Any, *, folder: Path) -> Path:
@@ -90,7 +103,8 @@ def stage(campaign: Campaign, detector: Any, survey: Any, *, folder: Path) -> Pa
     batch = survey.cutouts([str(name) for name in names])
     key = fingerprint(
         source_fingerprint(*_COMPUTED_BY),
-        detector.architecture, detector.state, campaign.grid, campaign.population, campaign.injection,
+        detector.architecture, detector.state, campaign.grid, campaign.population,
+        replace(campaign.injection, shard_injections=1),  # the block is in a shard's name
         campaign.preprocessing, campaign.hosts, campaign.conditions, batch.image, batch.invvar, _psf_arrays(batch),
     )  # fmt: skip
     staged = Path(folder) / key
@@ -124,14 +138,13 @@ def load_inputs(staged: Path) -> tuple[CutoutBatch, Any]:
 
 
 def compute_shard(shard: Shard, *, campaign: Campaign) -> Path:
-    """Inject and score all cells of one condition."""
+    """Inject and score the injections of one shard."""
     from skytrace.learning.scoring import score_stamps
 
     batch, detector = load_inputs(shard.path.parent)
     score = partial(score_stamps, detector, batch_size=campaign.injection.score_batch, threads=1)
     with single_threaded():
-        hosts = condition_hosts(campaign, batch, shard.condition)
-        plan = condition_plan(campaign, shard.condition, len(hosts))
+        hosts, plan = hosts_and_plan(campaign, batch, shard.condition, rows=slice(shard.start, shard.stop))
         host_score, zero_score = score_hosts(hosts, plan, campaign, score)
         parts = []
         for start in range(0, len(plan), campaign.injection.batch_size):
@@ -149,43 +162,6 @@ def compute_shard(shard: Shard, *, campaign: Campaign) -> Path:
     return shard.path
 
 
-def save_shard(table: pd.DataFrame, path: Path) -> None:
-    """Write a shard with the fingerprint of its content in the file's metadata."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    arrow = pa.Table.from_pandas(table, preserve_index=False)
-    content = fingerprint(arrow.to_pandas(), length=64).encode()
-    with atomic_path(path) as partial_path:
-        pq.write_table(
-            arrow.replace_schema_metadata({**(arrow.schema.metadata or {}), _CONTENT: content}),
-            partial_path, compression="zstd",
-        )  # fmt: skip
-
-
-def read_shard(path: Path) -> pd.DataFrame:
-    """A shard as it was computed. Raises ShardError where the file is damaged or its content was changed."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    try:
-        arrow = pq.read_table(path)
-        table = arrow.to_pandas()
-    except (pa.ArrowException, OSError) as error:
-        raise ShardError(f"shard {path} cannot be read ({error}); delete it and run again") from error
-    if (arrow.schema.metadata or {}).get(_CONTENT) != fingerprint(table, length=64).encode():
-        raise ShardError(f"shard {path} is not what was computed: its content was changed; delete it and run again")
-    return table
-
-
-def _is_whole(path: Path) -> bool:
-    try:
-        read_shard(path)
-    except ShardError:
-        return False
-    return True
-
-
 def condition_hosts(campaign: Campaign, batch: CutoutBatch, condition: int) -> HostStamps:
     """The hosts of one condition, degraded where the condition says so."""
     cell = campaign.conditions.set_index("condition").loc[condition]
@@ -201,15 +177,18 @@ def condition_hosts(campaign: Campaign, batch: CutoutBatch, condition: int) -> H
     )  # fmt: skip
 
 
-def condition_plan(campaign: Campaign, condition: int, n_hosts: int) -> pd.DataFrame:
-    """One row an injection of the condition: ids, cell, host. Hosts take turns, starting elsewhere in every cell."""
-    grid = SelectionGrid(campaign.grid)
-    cell = campaign.conditions.set_index("condition").loc[condition]
-    cells = grid.cells()
+def condition_plan(campaign: Campaign, condition: int, n_hosts: int, *, rows: slice = slice(None)) -> pd.DataFrame:
+    """One row an injection of the condition: ids, cell, host. Hosts take turns, starting elsewhere in every cell.
+
+    rows: those of the plan that are wanted.
+    """
+    cell = campaign.conditions[campaign.conditions["condition"] == condition].iloc[0]
+    cells = SelectionGrid(campaign.grid).cells()
     cells = cells[(cells["psf_index"] == cell["psf_index"]) & (cells["depth_index"] == cell["depth_index"])]
     n = int(cell["n_per_cell"])
-    plan = cells.loc[cells.index.repeat(n)].reset_index(drop=True)
-    number = np.tile(np.arange(n), len(cells))
+    index = np.arange(n * len(cells))[rows]
+    number = index % max(n, 1)
+    plan = cells.iloc[index // max(n, 1)].reset_index(drop=True)
     plan.insert(0, "injection_id", plan["cell"].to_numpy() * IDS_PER_CELL + number)
     plan["mode"] = str(cell["mode"])
     plan["host_row"] = (number + n * plan["theta_index"].to_numpy()) % n_hosts
@@ -218,6 +197,17 @@ def condition_plan(campaign: Campaign, condition: int, n_hosts: int) -> pd.DataF
     plan["host_psfsize_r"] = hosts["psfsize_r"].to_numpy(dtype=float)[plan["host_row"]]
     plan["host_psfdepth_r"] = hosts["psfdepth_r"].to_numpy(dtype=float)[plan["host_row"]]
     return plan
+
+
+def hosts_and_plan(
+    campaign: Campaign, batch: CutoutBatch, condition: int, *, rows: slice = slice(None)
+) -> tuple[HostStamps, pd.DataFrame]:
+    """Some rows of a condition's plan, and the hosts that they use: no other is degraded for nothing."""
+    listed = campaign.hosts[campaign.hosts["condition"] == condition].sort_values("rank", ignore_index=True)
+    plan = condition_plan(campaign, condition, len(listed), rows=rows)
+    used, place = np.unique(plan["host_row"], return_inverse=True)
+    hosts = condition_hosts(replace(campaign, hosts=listed.iloc[used]), batch, condition)
+    return hosts, plan.assign(host_row=place)
 
 
 def inject_rows(

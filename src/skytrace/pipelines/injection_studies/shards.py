@@ -16,7 +16,8 @@ import pandas as pd
 
 from skytrace.compute import ClusterOptions, fingerprint, map_shards, single_threaded
 from skytrace.compute.fingerprint import source_fingerprint
-from skytrace.errors import CatalogueError, OptionError, ShardError
+from skytrace.compute.table_shards import is_whole, join_shards, save_shard
+from skytrace.errors import CatalogueError, OptionError
 from skytrace.imaging.preprocessing import preprocessing_checksum
 from skytrace.pipelines.injection_recovery.shards import (
     IDS_PER_CELL,
@@ -25,8 +26,6 @@ from skytrace.pipelines.injection_recovery.shards import (
     condition_plan,
     inject_rows,
     load_inputs,
-    read_shard,
-    save_shard,
 )
 from skytrace.selection.injection import HostStamps
 from skytrace.surveys.interface import CutoutBatch
@@ -69,7 +68,7 @@ def run_study(
     if not shards:
         raise CatalogueError("no (PSF, depth) condition of the study has a host")
     for shard in shards:
-        if shard.path.exists() and not _is_whole(shard.path):
+        if shard.path.exists() and not is_whole(shard.path):
             shard.path.unlink()
     if cluster.cluster == "inline":
         import skytrace.learning.scoring  # noqa: F401  torch must be loaded before threads limit it
@@ -79,8 +78,7 @@ def run_study(
         compute_study_shard, campaign=campaign, injections_per_cell=injections_per_cell, others=tuple(others.items())
     )
     paths = map_shards(compute, shards, cluster=cluster, description="conditions")
-    table = pd.concat([read_shard(path) for path in paths], ignore_index=True)
-    return table.sort_values("injection_id", ignore_index=True)
+    return join_shards(paths, by="injection_id")
 
 
 def stage_detectors(detectors: Mapping[str, Any], campaign: Campaign, *, folder: Path) -> dict[str, Path]:
@@ -146,11 +144,3 @@ def _hosts_and_plan(
     used, place = np.unique(plan["host_row"], return_inverse=True)
     hosts = condition_hosts(replace(campaign, hosts=listed.iloc[used]), batch, condition)
     return hosts, plan.assign(host_row=place)
-
-
-def _is_whole(path: Path) -> bool:
-    try:
-        read_shard(path)
-    except ShardError:
-        return False
-    return True

@@ -1,0 +1,98 @@
+"""Tables in shards: each file carries the fingerprint of its own content, and all are joined in order of an id."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from skytrace.compute.files import atomic_path
+from skytrace.compute.fingerprint import fingerprint
+from skytrace.errors import ShardError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+__all__ = ["is_whole", "join_shards", "read_shard", "save_shard"]
+
+#: Key of a shard's own fingerprint in the metadata of its Parquet file.
+_CONTENT = b"skytrace.content"
+
+
+def save_shard(table: pd.DataFrame, path: Path) -> None:
+    """Write a shard with the fingerprint of its content in the file's metadata."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    arrow = pa.Table.from_pandas(table, preserve_index=False)
+    content = fingerprint(arrow.to_pandas(), length=64).encode()
+    with atomic_path(path) as partial_path:
+        pq.write_table(
+            arrow.replace_schema_metadata({**(arrow.schema.metadata or {}), _CONTENT: content}),
+            partial_path, compression="zstd",
+        )  # fmt: skip
+
+
+def read_shard(path: Path) -> pd.DataFrame:
+    """A shard as it was computed. Raises ShardError where the file is damaged or its content was changed."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        arrow = pq.read_table(path)
+        table = arrow.to_pandas()
+    except (pa.ArrowException, OSError) as error:
+        raise ShardError(f"shard {path} cannot be read ({error}); delete it and run again") from error
+    if (arrow.schema.metadata or {}).get(_CONTENT) != fingerprint(table, length=64).encode():
+        raise ShardError(f"shard {path} is not what was computed: its content was changed; delete it and run again")
+    return table
+
+
+def is_whole(path: Path) -> bool:
+    """Whether ``read_shard`` can read the file."""
+    try:
+        read_shard(path)
+    except ShardError:
+        return False
+    return True
+
+
+def join_shards(paths: Sequence[Path], *, by: str) -> pd.DataFrame:
+    """All rows of the shards, in order of the numbers in column ``by``.
+
+    Every shard's rows are put straight into their places, so that no second copy of the table is ever made; text is
+    held as numbers until the end. Raises ShardError where shards have other columns than the first.
+    """
+    import pyarrow.parquet as pq
+
+    ids = np.concatenate([pq.read_table(path, columns=[by]).column(0).to_numpy() for path in paths])
+    place = np.empty(len(ids), dtype=np.int64)
+    place[np.argsort(ids, kind="stable")] = np.arange(len(ids))
+    columns: dict[str, np.ndarray] = {}
+    texts: dict[str, dict[str, int]] = {}
+    start = 0
+    for path in paths:
+        part = read_shard(path)
+        rows = place[start : start + len(part)]
+        start += len(part)
+        if start == len(part):
+            texts = {name: {} for name in part.columns if not isinstance(part[name].dtype, np.dtype)}
+            columns = {name: np.empty(len(ids), dtype=np.int32 if name in texts else part[name].dtype) for name in part}
+        if list(part) != list(columns):
+            raise ShardError(f"shard {path} has other columns than {paths[0]}; delete their folder and run again")
+        for name, values in columns.items():
+            if name in texts:
+                codes, words = pd.factorize(part[name])
+                known = texts[name]
+                values[rows] = np.array([known.setdefault(str(word), len(known)) for word in words])[codes]
+            else:
+                values[rows] = part[name].to_numpy()
+    return pd.DataFrame(
+        {
+            name: pd.array(list(texts[name]), dtype="str").take(values) if name in texts else values
+            for name, values in columns.items()
+        },
+        copy=False,
+    )
