@@ -79,7 +79,7 @@ def join_shards(paths: Sequence[Path], *, by: str) -> pd.DataFrame:
         start += len(part)
         if start == len(part):
             texts = {name: {} for name in part.columns if not isinstance(part[name].dtype, np.dtype)}
-            columns = {name: np.empty(len(ids), dtype=np.int32 if name in texts else part[name].dtype) for name in part}
+            columns = {name: np.empty(len(ids), _stored(part[name], text=name in texts)) for name in part.columns}
         if list(part) != list(columns):
             raise ShardError(f"shard {path} has other columns than {paths[0]}; delete their folder and run again")
         for name, values in columns.items():
@@ -96,3 +96,7 @@ def join_shards(paths: Sequence[Path], *, by: str) -> pd.DataFrame:
         },
         copy=False,
     )
+
+
+def _stored(values: pd.Series, *, text: bool) -> np.dtype:
+    return np.dtype(np.int32) if text else values.to_numpy().dtype

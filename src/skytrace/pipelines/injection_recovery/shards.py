@@ -248,11 +248,11 @@ def recompute(
 
     Yields (rows of the condition's plan, hosts, injections); ``rows["host_row"]`` is each injection's place in hosts.
     """
-    cells = campaign.conditions.set_index(["psf_index", "depth_index"])["condition"]
+    cells = campaign.conditions.set_index(["psf_index", "depth_index"])["condition"].to_dict()
     names = np.unique(campaign.hosts["galaxy_id"].astype(str))
     batch = survey.cutouts([str(name) for name in names])
     for key, group in injections.groupby(["psf_index", "depth_index"]):
-        condition = int(cells.loc[key])
+        condition = int(cells[key])
         hosts = condition_hosts(campaign, batch, condition)
         plan = condition_plan(campaign, condition, len(hosts))
         rows = plan[plan["injection_id"].isin(group["injection_id"])].reset_index(drop=True)
