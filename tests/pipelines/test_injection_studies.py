@@ -1,6 +1,9 @@
 """Studies on a tiny sky: common random numbers hold, nothing moves without a cause, and mistakes are named."""
 
-from dataclasses import replace
+import html
+import json
+import re
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -11,12 +14,15 @@ from skytrace.compute import ClusterOptions
 from skytrace.errors import CatalogueError, OptionError, PixelError
 from skytrace.imaging import PreprocessOptions
 from skytrace.imaging.quality import QualityOptions
+from skytrace.learning import Detector, MemberOptions, ThresholdOptions
+from skytrace.learning.ensemble import Ensemble
 from skytrace.learning.samples import split_certificate
 from skytrace.lensing.population import PopulationOptions
 from skytrace.pipelines.injection_recovery.nodes import choose_hosts
 from skytrace.pipelines.injection_recovery.shards import IDS_PER_CELL, Campaign, recompute, run_campaign
 from skytrace.pipelines.injection_studies.alternatives import CampaignOptions, allowed_overrides, common_columns
 from skytrace.pipelines.injection_studies.detectors import compare_detectors, score_detectors
+from skytrace.pipelines.injection_studies.ensemble import add_ensemble_score, frozen_members
 from skytrace.pipelines.injection_studies.nodes import (
     compare_alternatives,
     pair_ablations,
@@ -24,6 +30,7 @@ from skytrace.pipelines.injection_studies.nodes import (
     run_alternatives,
 )
 from skytrace.pipelines.injection_studies.options import MaskingOptions, StudyOptions
+from skytrace.pipelines.injection_studies.study_page import write_studies_page
 from skytrace.selection.completeness import CompletenessOptions
 from skytrace.selection.grid import GridOptions
 from skytrace.selection.hosts import HostOptions
@@ -55,6 +62,10 @@ ALTERNATIVES = {
 STUDIES = StudyOptions(alternatives=ALTERNATIVES, injections_per_cell=PER_CELL, thresholds=(0.3,))
 SENSITIVITY = SensitivityOptions(min_injections=4, n_resamples=99)
 PAIRED = PairedOptions(theta_e_edges_arcsec=(0.5, 1.0, 2.0), n_permutations=199)
+THRESHOLD = ThresholdOptions("fixed", value=0.5)
+THRESHOLD_RULE = "fixed by a parameter"
+_UNIFORM = np.random.default_rng(2).random((60, 2))
+VALIDATION = pd.DataFrame(_UNIFORM, columns=["blurred", "early"]).assign(label=np.arange(60) % 2)
 OPTIONS = CampaignOptions(GRID, HOSTS, PopulationOptions(), INJECTION, PreprocessOptions())
 
 
@@ -74,7 +85,7 @@ def frozen(tmp_path_factory):
     detector = random_detector().with_card(split={"splits": split_certificate(MANIFEST)})
     injections = run_campaign(campaign, detector, sky, folder=folder, cluster=ClusterOptions(workers=1))
     middle = float(np.median(injections["score"]))
-    return campaign, injections, detector.with_card(threshold={"value": middle, "rule": "median"})
+    return campaign, injections, detector.with_card(threshold={"value": middle, "rule": THRESHOLD_RULE})
 
 
 def alternatives_of(frozen, folder: Path, studies: StudyOptions = STUDIES) -> pd.DataFrame:
@@ -249,6 +260,27 @@ def test_more_injections_asked_of_a_cell_than_it_has_are_refused(frozen, studied
         compare_alternatives(studied[1], injections, detector, GRID, STUDIES, options)
 
 
+def ensemble_of(detector: Detector) -> Ensemble:
+    """Two members of other weights, stacked by hand-made coefficients; its domains divide the injections."""
+    state = detector.state | {"fc.bias": detector.state["fc.bias"] + 0.3}
+    members = {"blurred": detector, "early": replace(detector, state=state)}
+    asked = (MemberOptions("blurred", "psfsize_r", low=1.35), MemberOptions("early", "type_bin", values=("DEV",)))
+    stacking = {
+        "members": ["blurred", "early"], "mean": [0.0] * 4, "sd": [1.0] * 4, "coefficients": [0.7, 0.2, 0.5, 0.1],
+        "intercept": -0.1,
+    }  # fmt: skip
+    card = {name: detector.card[name] for name in ("preprocessing", "split", "threshold")}
+    options = {"members": [asdict(member) for member in asked], "combination": "stacked"}
+    return Ensemble(members, {**card, "options": options, "stacking": stacking})
+
+
+def compared(table: pd.DataFrame, detector: Detector, other: Detector):
+    return compare_detectors(
+        table, detector, other, ensemble_of(detector), VALIDATION, GRID, THRESHOLD,
+        CompletenessOptions(min_injections=4), SENSITIVITY, PAIRED,
+    )  # fmt: skip
+
+
 @pytest.fixture(scope="module")
 def detectors_of(frozen, tmp_path_factory):
     campaign, injections, detector = frozen
@@ -256,8 +288,9 @@ def detectors_of(frozen, tmp_path_factory):
 
     def scored(other):
         return score_detectors(
-            FakeSky(), detector, other, campaign.hosts, campaign.conditions, injections, MANIFEST, GRID,
-            PopulationOptions(), INJECTION, PreprocessOptions(), STUDIES, ClusterOptions(workers=1), str(folder),
+            FakeSky(), detector, other, ensemble_of(detector), VALIDATION, campaign.hosts, campaign.conditions,
+            injections, MANIFEST, GRID, PopulationOptions(), INJECTION, PreprocessOptions(), THRESHOLD, STUDIES,
+            ClusterOptions(workers=1), str(folder),
         )  # fmt: skip
 
     return scored
@@ -267,25 +300,22 @@ def test_a_detector_of_the_same_weights_has_the_same_surface(frozen, detectors_o
     _, _, detector = frozen
     table = detectors_of(detector)
     assert (table["score"] == table["score_masked"]).all()
-    surfaces, _, pairs, report = compare_detectors(
-        table, detector, detector, GRID, CompletenessOptions(min_injections=4), SENSITIVITY, PAIRED
-    )
+    surfaces, _, pairs, report = compared(table, detector, detector)
     one, other = (surfaces[surfaces["detector"] == name].drop(columns="detector") for name in ("default", "masked"))
     pd.testing.assert_frame_equal(one.reset_index(drop=True), other.reset_index(drop=True))
-    assert (pairs[["n_base_only", "n_ablation_only"]] == 0).all(axis=None)
-    assert {row["verdict"] for row in report["how_the_surface_moves"]} == {"not seen"}
+    assert (pairs.loc[pairs["detector"] == "masked", ["n_base_only", "n_ablation_only"]] == 0).all(axis=None)
+    moved = [row for row in report["how_the_surface_moves"] if row["alternative"] == "masked"]
+    assert {row["verdict"] for row in moved} == {"not seen"}
 
 
 def test_a_detector_with_a_higher_bar_loses_exactly_the_scores_between(frozen, detectors_of):
     _, _, detector = frozen
     bar = detector.threshold + 1e-3
-    higher = detector.with_card(threshold={"value": bar, "rule": "median"})
+    higher = detector.with_card(threshold={"value": bar, "rule": THRESHOLD_RULE})
     table = detectors_of(detector)
-    _, _, pairs, _ = compare_detectors(
-        table, detector, higher, GRID, CompletenessOptions(min_injections=4), SENSITIVITY, PAIRED
-    )
+    _, _, pairs, _ = compared(table, detector, higher)
     between = ((table["score"] >= detector.threshold) & (table["score"] < bar)).sum()
-    whole = pairs[pairs["bin"] == "all"].iloc[0]
+    whole = pairs[(pairs["bin"] == "all") & (pairs["detector"] == "masked")].iloc[0]
     assert (whole["n_base_only"], whole["n_ablation_only"]) == (between, 0)
     assert between > 0
 
@@ -295,9 +325,69 @@ def test_detectors_of_other_preprocessing_or_another_rule_do_not_compare(frozen,
     with pytest.raises(PixelError, match="preprocessing"):
         detectors_of(detector.with_card(preprocessing={"checksum": "0" * 64}))
     table = detectors_of(detector)
-    other = detector.with_card(threshold={"value": 0.5, "rule": "fixed"})
+    other = detector.with_card(threshold={"value": 0.5, "rule": "a guess"})
     with pytest.raises(OptionError, match="different rules"):
-        compare_detectors(table, detector, other, GRID, CompletenessOptions(), SENSITIVITY, PAIRED)
+        compared(table, detector, other)
+
+
+def test_the_page_holds_every_detectors_surface_at_its_own_threshold(frozen, studied, detectors_of):
+    _, injections, detector = frozen
+    higher = detector.with_card(threshold={"value": detector.threshold + 1e-3, "rule": THRESHOLD_RULE})
+    surfaces, margins, pairs, report = compared(detectors_of(detector), detector, higher)
+    shifts, summary, found = compare_alternatives(studied[1], injections, detector, GRID, STUDIES, SENSITIVITY)
+    ablations, _ = pair_ablations(studied[1], detector, STUDIES, PAIRED)
+    realism = {"verdict": "INSUFFICIENT", "gates": [], "limits": ["A limit of the gates."]}
+    *figures, page = write_studies_page(
+        surfaces, margins, pairs, report, shifts, summary, found, ablations, realism, STUDIES
+    )
+    own = json.loads(re.search(r'"own_threshold": ?(\{.*?\})', page)[1])
+    expected = {"default": detector.threshold, "masked": detector.threshold + 1e-3, "ensemble": detector.threshold}
+    assert set(own) == {*expected, "member_blurred", "member_early"}
+    assert {name: own[name] for name in expected} == pytest.approx(expected, abs=1e-9)
+    assert len(figures) == 3 and page.count("data:image/png") >= 3
+    for words in (found["sentence"], "A limit of the gates.", "photon_noise_off"):
+        assert html.escape(words) in page
+    assert f"{GRID_CELLS * PER_CELL:,}: the first {PER_CELL} of every cell" in page
+
+
+def test_the_ensemble_scores_composites_by_the_sky_that_they_show(frozen, detectors_of):
+    campaign, _, detector = frozen
+    table = detectors_of(detector)
+    ensemble = ensemble_of(detector)
+    found = []
+    for rows, hosts, injected in recompute(campaign, FakeSky(), table):
+        row = rows["host_row"].to_numpy()
+        metadata = pd.DataFrame({"psfsize_r": hosts.psfsize_r[row], "type_bin": hosts.table["type"].to_numpy()[row]})
+        own = hosts.table["psfsize_r"].to_numpy()[row]
+        found.append(rows.assign(
+            expected=ensemble.score(injected.stamps, metadata=metadata),
+            moved=(own >= 1.35) != (metadata["psfsize_r"].to_numpy() >= 1.35),
+        ))  # fmt: skip
+    expected = pd.concat(found).set_index("injection_id").loc[table["injection_id"]]
+    np.testing.assert_allclose(table["score_ensemble"], expected["expected"], rtol=0, atol=1e-6)
+    assert expected["moved"].any()  # hosts of another domain than their composites: the rule is put to the test
+    assert (table["score_member_early"] > table["score_member_blurred"]).all()
+
+
+def test_every_member_is_held_to_the_false_positive_rate_of_its_own_validation_scores(frozen):
+    _, _, detector = frozen
+    options = ThresholdOptions(false_positive_rate=0.1)
+    for name, member in frozen_members(ensemble_of(detector), VALIDATION, options).items():
+        scores = VALIDATION.loc[VALIDATION["label"] == 0, name.removeprefix("member_")]
+        assert (scores >= member.threshold).mean() == 0.1
+        assert member.card["preprocessing"] == detector.card["preprocessing"]
+
+
+def test_a_domain_that_a_composite_has_no_value_of_is_named(frozen, detectors_of):
+    campaign, _, detector = frozen
+    table = detectors_of(detector)
+    ensemble = ensemble_of(detector)
+    asked = [
+        {**member, "column": "galdepth_r", "values": (), "low": 1.0} for member in ensemble.card["options"]["members"]
+    ]
+    other = ensemble.with_card(options={**ensemble.card["options"], "members": asked})
+    with pytest.raises(OptionError, match="need galdepth_r, which a composite has not"):
+        add_ensemble_score(table, other, campaign.hosts, campaign.conditions)
 
 
 def test_masking_changes_the_training_in_nothing_else(monkeypatch):

@@ -10,9 +10,11 @@ from skytrace.compute import ClusterOptions
 from skytrace.errors import OptionError
 from skytrace.imaging import PreprocessOptions
 from skytrace.learning import Detector, ThresholdOptions, TrainingOptions
+from skytrace.learning.ensemble import Ensemble
 from skytrace.learning.samples import check_split_certificate
 from skytrace.lensing.population import PopulationOptions
 from skytrace.pipelines.injection_recovery.shards import Campaign, load_inputs, stage
+from skytrace.pipelines.injection_studies.ensemble import DEFAULT, add_ensemble_score, compared_detectors
 from skytrace.pipelines.injection_studies.nodes import LIMITS, _records, adjust_over_all, reference_difference
 from skytrace.pipelines.injection_studies.options import MaskingOptions, StudyOptions
 from skytrace.pipelines.injection_studies.shards import run_study, stage_detectors
@@ -28,10 +30,7 @@ Table = pd.DataFrame
 Report = dict[str, Any]
 Arrays = dict[str, Any]
 
-__all__ = ["compare_detectors", "plot_detectors", "score_detectors", "train_masked_detector"]
-
-#: The frozen detector's name in tables of several.
-DEFAULT = "default"
+__all__ = ["compare_detectors", "score_detectors", "train_masked_detector"]
 
 
 def train_masked_detector(
@@ -55,6 +54,8 @@ def score_detectors(
     survey: ImagingSurvey,
     detector: Any,
     masked_detector: Any,
+    ensemble: Any,
+    ensemble_validation: Table,
     hosts: Table,
     conditions: Table,
     injections: Table,
@@ -63,14 +64,16 @@ def score_detectors(
     population: PopulationOptions,
     injection: InjectionOptions,
     preprocessing: PreprocessOptions,
+    threshold: ThresholdOptions,
     studies: StudyOptions,
     cluster: ClusterOptions,
     shard_folder: str,
 ) -> Table:
     """The first injections of every cell with a score of every detector: score (the frozen one's), score_<name>."""
-    others = {"masked": masked_detector}
-    for one in (detector, *others.values()):
+    detectors = compared_detectors(detector, masked_detector, ensemble, ensemble_validation, threshold)
+    for one in detectors.values():
         check_split_certificate(one.card, manifest)
+    others = {name: one for name, one in detectors.items() if name not in (DEFAULT, "ensemble")}
     campaign = Campaign(grid, population, injection, preprocessing, hosts, conditions)
     staged = stage(campaign, detector, survey, folder=Path(shard_folder))
     folders = stage_detectors(others, campaign, folder=staged)
@@ -79,14 +82,17 @@ def score_detectors(
     )
     load_inputs.cache_clear()
     reference_difference(table, injections)
-    return table
+    return add_ensemble_score(table, ensemble, hosts, conditions)
 
 
 def compare_detectors(
     detector_injections: Table,
     detector: Any,
     masked_detector: Any,
+    ensemble: Any,
+    ensemble_validation: Table,
     grid_options: GridOptions,
+    threshold: ThresholdOptions,
     completeness: CompletenessOptions,
     options: SensitivityOptions,
     paired: PairedOptions,
@@ -96,7 +102,7 @@ def compare_detectors(
     Raises OptionError unless all thresholds were chosen by one rule at one false-positive rate.
     """
     grid = SelectionGrid(grid_options)
-    detectors = {DEFAULT: detector, "masked": masked_detector}
+    detectors = compared_detectors(detector, masked_detector, ensemble, ensemble_validation, threshold)
     rules = {name: _rule(one) for name, one in detectors.items()}
     if len(set(rules.values())) > 1:
         raise OptionError(f"the detectors' thresholds follow different rules, so they do not compare: {rules}")
@@ -131,17 +137,11 @@ def compare_detectors(
         "limits": [
             *LIMITS[1:2],
             "One training of each detector: the scatter between trainings of other seeds is not in the intervals.",
+            "The ensemble's members together saw as many images in training as the frozen detector alone.",
             "A threshold is chosen on finitely many validation galaxies; its own error is not in the intervals.",
         ],
     }
     return pd.concat(surfaces, ignore_index=True), pd.concat(margins, ignore_index=True), moved, report
-
-
-def plot_detectors(margins: Table, moved: Table) -> Any:
-    """Completeness of every detector along the axes, and the paired difference by Einstein radius."""
-    from skytrace.reporting.study_figures import detectors_figure
-
-    return detectors_figure(margins, moved)
 
 
 def _rule(detector: Any) -> str:
@@ -151,6 +151,9 @@ def _rule(detector: Any) -> str:
 
 def _facts(detector: Any) -> Report:
     card = detector.card
+    if isinstance(detector, Ensemble):
+        members = {name: member.architecture for name, member in detector.members.items()}
+        return {"members": members, "combination": detector.options.combination, "threshold": card["threshold"]}
     facts = {"architecture": detector.architecture, "threshold": card["threshold"]}
     options = card.get("options", {})
     return facts | {name: options[name] for name in MaskingOptions.__dataclass_fields__ if name in options}

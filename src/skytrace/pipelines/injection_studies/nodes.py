@@ -31,7 +31,7 @@ from skytrace.surveys.interface import ImagingSurvey
 Table = pd.DataFrame
 Report = dict[str, Any]
 
-__all__ = ["compare_alternatives", "pair_ablations", "plot_ablations", "plot_sensitivity", "run_alternatives"]
+__all__ = ["compare_alternatives", "pair_ablations", "run_alternatives"]
 
 LIMITS = (
     "Alternatives are varied one at a time: their interactions are not measured.",
@@ -224,20 +224,6 @@ def adjust_over_all(table: Table) -> Table:
     for name in ("p_mcnemar", "p_hosts"):
         adjusted[f"{name}_holm"][whole] = holm_adjusted(table.loc[whole, name].to_numpy())
     return table.assign(**adjusted)
-
-
-def plot_sensitivity(shifts: Table, summary: Table) -> Any:
-    """The shift of every bin of every axis, a row an alternative."""
-    from skytrace.reporting.study_figures import sensitivity_figure
-
-    return sensitivity_figure(shifts, summary)
-
-
-def plot_ablations(table: Table, studies: StudyOptions) -> Any:
-    """Paired differences: over all for every alternative, by Einstein radius for the ablations."""
-    from skytrace.reporting.study_figures import ablation_figure
-
-    return ablation_figure(table, by_radius=studies.paired)
 
 
 def _records(table: Table) -> list[Mapping[str, Any]]:

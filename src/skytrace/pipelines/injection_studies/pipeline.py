@@ -2,14 +2,16 @@
 
 from kedro.pipeline import Node, Pipeline
 
-from skytrace.pipelines.injection_studies import detectors, nodes
+from skytrace.pipelines.injection_studies import detectors, nodes, study_page
 
 __all__ = ["create_pipeline"]
 
 NAME = "injection_studies"
 #: What is read of other pipelines, by its name in the nodes below.
-FROM_LENS_FINDER = ("detector", "manifest", "split_galaxies", "split_report", "stamps")
-FROM_INJECTION_RECOVERY = ("hosts", "conditions", "injections")
+FROM_LENS_FINDER = (
+    "detector", "ensemble", "ensemble_validation", "manifest", "split_galaxies", "split_report", "stamps",
+)  # fmt: skip
+FROM_INJECTION_RECOVERY = ("hosts", "conditions", "injections", "realism_report")
 #: Parameters of other pipelines: studies change nothing of them but what an alternative says.
 OF_LENS_FINDER = ("training", "threshold", "checkpoint_folder")
 OF_INJECTION_RECOVERY = (
@@ -41,8 +43,6 @@ def create_pipeline(**_: object) -> Pipeline:
             ["ablations", "ablation_report"],
             name="pair_ablations",
         ),
-        Node(nodes.plot_sensitivity, ["sensitivity_shifts", "sensitivity_summary"], "sensitivity_figure"),
-        Node(nodes.plot_ablations, ["ablations", "params:studies"], "ablation_figure"),
         Node(
             detectors.train_masked_detector,
             ["stamps", "manifest", "split_report", "params:preprocess", "params:training", "params:threshold",
@@ -52,20 +52,26 @@ def create_pipeline(**_: object) -> Pipeline:
         ),
         Node(
             detectors.score_detectors,
-            ["survey", "detector", "masked_detector", "hosts", "conditions", "injections", "manifest", "params:grid",
-             "params:population", "params:injection", "params:preprocess", "params:studies", "params:cluster",
-             "params:shard_folder"],
+            ["survey", "detector", "masked_detector", "ensemble", "ensemble_validation", "hosts", "conditions",
+             "injections", "manifest", "params:grid", "params:population", "params:injection", "params:preprocess",
+             "params:threshold", "params:studies", "params:cluster", "params:shard_folder"],
             "detector_injections",
             name="score_detectors",
         ),
         Node(
             detectors.compare_detectors,
-            ["detector_injections", "detector", "masked_detector", "params:grid", "params:completeness",
-             "params:sensitivity", "params:paired"],
+            ["detector_injections", "detector", "masked_detector", "ensemble", "ensemble_validation", "params:grid",
+             "params:threshold", "params:completeness", "params:sensitivity", "params:paired"],
             ["detector_surfaces", "detector_marginals", "detector_pairs", "detector_report"],
             name="compare_detectors",
         ),
-        Node(detectors.plot_detectors, ["detector_marginals", "detector_pairs"], "detectors_figure"),
+        Node(
+            study_page.write_studies_page,
+            ["detector_surfaces", "detector_marginals", "detector_pairs", "detector_report", "sensitivity_shifts",
+             "sensitivity_summary", "sensitivity", "ablations", "realism_report", "params:studies"],
+            ["sensitivity_figure", "ablation_figure", "detectors_figure", "injection_studies_page"],
+            name="write_studies_page",
+        ),
     ]  # fmt: skip
     upstream = {name: f"lens_finder.{name}" for name in FROM_LENS_FINDER}
     upstream |= {name: f"injection_recovery.{name}" for name in FROM_INJECTION_RECOVERY}
