@@ -5,6 +5,10 @@ thread, from which 77,000 on two cores are extrapolated (perfect sharing is assu
 out). Both give each step's share of the sample's CPU seconds, and the network's share of the roof: the convolutions'
 rate in the same run, of the best of some 3 x 3 layers of ResNet-18. Hosts are those of a small made-up sky and weights
 are random: neither changes the work. --check fails above three minutes.
+
+--growth: CPU seconds and peak memory of 10^3, 10^4 and, unless --quick, 10^5 injections of one condition, each in a
+process of its own; between two sizes lies the cost of a thousand more, and at none that of the start (the hosts).
+--check: a thousand more must cost the same to 10 % between any two sizes.
 """
 
 from __future__ import annotations
@@ -16,6 +20,7 @@ import tempfile
 import time
 from contextlib import contextmanager
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 if (source := str(Path(__file__).resolve().parents[1] / "src")) not in sys.path:
@@ -136,8 +141,59 @@ def sample(campaign, detector, sky, folder: Path, n_conditions: int) -> tuple[di
     return {**spent, "rest": total - sum(spent.values()), "total": total}, rows
 
 
+def growth_point(injections: int) -> dict[str, float]:
+    """CPU seconds and peak memory [MB] of about so many injections of one condition, compilation left out."""
+    import resource
+
+    from skytrace.compute import ClusterOptions
+    from skytrace.pipelines.injection_recovery.shards import run_campaign
+    from tests.selection.fake_sky import FakeSky, random_detector
+
+    sky, detector, seconds = FakeSky(300), random_detector(), 0.0
+    for per_cell in (2, round(injections / 11)):
+        campaign = campaign_on(sky, 200)
+        most = campaign.conditions.sort_values("n_per_cell", kind="stable").tail(1)
+        campaign = replace(campaign, conditions=most.assign(n_per_cell=per_cell))
+        with tempfile.TemporaryDirectory() as folder:
+            start = time.process_time()
+            table = run_campaign(
+                campaign, detector, sky, folder=Path(folder), cluster=ClusterOptions(cluster="inline", workers=1)
+            )
+            seconds = time.process_time() - start
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024.0
+    return {"injections": len(table), "seconds": seconds, "peak_mb": peak}
+
+
+def growth(sizes: tuple[int, ...], *, check: bool) -> None:
+    """Print one line a size, then the line of the straight line through them."""
+    import multiprocessing
+    from concurrent.futures import ProcessPoolExecutor
+
+    points: list[dict[str, float]] = []
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(1, mp_context=context, max_tasks_per_child=1) as pool:
+        for size in sizes:
+            measure.note(f"{size:,} injections")
+            points.append(pool.submit(growth_point, size).result())
+            measure.note(str(points[-1]))
+    per_thousand = [
+        1e3 * (b["seconds"] - a["seconds"]) / (b["injections"] - a["injections"]) for a, b in pairwise(points)
+    ]
+    measure.print_line(
+        name="selection function growth", unit="CPU s per 1000 more", ours=per_thousand[-1], points=points,
+        per_thousand=per_thousand, start_seconds=points[0]["seconds"] - per_thousand[0] * points[0]["injections"] / 1e3,
+    )  # fmt: skip
+    if check and max(per_thousand) > 1.1 * min(per_thousand):
+        raise SystemExit(f"benchmarks.selection_function: not linear, {per_thousand} CPU seconds per thousand more")
+
+
 def main() -> None:
+    with_growth = "--growth" in sys.argv
+    sys.argv = [word for word in sys.argv if word != "--growth"]
     options = measure.arguments(__doc__)
+    if with_growth:
+        growth((1_000, 10_000) if options.quick else (1_000, 10_000, 100_000), check=options.check)
+        return
     if options.gpu:
         measure.print_line(name="selection function", device="unavailable", ours=None, reason="not measured on a GPU")
         return
