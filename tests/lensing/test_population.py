@@ -1,5 +1,7 @@
 """Injected lenses: a lens is its id's own, and the populations are those asked for."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -67,6 +69,29 @@ def test_families_come_in_the_share_asked_for_and_clumps_keep_the_flux():
     assert (fraction[family == 1] == 0).all()
     assert fraction[family == 2].min() >= 0.1
     assert fraction.max() <= 0.5 + 1e-9
+
+
+def test_slopes_are_those_of_auger_2010_and_move_no_other_number():
+    isothermal = PopulationOptions(clumpy_share=0.0)
+    sloped = replace(isothermal, slope_mean=2.08, slope_sigma=0.16)
+    arguments = (np.arange(4000), np.full(4000, 1.0), hosts(4000))
+    plain, drawn = (draw_lenses(*arguments, options=options, seed=2) for options in (isothermal, sloped))
+    assert (plain.lenses.gamma_epl == 2.0).all() and "gamma_epl" not in plain.table
+    slope = drawn.table["gamma_epl"].to_numpy()
+    assert (slope == drawn.lenses.gamma_epl).all()
+    assert slope.mean() == pytest.approx(2.08, abs=0.01)
+    assert slope.std() == pytest.approx(0.16, abs=0.01)
+    for other in ("lens_q", "lens_phi_rad", "gamma1", "source_mag_r", "source_half_light_radius_arcsec"):
+        assert abs(np.corrcoef(slope, plain.table[other])[0, 1]) < 0.06
+    moved = ["source_x_arcsec", "source_y_arcsec"]  # the region of two images depends on the slope
+    pd.testing.assert_frame_equal(drawn.table.drop(columns=["gamma_epl", *moved]), plain.table.drop(columns=moved))
+
+
+def test_the_magnification_rule_refuses_slopes_that_it_does_not_know():
+    with pytest.raises(OptionError, match=r"position_rule = magnification .* slope_mean = 2\.1 with slope_sigma = 0"):
+        PopulationOptions(slope_mean=2.1, position_rule="magnification")
+    with pytest.raises(OptionError, match="slope_sigma"):
+        PopulationOptions(slope_sigma=0.1, position_rule="magnification")
 
 
 def test_repeated_ids_and_unequal_tables_are_refused():

@@ -15,6 +15,7 @@ import pandas as pd
 from skytrace.errors import CatalogueError, OptionError, check_between, check_choice
 from skytrace.imaging.photometry import EXTINCTION_PER_EBV, flux_nmgy
 from skytrace.lensing.deflection import LensModel
+from skytrace.lensing.power_law import MAX_SLOPE, MIN_SLOPE
 from skytrace.lensing.source_library import load_library
 from skytrace.lensing.sources import Clumps, ImageSource, SourceModel
 from skytrace.statistics.streams import normal_quantile, stream_uniforms
@@ -28,7 +29,7 @@ BANDS = ("g", "r", "z")
 #: Channels of an injection's stream. A number belongs to its meaning for ever: append, never renumber.
 _CHANNELS = (
     "q", "phi", "gamma1", "gamma2", "mag", "size", "g_r", "r_z", "sersic", "source_q", "source_phi",
-    "position_a", "position_b", "family", "clump_share", "theta_e", "stamp",
+    "position_a", "position_b", "family", "clump_share", "theta_e", "stamp", "slope",
 )  # fmt: skip
 _CLUMP_CHANNEL = 64  # clumps start here, five channels each
 
@@ -36,14 +37,16 @@ _CLUMP_CHANNEL = 64  # clumps start here, five channels each
 @dataclass(frozen=True)
 class PopulationOptions:
     """Deflector: mass follows light in axis ratio and angle with the scatter that SLACS lenses show
-    (Koopmans et al. 2006: rms 0.11 in q, 10 deg in angle); shear components are Gaussian.
+    (Koopmans et al. 2006: rms 0.11 in q, 10 deg in angle); shear components are Gaussian. slope_mean, slope_sigma: of
+    the mass density's Gaussian three-dimensional slope, cut at the slopes that the engine renders; 2 and 0 are the SIE
+    (Auger et al. 2010 find 2.08 and 0.16).
     Source: r-band AB magnitudes with dN/dm ~ 10^(counts_slope m); log-normal sizes about a size-magnitude relation;
     Gaussian colours; Sersic (family 1), or Sersic with clumps (family 2) for ``clumpy_share`` of the sources.
     image_share: 1 for stamps of real galaxies (family 3) instead of both, 0 for none (a batch is of one kind).
     source_library: npz of their ``SourceLibrary``; source_library_checksum: its SHA-256, which names the stamps in
     everything that is computed with them. A stamp keeps its shape: it is turned, and scaled to the drawn size.
     position_rule: multiply_imaged (uniform inside the outer caustic or cut) or magnification (uniform where
-    the total of a point source is at least minimum_magnification; Collett 2015 counts lenses from 3).
+    the total of a point source is at least minimum_magnification; Collett 2015 counts lenses from 3; slope 2 only).
     """
 
     q_scatter: float = 0.11
@@ -51,6 +54,8 @@ class PopulationOptions:
     q_max: float = 0.98
     angle_scatter_deg: float = 10.0
     shear_sigma: float = 0.035
+    slope_mean: float = 2.0
+    slope_sigma: float = 0.0
     mag_r_min: float = 22.0
     mag_r_max: float = 26.0
     counts_slope: float = 0.33
@@ -86,6 +91,8 @@ class PopulationOptions:
         for key in ("q_scatter", "shear_sigma", "size_scatter_dex", "g_r_sigma", "r_z_sigma", "sersic_scatter_dex"):
             check_between(key, getattr(self, key), 0.0, 1.0)
         check_between("shear_sigma", self.shear_sigma, 0.0, 0.1)
+        check_between("slope_mean", self.slope_mean, MIN_SLOPE, MAX_SLOPE)
+        check_between("slope_sigma", self.slope_sigma, 0.0, 0.5)
         check_between("angle_scatter_deg", self.angle_scatter_deg, 0.0, 90.0)
         check_between("mag_r_min", self.mag_r_min, 15.0, 32.0)
         check_between("mag_r_max", self.mag_r_max, self.mag_r_min, 32.0, include_low=False)
@@ -114,6 +121,11 @@ class PopulationOptions:
                 "source_library_checksum, its checksum"
             )
         check_choice("position_rule", self.position_rule, ("multiply_imaged", "magnification"))
+        if self.position_rule == "magnification" and (self.slope_mean != 2.0 or self.slope_sigma):
+            raise OptionError(
+                "position_rule = magnification knows isothermal deflectors only, not slope_mean = "
+                f"{self.slope_mean:g} with slope_sigma = {self.slope_sigma:g}; choose position_rule = multiply_imaged"
+            )
 
 
 @dataclass(frozen=True)
@@ -166,6 +178,7 @@ def draw_lenses(
         phi_rad=np.mod(light_phi + np.radians(options.angle_scatter_deg) * normal_quantile(u["phi"]), np.pi),
         gamma1=options.shear_sigma * normal_quantile(u["gamma1"]),
         gamma2=options.shear_sigma * normal_quantile(u["gamma2"]),
+        gamma_epl=np.clip(options.slope_mean + options.slope_sigma * normal_quantile(u["slope"]), MIN_SLOPE, MAX_SLOPE),
     )
     mags, size, sersic = _light(u, options)
     ebv = hosts["ebv"].to_numpy(dtype=np.float64)
@@ -267,7 +280,8 @@ def _table(
 ) -> pd.DataFrame:
     """The drawn numbers; a stamp (clumpy, share None) has neither Sersic index nor axis ratio, but a number."""
     columns: dict[str, NDArray] = {"injection_id": ids.astype(np.int64)}
-    for name in ("theta_e_arcsec", "q", "phi_rad", "gamma1", "gamma2"):
+    sloped = ("gamma_epl",) if (np.asarray(lenses.gamma_epl) != 2.0).any() else ()  # isothermal: no such column
+    for name in ("theta_e_arcsec", "q", "phi_rad", "gamma1", "gamma2", *sloped):
         columns[f"lens_{name}" if name in ("q", "phi_rad") else name] = getattr(lenses, name)
     columns.update({f"source_mag_{band}": mags[:, b] for b, band in enumerate(BANDS)})
     for name in ("x_arcsec", "y_arcsec", "half_light_radius_arcsec", "sersic_index", "q", "phi_rad"):
