@@ -7,6 +7,7 @@ import pytest
 from skytrace.errors import CatalogueError, PixelError
 from skytrace.imaging.psf import half_maximum_fwhm_arcsec
 from skytrace.selection.realism.outside_lenses import (
+    COMPARED,
     OutsideLensOptions,
     SpaceImage,
     as_seen_by_survey,
@@ -153,3 +154,17 @@ def test_tables_without_the_shapes_are_refused():
     outside, injections = drawn(3)
     with pytest.raises(CatalogueError, match="arc_asymmetry"):
         compare_outside(outside, injections.drop(columns="arc_asymmetry"))
+
+
+@pytest.mark.parametrize(("folder", "words"), [(None, "folder is null"), ("imaging/nowhere", "imaging/nowhere")])
+def test_without_images_every_output_says_why_it_is_empty(monkeypatch, tmp_path, folder, words):
+    from skytrace.pipelines.injection_recovery.outside import check_outside_lenses
+
+    monkeypatch.setenv("SKYTRACE_DATA", str(tmp_path))
+    unused = [None] * 9
+    report, ranked, figure = check_outside_lenses(*unused, OutsideLensOptions(folder=folder))
+    assert (report["status"], report["verdict"]) == ("absent", "not checked")
+    assert words in report["reason"]
+    assert len(ranked) == 0 and set(COMPARED) <= set(ranked.columns)
+    shown = " ".join(text.get_text().replace("\n", " ") for axis in figure.axes for text in axis.texts)
+    assert words in shown

@@ -48,7 +48,8 @@ _NEARLY_NO_WIDTH = 1e-6
 
 @dataclass(frozen=True)
 class OutsideLensOptions:
-    """zero_point_ab: AB magnitude of 1 electron/s (WFC3/IR F140W: 26.450, STScI 2020 calibration).
+    """folder: of the images, under the data root; None: the check is left out, and its report says so.
+    zero_point_ab: AB magnitude of 1 electron/s (WFC3/IR F140W: 26.450, STScI 2020 calibration).
     source_r_minus_f140w: assumed AB colour of the lensed sources (r - z 0.4, as injected, and z - F140W 0.4 of
     star-forming galaxies at z = 1 to 2.5); colour_bracket_mag: how far off it may be, tried both ways. pixels: of a
     stamp. psf_beta: Moffat index of the survey's PSF. observable_snr: least measured arc S/N on both sides.
@@ -57,6 +58,7 @@ class OutsideLensOptions:
     give no verdict. per_cell: injections measured in each cell that a lens falls near. seed: of the noise.
     """
 
+    folder: str | None = None
     zero_point_ab: float = 26.450
     source_r_minus_f140w: float = 0.8
     colour_bracket_mag: float = 0.5
