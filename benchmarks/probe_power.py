@@ -1,11 +1,15 @@
-"""Size and power of gate 8, the linear probe, at a survey's number of anchors: `python -m benchmarks.probe_power`.
+"""Where the linear probe of gate 8 has power: `python -m benchmarks.probe_power --detector FILE --survey FOLDER`.
 
-A frozen detector sees injections of one set of draws with different sources: smooth (family 1), clumpy (family 2) and,
-where `--library` names one, stamps of real galaxies (family 3). One family plays the anchors, one the injections; both
-are drawn from disjoint hosts, matched in arc S/N and theta_E, and probed as the gate does. Where both are of one
-family the AUC's interval must hold 0.5 as often as it says (size); else the probe should find out (power). Prints a
-table to stderr and a JSON line to stdout: per case the AUC, its median 68 and 95 % interval and permutation p over the
-seeds, how often 0.5 lies in the 95 % interval, and how often p <= 0.05.
+A frozen detector sees injections of one set of draws that differ in one thing. Sources: smooth (family 1), clumpy
+(family 2) and, where `--library` names one, stamps of real galaxies (family 3), each seen through the survey's PSFs
+and through PSFs some times as broad. Controls that the probe must find: light through a PSF 1.5 times too broad,
+sources 0.5 mag too red in g-r, and hosts drawn from all galaxies and not from the red ones.
+
+Smooth injections in the survey's PSF (or in the same PSF as the others) play the injections, the others the anchors:
+disjoint hosts, matched in theta_E, PSF, depth and arc S/N of the injected light. A trial is a new split of hosts and a
+new choice of anchors; where both sides are smooth, nothing differs. "Detected" is an AUC above the 95th percentile of
+those trials of the same probe; "failed" one above the gate's bound. Trials share one pool: their scatter is that of a
+choice among its injections. A JSON line goes to stdout, a table to stderr.
 """
 
 from __future__ import annotations
@@ -13,6 +17,7 @@ from __future__ import annotations
 from benchmarks.measure import note, one_thread, print_line  # isort: skip  (sets threads before numpy loads)
 
 import argparse
+import itertools
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,6 +29,11 @@ CLUMPY = {
     "clump_sigma_min_arcsec": 0.03, "clump_sigma_max_arcsec": 0.06,
 }  # fmt: skip
 THETA_E = (1.0, 1.5, 2.0)
+#: Arc S/N of the bins, and the PSF's width over the survey's: the last is that of a space telescope.
+SNR_EDGES = (10.0, 30.0, 100.0, np.inf)
+SEEING = (1.0, 0.7, 0.2)
+#: The gate's own probe; and every layer's features with the regularisation chosen by an inner cross-validation.
+PROBES = ("penultimate", "every layer")
 
 
 def options() -> argparse.Namespace:
@@ -32,16 +42,12 @@ def options() -> argparse.Namespace:
     parser.add_argument("--detector", type=Path, required=True, help="detector.safetensors with its card beside it")
     parser.add_argument("--survey", type=Path, required=True, help="folder for a built-in survey of its own, kept")
     parser.add_argument("--library", type=Path, help="npz of a SourceLibrary: adds family 3")
+    parser.add_argument("--cache", type=Path, help="folder for the pools' features, kept; name it anew for other code")
     parser.add_argument("--anchors", type=int, default=112, help="anchors of a trial")
-    parser.add_argument("--per-anchor", type=int, default=4, help="injections of each anchor")
-    parser.add_argument("--pool", type=int, default=1500, help="injections made of each family")
-    parser.add_argument("--seeds", type=int, default=20, help="trials of each case")
-    parser.add_argument("--permutations", type=int, default=19, help="of labels in each trial")
-    parser.add_argument("--quick", action="store_true", help="3 trials on a small pool")
-    chosen = parser.parse_args()
-    if chosen.quick:
-        chosen.seeds, chosen.pool = 3, 700
-    return chosen
+    parser.add_argument("--per-anchor", type=int, default=3, help="injections of each anchor")
+    parser.add_argument("--pool", type=int, default=2400, help="injections made of each kind")
+    parser.add_argument("--seeds", type=int, default=12, help="trials of each case")
+    return parser.parse_args()
 
 
 def families(library: Path | None) -> dict[str, object]:
@@ -50,7 +56,7 @@ def families(library: Path | None) -> dict[str, object]:
     from skytrace.lensing.source_library import load_library
 
     smooth = PopulationOptions(
-        mag_r_min=21.0, mag_r_max=23.5, clumpy_share=0.0, position_rule="magnification", minimum_magnification=3.0
+        mag_r_min=20.0, mag_r_max=23.5, clumpy_share=0.0, position_rule="magnification", minimum_magnification=3.0
     )
     found: dict[str, object] = {"smooth": smooth, "clumpy": replace(smooth, **CLUMPY)}
     if library is not None:
@@ -60,72 +66,109 @@ def families(library: Path | None) -> dict[str, object]:
     return found
 
 
-def prepared_hosts(chosen: argparse.Namespace) -> object:
-    """Red galaxies that are no lens, as they are (no degrading), of a sky that no detector was trained on."""
+def prepared_hosts(survey: object, *, red: bool) -> object:
+    """400 galaxies that are no lens, as they are (no degrading): red ones, or of any colour and kind."""
     from skytrace.imaging import PreprocessOptions
     from skytrace.imaging.photometry import mag_ab
     from skytrace.selection.injection import InjectionOptions, prepare_hosts
-    from skytrace.surveys.mock import MockSurvey, MockSurveyOptions
 
-    survey = MockSurvey(chosen.survey, MockSurveyOptions(n_galaxies=1600, seed=20261121))
-    survey.make()
     galaxies, lenses = survey.galaxies(), survey.lenses()
     colour = mag_ab(galaxies["flux_g"]) - mag_ab(galaxies["flux_r"])
-    red = (colour >= 1.1) & ~galaxies["galaxy_id"].isin(lenses["galaxy_id"]) & (galaxies["psfsize_r"] < 1.6)
-    table = galaxies[red].sort_values("galaxy_id").iloc[:400].reset_index(drop=True)
+    usable = ~galaxies["galaxy_id"].isin(lenses["galaxy_id"]) & (galaxies["psfsize_r"] < 1.6)
+    if red:
+        usable &= colour >= 1.1
+    table = galaxies[usable].sort_values("galaxy_id").iloc[:400].reset_index(drop=True)
     batch = survey.cutouts(list(table["galaxy_id"].astype(str)))
     return prepare_hosts(batch, table, mode="matched", options=InjectionOptions(), preprocessing=PreprocessOptions())
 
 
-def pool_of(hosts, population, detector, n: int) -> tuple[pd.DataFrame, np.ndarray]:
-    """n injections with the same ids, hosts and theta_E whatever the family: table and penultimate features (n, d)."""
+def pool_of(
+    hosts, population, detector, n: int, *, seeing: float, cache: Path | None
+) -> tuple[pd.DataFrame, dict[str, np.ndarray]]:
+    """n injections with the same ids, hosts and theta_E whatever the kind: table and features (n, d) of each probe."""
     from skytrace.imaging import PreprocessOptions
-    from skytrace.learning.features import detector_features
+    from skytrace.imaging.psf import MoffatPsf
+    from skytrace.learning.features import detector_features, detector_layers
     from skytrace.lensing.population import draw_lenses
     from skytrace.selection.injection import InjectionOptions, inject_lenses
 
+    if cache is not None and cache.exists():
+        kept = np.load(cache, allow_pickle=False)
+        columns = {name[2:]: kept[name] for name in kept.files if name.startswith("t:")}
+        return pd.DataFrame(columns), {name: kept[name] for name in PROBES}
+    seen = replace(hosts, psf=MoffatPsf(hosts.psf.fwhm_arcsec * seeing, hosts.psf.beta))
     rows = np.arange(n) % len(hosts)
     theta = np.asarray(THETA_E)[np.arange(n) // len(hosts) % len(THETA_E)]
     draw = draw_lenses(np.arange(n), theta, hosts.table.iloc[rows], options=population, seed=11)
-    injected = inject_lenses(hosts, rows, draw, options=InjectionOptions(), preprocessing=PreprocessOptions())
+    injected = inject_lenses(seen, rows, draw, options=InjectionOptions(), preprocessing=PreprocessOptions())
     table = pd.DataFrame(
         {"theta_e": theta, "psf_fwhm": hosts.psfsize_r[rows], "depth": np.asarray(hosts.depth_r_mag)[rows],
-         "arc_snr": injected.measured["arc_snr"], "galaxy_id": hosts.table["galaxy_id"].astype(str).to_numpy()[rows]}
+         "arc_snr": injected.measured["arc_snr"],
+         "galaxy_id": hosts.table["galaxy_id"].astype(str).to_numpy()[rows].astype(str)}
     )  # fmt: skip
-    features = detector_features(detector, injected.stamps)["penultimate"]
+    layers = detector_features(detector, injected.stamps, layers=detector_layers(detector))
+    features = {PROBES[0]: layers["penultimate"], PROBES[1]: np.concatenate(list(layers.values()), axis=1)}
+    if cache is not None:
+        cache.parent.mkdir(parents=True, exist_ok=True)
+        columns = {f"t:{name}": table[name].to_numpy() for name in table}
+        columns["t:galaxy_id"] = columns["t:galaxy_id"].astype(str)
+        np.savez(cache, **columns, **features)
     return table, features
 
 
-def trial(anchors, injections, chosen: argparse.Namespace, seed: int) -> dict[str, float]:
-    """One mock gate: anchors and injections of disjoint hosts, matched, probed."""
+def classifier(probe: str):
+    """Maker of the probe's classifier."""
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.model_selection import GridSearchCV
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    from skytrace.selection.realism.options import LinearProbeOptions
+
+    def line(c: float):
+        return LogisticRegression(C=c, class_weight="balanced", max_iter=300, tol=1e-3)
+
+    if probe == "penultimate":
+        return lambda: make_pipeline(StandardScaler(), line(LinearProbeOptions().inverse_regularisation))
+    chosen = {"C": [1e-5, 1e-4, 1e-3, 1e-2]}
+    return lambda: make_pipeline(StandardScaler(), GridSearchCV(line(1.0), chosen, scoring="roc_auc", cv=3))
+
+
+def trial(anchors, injections, bins: tuple[float, float], probe: str, chosen, seed: int) -> tuple[float, int]:
+    """AUC and number of matched anchors of one mock comparison: disjoint hosts, matched, cross-validated."""
     from skytrace.selection.realism import GateOptions
-    from skytrace.selection.realism.comparison import ComparisonSample
-    from skytrace.selection.realism.linear_probe import gate_linear_probe
+    from skytrace.selection.realism.cross_validation import fold_numbers, out_of_fold, within_fold_auc
+    from skytrace.selection.realism.matching import match_points, matching_steps
     from skytrace.selection.realism.options import LinearProbeOptions
 
     rng = np.random.default_rng([20260508, seed])
-    names = np.unique(anchors[0]["galaxy_id"])
-    first = set(names[rng.random(len(names)) < 0.25])
-    held = anchors[0]["galaxy_id"].isin(first).to_numpy()
-    seen = [table["arc_snr"].to_numpy() >= 10.0 for table, _ in (anchors, injections)]
-    a = rng.permutation(np.flatnonzero(held & seen[0]))[: chosen.anchors]
-    b = np.flatnonzero(~held & seen[1])
-    tables = [anchors[0].iloc[a].reset_index(drop=True), injections[0].iloc[b].reset_index(drop=True)]
-    sample = ComparisonSample(
-        tables[0], tables[1].assign(weight=len(a) / len(b)), {"arc_snr_cut": 10.0}, ("theta_e", "psf_fwhm", "depth")
-    )
-    gates = replace(GateOptions(), psf_fwhm_step_arcsec=0.4, depth_step_mag=1.0)
-    probe = LinearProbeOptions(
-        per_anchor=chosen.per_anchor, n_permutations=chosen.permutations, n_simulations=0, n_frechet=19,
-        n_resamples=200, seed=seed,
-    )  # fmt: skip
-    gate = gate_linear_probe(
-        sample, {"penultimate": anchors[1][a]}, {"penultimate": injections[1][b]}, gates=gates, options=probe
-    )
-    if "auc" not in gate.statistics:
-        raise SystemExit(f"a trial matched too few: {gate.sentence} Give a larger --pool.")
-    kept = ("auc", "low_68", "high_68", "low_95", "high_95", "p")
-    return {name: float(gate.statistics[name]) for name in kept} | {"anchors": float(gate.n_anchors)}
+    tables = (anchors[0], injections[0])
+    names = np.unique(np.concatenate([table["galaxy_id"] for table in tables]))
+    first = set(names[rng.random(len(names)) < 0.4])
+    held = [table["galaxy_id"].isin(first).to_numpy() for table in tables]
+    seen = [((table["arc_snr"] >= bins[0]) & (table["arc_snr"] < bins[1])).to_numpy() for table in tables]
+    a = rng.permutation(np.flatnonzero(held[0] & seen[0]))[: chosen.anchors]
+    b = np.flatnonzero(~held[1] & seen[1])
+    gates, settings = GateOptions(), LinearProbeOptions(seed=seed)
+    steps = [
+        matching_steps(table.iloc[rows], ("theta_e", "psf_fwhm", "depth"), options=gates, arc_snr_step_dex=0.15)
+        for table, rows in zip(tables, (a, b), strict=True)
+    ]
+    matched = match_points(*steps, per_anchor=chosen.per_anchor, max_distance=2.0)
+    values = np.concatenate([anchors[1][probe][a], injections[1][probe][b]])[matched.rows].astype(float)
+    groups = np.concatenate([tables[0]["galaxy_id"].to_numpy()[a], tables[1]["galaxy_id"].to_numpy()[b]])[matched.rows]
+    fold, _ = fold_numbers(matched.is_anchor, matched.sets, groups, options=settings)
+    score, _ = out_of_fold(values, matched.is_anchor, fold, classifier(probe))
+    return float(within_fold_auc(score, matched.is_anchor, fold)[0]), int(matched.is_anchor.sum())
+
+
+def summary(aucs: np.ndarray, null: np.ndarray, bound: float) -> dict[str, float]:
+    """Of trials and of those where nothing differs: mean AUC, its scatter, and how often it is detected and failed."""
+    limit = float(np.quantile(null, 0.95))
+    return {
+        "auc": float(aucs.mean()), "sd": float(aucs.std(ddof=1)), "null": float(null.mean()), "limit": limit,
+        "detected": float((aucs > limit).mean()), "failed": float((aucs > bound).mean()),
+    }  # fmt: skip
 
 
 def main() -> None:
@@ -133,30 +176,51 @@ def main() -> None:
     chosen = options()
     device = one_thread()
     from skytrace.datasets.detector import DetectorDataset
+    from skytrace.selection.realism.options import LinearProbeOptions
+    from skytrace.surveys.mock import MockSurvey, MockSurveyOptions
 
     detector = DetectorDataset(filepath=str(chosen.detector)).load()
-    hosts = prepared_hosts(chosen)
-    pools = {}
-    for name, population in families(chosen.library).items():
-        pools[name] = pool_of(hosts, population, detector, chosen.pool)
-        note(f"{name}: {chosen.pool} injections in {len(hosts)} hosts, features {pools[name][1].shape}")
-    cases = [(name, name) for name in pools] + [(a, b) for a in pools if a != "smooth" for b in pools if b != a]
-    rows = []
-    for a, b in cases:
-        trials = pd.DataFrame([trial(pools[a], pools[b], chosen, seed) for seed in range(chosen.seeds)])
-        row = {"anchors_are": a, "injections_are": b} | trials.median().to_dict()
-        row["holds_half"] = float(((trials["low_95"] <= 0.5) & (trials["high_95"] >= 0.5)).mean())
-        row["rejected"] = float((trials["p"] <= 0.05).mean())
-        rows.append(row)
-        note(
-            f"anchors {a:7s} injections {b:7s} AUC {row['auc']:.3f} (68 %: {row['low_68']:.3f}-{row['high_68']:.3f}, "
-            f"95 %: {row['low_95']:.3f}-{row['high_95']:.3f}) p {row['p']:.3f}; 0.5 inside {row['holds_half']:.0%}, "
-            f"p <= 0.05 in {row['rejected']:.0%} of {chosen.seeds}"
-        )
-    print_line(
-        name="size and power of the linear probe", unit="AUC", anchors=chosen.anchors, seeds=chosen.seeds,
-        device=device, cases=rows,
-    )  # fmt: skip
+    survey = MockSurvey(chosen.survey, MockSurveyOptions(n_galaxies=1600, seed=20261121))
+    survey.make()
+    hosts = {red: prepared_hosts(survey, red=red) for red in (True, False)}
+    kinds = families(chosen.library)
+    smooth = kinds["smooth"]
+
+    def pool(name: str, population=smooth, *, seeing: float = 1.0, red: bool = True):
+        cache = chosen.cache / f"{name}_{seeing}_{chosen.pool}.npz" if chosen.cache else None
+        made = pool_of(hosts[red], population, detector, chosen.pool, seeing=seeing, cache=cache)
+        note(f"{name}, PSF {seeing:g} of the survey's: median arc S/N {made[0]['arc_snr'].median():.0f}")
+        return made
+
+    plain = {seeing: pool("smooth", seeing=seeing) for seeing in SEEING}
+    cases = [("PSF x 1.5", 1.0, pool("wrong_psf", seeing=1.5))]
+    cases.append(("g-r + 0.5", 1.0, pool("red", replace(smooth, g_r_mean=smooth.g_r_mean + 0.5))))
+    cases.append(("any host", 1.0, pool("any_host", red=False)))
+    cases += [
+        (name, seeing, pool(name, kind, seeing=seeing))
+        for name, kind in kinds.items() if name != "smooth" for seeing in SEEING
+    ]  # fmt: skip
+    bound, rows = LinearProbeOptions().auc_max, []
+    for probe in PROBES:
+        seeds = range(chosen.seeds if probe == PROBES[0] else max(chosen.seeds // 2, 4))
+        for low, high in itertools.pairwise(SNR_EDGES):
+            null = {
+                seeing: np.array([trial(made, made, (low, high), probe, chosen, seed)[0] for seed in seeds])
+                for seeing, made in plain.items()
+            }
+            for name, seeing, made in cases:
+                tried = [trial(made, plain[seeing], (low, high), probe, chosen, seed) for seed in seeds]
+                row = {"anchors_are": name, "psf": seeing, "snr_low": low, "probe": probe, "seeds": len(seeds)}
+                row["anchors"] = float(np.median([n for _, n in tried]))
+                # nothing differs in any of them: their trials together set the limit
+                row |= summary(np.array([auc for auc, _ in tried]), np.concatenate(list(null.values())), bound)
+                rows.append(row)
+                note(
+                    f"{probe:11s} S/N {low:4.0f}+ PSF x {seeing:3.1f} {name:10s} AUC {row['auc']:.3f} +- "
+                    f"{row['sd']:.3f} (limit {row['limit']:.3f}), detected {row['detected']:.0%}, above {bound:g} "
+                    f"{row['failed']:.0%}, {row['anchors']:.0f} anchors"
+                )
+    print_line(name="power of the linear probe", unit="AUC", device=device, cases=rows)
 
 
 if __name__ == "__main__":
