@@ -2,6 +2,7 @@
 
 from kedro.pipeline import Node, Pipeline
 
+from skytrace.pipelines.injection_recovery.outside import outside_node
 from skytrace.pipelines.injection_studies import detectors, nodes, study_page
 
 __all__ = ["create_pipeline"]
@@ -16,7 +17,7 @@ FROM_INJECTION_RECOVERY = ("hosts", "conditions", "injections", "realism_report"
 OF_LENS_FINDER = ("training", "threshold", "checkpoint_folder")
 OF_INJECTION_RECOVERY = (
     "grid", "host_selection", "host_options", "population", "injection", "preprocess", "quality", "completeness",
-    "cluster", "shard_folder",
+    "cluster", "shard_folder", "arcs",
 )  # fmt: skip
 
 
@@ -72,6 +73,7 @@ def create_pipeline(**_: object) -> Pipeline:
             ["sensitivity_figure", "ablation_figure", "detectors_figure", "injection_studies_page"],
             name="write_studies_page",
         ),
+        outside_node(),
     ]  # fmt: skip
     upstream = {name: f"lens_finder.{name}" for name in FROM_LENS_FINDER}
     upstream |= {name: f"injection_recovery.{name}" for name in FROM_INJECTION_RECOVERY}
