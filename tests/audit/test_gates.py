@@ -4,8 +4,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from skytrace.audit.gates import GATES, compare_gates, core_pixels, gate_features, gate_scores, mask_core
+from skytrace.audit.gates import CATALOGUE, GATES, compare_gates, core_pixels, gate_features, gate_scores, mask_core
 from skytrace.audit.options import GateOptions
+from skytrace.audit.shortcuts import catalogue_features
 from skytrace.errors import CatalogueError, OptionError, PixelError
 from skytrace.imaging.apertures import elliptical_radius
 from skytrace.learning.metrics import roc_auc
@@ -118,6 +119,63 @@ def test_arcs_at_random_angles_are_seen_by_the_annulus_gate_alone(sample):
     # masking the core costs a reader of the annulus nothing
     masked = aucs(mask_core(stamps, 8.0), labels, cells)
     assert masked["annulus"] == found["annulus"]
+
+
+def catalogue_of(labels, rng):
+    """A catalogue whose galaxies differ in g - r alone, beside columns that no catalogue gate may see."""
+    n = len(labels)
+    flux = 10.0 ** rng.normal(1.0, 0.3, (n, 1)) * [0.3, 1.0, 2.0]
+    flux[:, 0] *= 10.0 ** (-0.4 * (0.6 * labels + 0.15 * rng.normal(size=n)))
+    columns = {f"flux_{band}": flux[:, k] for k, band in enumerate("grz")}
+    return pd.DataFrame(
+        columns
+        | {"shape_r": rng.normal(1.0, 0.1, n), "sersic": 4.0, "type": "SER", "psfsize_r": rng.normal(1.2, 0.1, n)}
+        | {"asymmetry_r": labels, "core_flux_8_g": labels, "g_minus_r": labels, "tier": labels, "label": labels}
+    )
+
+
+def test_galaxies_that_differ_in_the_catalogue_are_told_by_its_gate_alone_and_arcs_are_not(sample):
+    stamps, labels, cells = sample
+    catalogue = catalogue_features(catalogue_of(labels, np.random.default_rng(4)))
+    scores = gate_scores(stamps, labels, cells=cells, catalogue=catalogue, options=FAST)
+    found = {gate: roc_auc(score, labels) for gate, score in scores.items()}
+    assert list(found) == [*GATES, CATALOGUE]
+    assert found.pop(CATALOGUE) > 0.95
+    assert max(found.values()) < 0.60
+    # arcs inside the core: the core alone tells the lenses although the galaxies are the same
+    same = catalogue_features(catalogue_of(0 * labels, np.random.default_rng(4)).assign(label=labels))
+    ring = np.exp(-0.5 * (RADIUS - 5.0) ** 2).astype(np.float32)
+    stamps = stamps + 0.5 * labels[:, None, None, None] * ring
+    scores = gate_scores(stamps, labels, cells=cells, catalogue=same, options=FAST)
+    found = {gate: roc_auc(score, labels) for gate, score in scores.items()}
+    assert found["core"] > 0.9
+    assert abs(found[CATALOGUE] - 0.5) < 0.08
+
+
+def test_the_catalogue_holds_no_pixel_and_no_label_and_colours_are_magnitudes():
+    table = catalogue_of(np.arange(8) % 2, np.random.default_rng(0))
+    table.loc[3, "flux_g"] = -0.1
+    features = catalogue_features(table)
+    assert set(features) == {
+        "flux_g", "flux_r", "flux_z", "shape_r", "sersic", "type=SER", "psfsize_r", "mag_g_minus_r", "mag_r_minus_z",
+    }  # fmt: skip
+    assert features["mag_r_minus_z"].to_numpy() == pytest.approx(np.full(8, 2.5 * np.log10(2.0)))
+    assert features["mag_g_minus_r"].isna().tolist() == [row == 3 for row in range(8)]
+    with pytest.raises(CatalogueError, match="columns of a catalogue"):
+        catalogue_features(table[["asymmetry_r", "label"]])
+
+
+@pytest.mark.parametrize("classifier", ["logistic", "gradient_boosting"])
+def test_the_catalogues_gate_takes_missing_values(sample, classifier):
+    stamps, labels, cells = (values[:200] for values in sample)
+    table = catalogue_of(labels, np.random.default_rng(4))
+    table.loc[::7, "flux_g"] = np.nan
+    catalogue, options = catalogue_features(table), GateOptions(classifier=classifier, folds=2)
+    score = gate_scores(stamps, labels, cells=cells, catalogue=catalogue, options=options)[CATALOGUE]
+    assert np.isfinite(score).all()
+    assert roc_auc(score, labels) > 0.85
+    with pytest.raises(CatalogueError, match="199 rows for the gate 'catalogue' and 200 labels"):
+        gate_scores(stamps, labels, cells=cells, catalogue=catalogue.iloc[1:], options=options)
 
 
 def test_a_shuffled_label_gives_one_half_within_the_interval(sample):

@@ -48,6 +48,17 @@ def test_verdicts_follow_the_paired_interval(parts):
     assert annulus.startswith("annulus alone does not reach the detector: AUC 0.")
 
 
+def test_a_catalogue_that_reaches_the_detector_is_no_evidence_of_arcs_and_a_core_is_left_open():
+    rng = np.random.default_rng(2)
+    labels = (np.arange(900) % 3 == 0).astype(int)
+    full = rng.normal(size=900) + 2.5 * labels
+    scores = {"detector": full, "core": full, "catalogue": full}
+    core, catalogue = gate_verdicts(compare_gates(scores, labels))
+    assert "learnt" not in core
+    assert "without a pixel" in catalogue and "no evidence of arcs" in catalogue
+    assert any("theta_E below its radius" in words for words in audit_report(inputs=["stamps"])["does_not_show"])
+
+
 def test_a_detector_that_sees_a_label_gets_no_report(parts):
     with pytest.raises(LeakageError, match="tier"):
         audit_report(inputs=["stamps", "tier"], shortcuts=parts[0])

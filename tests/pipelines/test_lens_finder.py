@@ -289,7 +289,7 @@ def test_the_whole_sample_is_never_in_memory(survey, run, monkeypatch, tmp_path)
 
 def test_the_audit_scores_a_masked_core_with_the_published_detector(run):
     gates = run["region_gates"].set_index("classifier")
-    assert {"detector", "detector, core masked", "core", "annulus", "profile"} == set(gates.index)
+    assert {"detector", "detector, core masked", "core", "annulus", "profile", "catalogue"} == set(gates.index)
     rows = run["manifest"][run["manifest"]["split"].isin(["val", "test"]) & (run["manifest"]["stamp_row"] >= 0)]
     masked = mask_core(run["stamps"]["stamps"][rows["stamp_row"].to_numpy()], 8.0)
     expected = roc_auc(score_stamps(run["detector"], masked), rows["label"].to_numpy())

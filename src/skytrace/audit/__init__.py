@@ -4,7 +4,7 @@ from skytrace.audit.columns import METADATA_COLUMNS, PIXEL_COLUMNS, check_model_
 from skytrace.audit.gates import compare_gates, gate_scores, mask_core
 from skytrace.audit.options import GateOptions, ShortcutOptions
 from skytrace.audit.report import audit_report
-from skytrace.audit.shortcuts import shortcut_aucs, shortcut_features
+from skytrace.audit.shortcuts import catalogue_features, shortcut_aucs, shortcut_features
 
 __all__ = [
     "METADATA_COLUMNS",
@@ -12,6 +12,7 @@ __all__ = [
     "GateOptions",
     "ShortcutOptions",
     "audit_report",
+    "catalogue_features",
     "check_model_inputs",
     "compare_gates",
     "gate_scores",

@@ -1,8 +1,10 @@
-"""What do small parts of a stamp give away? Classifiers that see only the core, the annulus or the radial profile.
+"""What do small parts of a stamp, or the catalogue alone, give away? Classifiers that see nothing else.
 
-A detector that has learnt arcs loses little when the core of its stamps is masked, and beats each gate; one that is
-matched by the core alone has learnt the deflectors (design page ``lens_finder``, stage 6). The gates see preprocessed
-stamps, as the detector does, and are tried on sky cells that they were not fitted on. The centre is pixel
+A detector that has learnt arcs loses little when the core of its stamps is masked, and beats each gate (design page
+``lens_finder``, stage 6). The core holds the deflector *and* every arc inside it (8 px are 2.1" of the DESI Legacy
+Surveys), so a core that does as well as the detector does not say which of the two was learnt. The catalogue does: no
+arc is in a galaxy's fluxes, shape, seeing and depth, but for what the arc's light adds to a measured flux. Gates see
+preprocessed stamps, as the detector does, and are tried on sky cells that they were not fitted on. The centre is pixel
 (size // 2, size // 2); the core is r < core_radius_px, the annulus core_radius_px <= r < outer_radius_px.
 """
 
@@ -26,7 +28,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["GATES", "compare_gates", "core_pixels", "gate_features", "gate_scores", "mask_core"]
+__all__ = ["CATALOGUE", "GATES", "compare_gates", "core_pixels", "gate_features", "gate_scores", "mask_core"]
 
 #: Gate -> what it sees, in words.
 GATES = {
@@ -34,6 +36,8 @@ GATES = {
     "annulus": "sectors of the annulus around the core: mean, largest and Fourier amplitudes of each ring and band",
     "profile": "the azimuthal medians of each band, core included",
 }
+#: The gate that sees no pixel.
+CATALOGUE = "catalogue"
 #: Stamps at a time: temporary arrays of some tens of MB.
 _CHUNK = 512
 
@@ -91,12 +95,18 @@ def gate_features(stamps: NDArray[np.float32], gate: str, *, options: GateOption
 
 
 def gate_scores(
-    stamps: NDArray[np.float32], labels: ArrayLike, *, cells: ArrayLike, options: GateOptions | None = None
+    stamps: NDArray[np.float32],
+    labels: ArrayLike,
+    *,
+    cells: ArrayLike,
+    catalogue: pd.DataFrame | None = None,
+    options: GateOptions | None = None,
 ) -> dict[str, NDArray[np.float64]]:
     """Gate -> score (n,) of every stamp by a classifier that was fitted on other sky cells.
 
     stamps: preprocessed, (n, band, y, x). labels: (n,) 1 lens, 0 galaxy. cells: (n,) HEALPix cells; whole cells are
-    either fitted on or scored. Raises CatalogueError where a class or the cells are too few for the folds.
+    either fitted on or scored. catalogue: (n, feature), of ``shortcuts.catalogue_features``; the gate CATALOGUE sees it
+    and no pixel. Raises CatalogueError where a class or the cells are too few for the folds, or rows do not fit.
     """
     from sklearn.model_selection import StratifiedGroupKFold
 
@@ -111,8 +121,13 @@ def gate_scores(
     folds = StratifiedGroupKFold(options.folds, shuffle=True, random_state=options.seed % 2**32)
     parts = list(folds.split(np.zeros(len(groups)), is_lens, groups))
     scores = {}
-    for gate in GATES:
-        seen = gate_features(stamps, gate, options=options)
+    for gate in GATES if catalogue is None else (*GATES, CATALOGUE):
+        if gate == CATALOGUE and catalogue is not None:
+            seen = catalogue.to_numpy(dtype=np.float64)
+        else:
+            seen = gate_features(stamps, gate, options=options)
+        if len(seen) != len(is_lens):
+            raise CatalogueError(f"{len(seen)} rows for the gate {gate!r} and {len(is_lens)} labels")
         scores[gate] = np.full(len(seen), np.nan)
         for fitted, tried in parts:
             if is_lens[fitted].all() or not is_lens[fitted].any():
@@ -132,12 +147,12 @@ def compare_gates(
 ) -> pd.DataFrame:
     """One row for each of ``scores`` (name -> (n,) on the same stamps), side by side, on common resamples.
 
-    Names are free; "detector", "detector, core masked" and those of GATES are meant. Columns: classifier, n_lenses,
-    n_galaxies, auc, low_68, high_68, low_95, high_95, standard_error and, where ``reference`` is among the names,
-    below_reference (its AUC minus this one) with below_reference_low_68 ... high_95, paired. Stamps that a detector was
-    trained on must not be among them. The intervals are of the scores as given: a gate fitted on another sample would
-    scatter more (with 600 stamps and no signal, 1.2 to 1.5 standard errors). Raises CatalogueError on scores that are
-    missing or of another length.
+    Names are free; "detector", "detector, core masked", those of GATES and CATALOGUE are meant. Columns: classifier,
+    n_lenses, n_galaxies, auc, low_68, high_68, low_95, high_95, standard_error and, where ``reference`` is among the
+    names, below_reference (its AUC minus this one) with below_reference_low_68 ... high_95, paired. Stamps that a
+    detector was trained on must not be among them. The intervals are of the scores as given: a gate fitted on another
+    sample would scatter more (with 600 stamps and no signal, 1.2 to 1.5 standard errors). Raises CatalogueError on
+    scores that are missing or of another length.
     """
     options = options or GateOptions()
     is_lens, groups = check_labels(labels, cells)
@@ -220,6 +235,7 @@ def _profile(stamps: NDArray[np.float32], options: GateOptions) -> NDArray[np.fl
 def _classifier(gate: str, options: GateOptions, n_fitted: int) -> Any:
     from sklearn.decomposition import PCA
     from sklearn.ensemble import HistGradientBoostingClassifier
+    from sklearn.impute import SimpleImputer
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
@@ -228,6 +244,8 @@ def _classifier(gate: str, options: GateOptions, n_fitted: int) -> Any:
     steps: list[Any] = []
     if gate == "core":
         steps.append(PCA(min(options.components, n_fitted), svd_solver="covariance_eigh"))
+    if gate == CATALOGUE and options.classifier == "logistic":  # boosting takes missing values as they are
+        steps.append(SimpleImputer(strategy="median", keep_empty_features=True))
     if options.classifier == "logistic":
         steps += [StandardScaler(), LogisticRegression(C=0.1, class_weight="balanced", max_iter=1000)]
     else:

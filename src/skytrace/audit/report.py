@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from skytrace.audit.columns import check_model_inputs
+from skytrace.audit.gates import CATALOGUE
 from skytrace.audit.shortcuts import shortcut_summary
 
 if TYPE_CHECKING:
@@ -21,6 +22,9 @@ _LIMITS = (
     "A green shortcut is a feature that does not separate the classes alone; features together may.",
     "A red feature of the arc region is no fault: lenses are made to differ there. It bounds what an AUC is worth.",
     "A gate that fails shows what this small classifier finds; another may find more in the same pixels.",
+    "The core holds every arc with theta_E below its radius: an AUC of the core near the detector's does not say "
+    "whether deflectors or arcs were learnt. What the galaxies alone give away is the AUC of the catalogue.",
+    "The catalogue's AUC counts how the sample was drawn too: confusers are chosen by their catalogue values.",
     "Masking the core shows that the detector can do without it here, not that it does not use it when it is there.",
     "Nothing here is about the sky: classes matched in this sample may differ from lenses and galaxies of a survey.",
 )
@@ -62,10 +66,13 @@ def gate_verdicts(gates: pd.DataFrame) -> list[str]:
             sentences.append(f"the detector {found} when its core is masked: {interval}")
         elif low > 0:
             sentences.append(f"{name} alone does not reach the detector: {interval}")
-        else:
+        elif name == CATALOGUE:
             sentences.append(
-                f"{name} alone is not measurably worse than the detector, which may have learnt no more: {interval}"
+                f"{name} alone, without a pixel, is not measurably worse than the detector: its AUC is no evidence of "
+                f"arcs: {interval}"
             )
+        else:
+            sentences.append(f"{name} alone is not measurably worse than the detector: {interval}")
     return sentences
 
 

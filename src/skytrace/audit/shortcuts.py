@@ -24,7 +24,7 @@ from skytrace.statistics import LEVELS
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["SHORTCUT_KINDS", "shortcut_aucs", "shortcut_features", "shortcut_summary"]
+__all__ = ["SHORTCUT_KINDS", "catalogue_features", "shortcut_aucs", "shortcut_features", "shortcut_summary"]
 
 #: Kind of feature -> names (without band). A lens shows in "arc region" and, by its deflector, in "core", "outskirts"
 #: (wings of massive galaxies reach 28 px) and "catalogue"; in the others nothing of it should.
@@ -67,6 +67,26 @@ def shortcut_features(table: pd.DataFrame) -> pd.DataFrame:
     if not columns:
         raise CatalogueError("the table has none of the features that a shortcut is looked for in")
     return pd.DataFrame(columns)
+
+
+def catalogue_features(table: pd.DataFrame) -> pd.DataFrame:
+    """What the catalogue says of a galaxy without a pixel, (n, feature) float64: kinds "catalogue" and "conditions".
+
+    Fluxes, shapes, Sersic index, type, seeing, depth, dust and exposures, and the colours mag_g_minus_r and
+    mag_r_minus_z of the fluxes (NaN where one is not positive). Raises CatalogueError where none of them is found.
+    """
+    names = [f"flux_{band}" for band in "grz"]
+    features = shortcut_features(table)
+    wanted = [*SHORTCUT_KINDS["catalogue"], *SHORTCUT_KINDS["conditions"]]
+    features = features[[name for name in features if _base(str(name)) in wanted]]
+    if not len(features.columns):
+        raise CatalogueError("the table has none of the columns of a catalogue: fluxes, shapes, seeing, depth")
+    if set(names) <= set(table.columns):
+        flux = table[names].to_numpy(dtype=np.float64, na_value=np.nan)
+        magnitude = -2.5 * np.log10(np.where(flux > 0.0, flux, np.nan))
+        colour = magnitude[:, :-1] - magnitude[:, 1:]
+        features = features.assign(mag_g_minus_r=colour[:, 0], mag_r_minus_z=colour[:, 1])
+    return features
 
 
 def shortcut_aucs(
@@ -140,9 +160,14 @@ def _judge(
     }
 
 
-def _kind(feature: str) -> str:
+def _base(feature: str) -> str:
+    """The name without value, ``:missing`` and band."""
     name = feature.split(":", maxsplit=1)[0].split("=", maxsplit=1)[0]
-    name = name[:-2] if name[-2:] in ("_g", "_r", "_z") and name not in _SCALARS else name
+    return name[:-2] if name[-2:] in ("_g", "_r", "_z") and name not in _SCALARS else name
+
+
+def _kind(feature: str) -> str:
+    name = _base(feature)
     if feature.endswith(":missing") and name not in SHORTCUT_KINDS["catalogue"]:
         return "gaps"
     return next((kind for kind, names in SHORTCUT_KINDS.items() if name in names), "catalogue")

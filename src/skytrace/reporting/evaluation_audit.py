@@ -50,7 +50,7 @@ def checks_section(parts: Parts) -> Section:
         "Can a single feature tell lenses from galaxies?": _colour_counts(audit["shortcuts"])
         if "shortcuts" in audit
         else f"{DASH} not measured. {reason(parts, 'audit')}",
-        "What can be told without the arc, from the core alone?": _core_sentence(audit.get("gates"))
+        "What can be told without a pixel, from the catalogue alone?": _catalogue_sentence(audit.get("gates"))
         if "gates" in audit
         else f"{DASH} not measured. {reason(parts, 'audit')}",
         "Are the probabilities calibrated?": " ".join(target_sentences(parts))
@@ -77,13 +77,18 @@ def _colour_counts(shortcuts: Any) -> str:
     return ", ".join(told) + (f", {int(colours['not judged'])} not judged" if "not judged" in colours else "")
 
 
-def _core_sentence(gates: Any) -> str:
+def _catalogue_sentence(gates: Any) -> str:
+    """Beside it the core, which holds the smaller arcs and so does not answer the question alone."""
     table = as_table(gates, needs=("classifier", "auc"), name="gates")
-    core = table[table["classifier"] == "core"].to_dict("records")
-    if not core:
-        return f"{DASH} not measured: the gates hold no classifier of the core alone"
-    value, narrow, _ = interval_cells(core[0], value="auc")
-    return f"AUC {value} ({narrow}, 68 %) from the core alone"
+    said = []
+    for name, words in (("catalogue", "from the catalogue"), ("core", "from the core, with the arcs inside it")):
+        rows = table[table["classifier"] == name].to_dict("records")
+        if rows:
+            value, narrow, _ = interval_cells(rows[0], value="auc")
+            said.append(f"AUC {value} ({narrow}, 68 %) {words}")
+        elif name == "catalogue":
+            said.append(f"{DASH} not measured: the gates hold no classifier of the catalogue alone")
+    return "; ".join(said)
 
 
 def audit_sections(parts: Parts) -> list[Section]:
@@ -156,8 +161,9 @@ def _gates(parts: Parts) -> Section:
     return Section(
         "gates", title,
         ("Small classifiers see only the core (r < 8 px), the annulus around it or the azimuthal profile, and are "
-         "fitted on other sky cells; the detector sees all, or all but the core. A detector matched by the core alone "
-         "has learnt the deflectors.",),
+         "fitted on other sky cells; the detector sees all, or all but the core. The core holds the deflector and "
+         "every arc inside 8 px, so a core that does as well as the detector leaves open which of them was learnt. The "
+         "catalogue (fluxes, colours, shape, seeing, depth; no pixel) tells what the galaxies alone give away.",),
         items=tuple(_sentence(words) for name in ("verdicts", "does_not_show") for words in audit.get(name, ())),
         pictures=("region_gates",), tables=(*tables, *report_tables("Audit", extra)),
     )  # fmt: skip

@@ -33,7 +33,7 @@ FIGURE_CAPTIONS = {
     "recall_by_stratum": "Recall at the threshold in the bins of every stratum; thick 68 %, thin 95 %.",
     "confuser_fpr": "False-positive rate by primary confuser category; a category without a dot has no false positive.",
     "shortcuts": "AUC of single features: circles green, triangles yellow, squares red; dashed 0.6, solid 0.7.",
-    "region_gates": "AUC of classifiers that see part of a stamp, beside the detector with and without its core.",
+    "region_gates": "AUC of classifiers of part of a stamp or the catalogue; the detector with and without its core.",
     "diversity": "Pairwise correlation of the members' scores.",
     "risk_coverage": "Risk among the stamps decided on, against the share of stamps decided on.",
     "topk_composition": "Expected share of lenses and of each confuser among the K highest scores, by scenario.",

@@ -25,7 +25,7 @@ def _learnt_from() -> list[Node]:
         make_node(audit_nodes.audit_shortcuts, ["manifest", "sample", "params:shortcuts"], "shortcuts"),
         make_node(
             audit_nodes.audit_parts,
-            ["detector", "stamps", "manifest", "scores", "params:gates", "params:parts"],
+            ["detector", "stamps", "manifest", "sample", "scores", "params:gates", "params:parts"],
             "region_gates",
         ),
         make_node(audit_nodes.report_audit, ["stamps", "detector", "ensemble", "shortcuts", "region_gates"], "audit"),

@@ -11,6 +11,7 @@ from skytrace.audit import (
     GateOptions,
     ShortcutOptions,
     audit_report,
+    catalogue_features,
     compare_gates,
     gate_scores,
     mask_core,
@@ -80,9 +81,7 @@ def compare_selections(survey: ImagingSurvey, selection: SelectionOptions, devia
 
 def audit_shortcuts(manifest: Table, sample: Table, options: ShortcutOptions) -> Table:
     """How well each single number tells the lenses of the sample from its galaxies."""
-    rows = rows_of(manifest, "train", "val", "test")
-    known = [name for name in sample.columns if name not in rows.columns]
-    rows = rows.merge(sample[["galaxy_id", *known]], on="galaxy_id", how="left", validate="one_to_one")
+    rows = _with_catalogue(rows_of(manifest, "train", "val", "test"), sample)
     return shortcut_aucs(
         shortcut_features(rows), rows["label"].to_numpy(), cells=rows["healpix_128"].to_numpy(), options=options
     )
@@ -92,20 +91,20 @@ def audit_parts(
     detector: Detector,
     stamps: Arrays,
     manifest: Table,
+    sample: Table,
     scores: Table,
     gates: GateOptions,
     parts: PartsOptions,
 ) -> Table:
-    """The detector, with and without the core of its stamps, beside classifiers that see a part of them."""
-    rows = rows_of(manifest, *_NEVER_TRAINED_ON)
-    rows = _some(rows, parts)
+    """The detector, with and without the core of its stamps, beside classifiers that see a part or the catalogue."""
+    rows = _with_catalogue(_some(rows_of(manifest, *_NEVER_TRAINED_ON), parts), sample)
     pixels = stamps_at(stamps["stamps"], rows)[:]
     cells, labels = rows["healpix_128"].to_numpy(), rows["label"].to_numpy()
     masked = score_stamps(detector, mask_core(pixels, gates.core_radius_px), metadata=rows)
     seen = {
         "detector": scores.set_index("galaxy_id")["score"].loc[rows["galaxy_id"]].to_numpy(),
         "detector, core masked": masked,
-        **gate_scores(pixels, labels, cells=cells, options=gates),
+        **gate_scores(pixels, labels, cells=cells, catalogue=catalogue_features(rows), options=gates),
     }
     return compare_gates(seen, labels, cells=cells, options=gates)
 
@@ -362,6 +361,12 @@ def _two_routes(
         compared = compare_routes(batch.image[one], twin.image, options=options, **weights)
         found.append(compared.assign(object=first + len(found)))
     return found
+
+
+def _with_catalogue(rows: Table, sample: Table) -> Table:
+    """Rows of the manifest, in their order, with the sample's columns that it lacks."""
+    known = [name for name in sample.columns if name not in rows.columns]
+    return rows.merge(sample[["galaxy_id", *known]], on="galaxy_id", how="left", validate="one_to_one")
 
 
 def _some(rows: Table, parts: PartsOptions) -> Table:
