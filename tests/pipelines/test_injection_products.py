@@ -13,7 +13,8 @@ from skytrace.pipelines.injection_recovery.page_nodes import _failure_galleries
 from skytrace.pipelines.injection_recovery.product_nodes import compare_with_published
 from skytrace.pipelines.injection_recovery.product_nodes_failures import count_failures, explain_failures
 from skytrace.selection.completeness import CompletenessOptions, completeness_table
-from skytrace.selection.failures import FailureOptions, FailureSample, draw_for_failures, stratified_shares
+from skytrace.selection.failure_sampling import FailureSample, draw_for_failures, stratified_shares
+from skytrace.selection.failures import FailureOptions
 from skytrace.selection.forward import ForwardOptions
 from skytrace.selection.grid import GridOptions, SelectionGrid
 from skytrace.selection.published import PublishedOptions

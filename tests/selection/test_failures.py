@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 
 from skytrace.errors import CatalogueError, OptionError, PixelError
+from skytrace.selection.failure_sampling import gallery_ids
 from skytrace.selection.failures import (
     CAUSES,
     FailureOptions,
@@ -12,7 +13,6 @@ from skytrace.selection.failures import (
     failure_causes,
     failure_counts,
     failure_covariates,
-    gallery_ids,
 )
 from skytrace.selection.grid import GridOptions, SelectionGrid
 

@@ -22,6 +22,7 @@ from scipy.special import expit
 from skytrace.errors import CatalogueError, OptionError, SelectionEnvelopeError, check_between, check_choice
 from skytrace.imaging.photometry import mag_ab, mag_depth
 from skytrace.selection.failures import injected_psfsize
+from skytrace.selection.monotone_trees import NODE_ARRAYS, follow_forest, grow_forest, join_forests
 from skytrace.sky.split import healpix_cell
 
 if TYPE_CHECKING:
@@ -37,8 +38,6 @@ FEATURES = (
     "magnification", "host_mag_r",
 )  # fmt: skip
 _UNITS = ("host", "sky_cell")
-_ROWS = 4096  # followed through the trees at a time: some MB
-_NODE_ARRAYS = ("feature", "threshold", "left", "right", "value", "tree_start", "forest_start", "baseline")
 
 
 @dataclass(frozen=True)
@@ -129,10 +128,10 @@ class MonotoneModel:
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, NDArray]) -> MonotoneModel:
         """Back from ``compute.load_npz``; raises CatalogueError where an array is missing."""
-        missing = [name for name in (*_NODE_ARRAYS, "envelope", "card") if name not in arrays]
+        missing = [name for name in (*NODE_ARRAYS, "envelope", "card") if name not in arrays]
         if missing:
             raise CatalogueError(f"not a monotone model: lacks {', '.join(missing)}")
-        nodes = {name: np.asarray(arrays[name]) for name in _NODE_ARRAYS}
+        nodes = {name: np.asarray(arrays[name]) for name in NODE_ARRAYS}
         return cls(nodes, np.asarray(arrays["envelope"]), json.loads(str(arrays["card"])))
 
     def _matrix(self, features: pd.DataFrame) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
@@ -154,7 +153,9 @@ class MonotoneModel:
 
     def _raw(self, x: NDArray[np.float64], forest: int) -> NDArray[np.float64]:
         start = self.arrays["forest_start"]
-        return _follow(self.arrays, x, int(start[forest]), int(start[forest + 1])) + self.arrays["baseline"][forest]
+        return (
+            follow_forest(self.arrays, x, int(start[forest]), int(start[forest + 1])) + self.arrays["baseline"][forest]
+        )
 
 
 @dataclass(frozen=True)
@@ -218,12 +219,12 @@ def fit_monotone_model(
         fold = (rng.permutation(n_hosts) % options.n_folds)[units["host"]]
         loss, raw = _cross_validate(x, y, fold, options)
         best = int(np.argmin(loss)) + 1
-        forests = [_grown(x, y, best, options)]
+        forests = [grow_forest(x, y, best, options)]
         for name in _UNITS:
             size = int(units[name].max()) + 1
             for _ in range(options.n_members):
                 weight = rng.multinomial(size, np.full(size, 1.0 / size))[units[name]]
-                forests.append(_grown(x, y, best, options, weight=weight))
+                forests.append(grow_forest(x, y, best, options, weight=weight))
     envelope = np.stack([x[:, : len(FEATURES)].min(axis=0), x[:, : len(FEATURES)].max(axis=0)], axis=1)
     card = {
         "features": list(FEATURES), "host_types": list(types), "options": asdict(options), "iterations": best,
@@ -232,7 +233,7 @@ def fit_monotone_model(
     }  # fmt: skip
     out_of_fold = expit(raw[:, best - 1].astype(np.float64))
     card = json.loads(json.dumps(card))  # what is kept is what can be written and read back
-    return MonotoneFit(MonotoneModel(_joined(forests), envelope, card), out_of_fold, loss)
+    return MonotoneFit(MonotoneModel(join_forests(forests), envelope, card), out_of_fold, loss)
 
 
 def _check_fit(features: pd.DataFrame, y: NDArray[np.int64]) -> None:
@@ -253,49 +254,6 @@ def _design_matrix(features: pd.DataFrame, types: tuple[str, ...]) -> NDArray[np
     return np.column_stack([numbers, *((kind == name).astype(np.float64) for name in types)])
 
 
-def _grown(
-    x: NDArray[np.float64], y: NDArray[np.int64], iterations: int, options: MonotoneOptions, *,
-    weight: NDArray[np.int64] | None = None,
-) -> dict[str, NDArray]:  # fmt: skip
-    """A forest's trees as arrays, checked against the library that grew them."""
-    from sklearn.ensemble import HistGradientBoostingClassifier
-
-    if weight is not None:
-        drawn = weight > 0
-        x, y, weight = x[drawn], y[drawn], weight[drawn]
-    if len(np.unique(y)) < 2:
-        raise CatalogueError("a resample holds no detection: too few hosts are detected for a model with an error")
-    signs = [*options.signs.values(), *[0] * (x.shape[1] - len(FEATURES))]
-    grower = HistGradientBoostingClassifier(
-        learning_rate=options.learning_rate, max_iter=iterations, max_leaf_nodes=options.max_leaf_nodes,
-        min_samples_leaf=options.min_samples_leaf, l2_regularization=options.l2, monotonic_cst=signs,
-        early_stopping=False, random_state=options.seed,
-    ).fit(x, y, sample_weight=weight)  # fmt: skip
-    # the node table and the baseline have no public name; the comparison below says at once if they change their sense
-    trees = [stage[0].nodes for stage in grower._predictors]
-    size = np.array([len(nodes) for nodes in trees])
-    start = np.concatenate([[0], np.cumsum(size)])
-    nodes = np.concatenate(trees)
-    offset, leaf = np.repeat(start[:-1], size), nodes["is_leaf"].astype(bool)
-    own = np.arange(len(nodes))
-    forest = {
-        "feature": np.where(leaf, 0, nodes["feature_idx"]).astype(np.int16),
-        "threshold": np.where(leaf, np.inf, nodes["num_threshold"]),
-        "left": np.where(leaf, own, nodes["left"] + offset).astype(np.int32),
-        "right": np.where(leaf, own, nodes["right"] + offset).astype(np.int32),
-        "value": np.where(leaf, nodes["value"], 0.0),
-        "tree_start": start[:-1].astype(np.int32),
-        "baseline": np.ravel(grower._baseline_prediction).astype(np.float64),
-    }
-    some = x[:: max(1, len(x) // 500)]
-    ours = _follow(forest, some, 0, len(trees)) + forest["baseline"]
-    if not np.allclose(ours, grower.decision_function(some), rtol=0.0, atol=1e-8):
-        raise CatalogueError(
-            "trees read from scikit-learn give other values than its own: this version is not supported"
-        )
-    return forest
-
-
 def _cross_validate(
     x: NDArray[np.float64], y: NDArray[np.int64], fold: NDArray[np.int64], options: MonotoneOptions
 ) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
@@ -305,41 +263,7 @@ def _cross_validate(
         held = fold == number
         if len(np.unique(y[~held])) < 2:
             raise CatalogueError("the detections lie in too few hosts to be split for cross-validation")
-        forest = _grown(x[~held], y[~held], options.max_iterations, options)
-        raw[held] = _follow(forest, x[held], 0, options.max_iterations, staged=True) + forest["baseline"]
+        forest = grow_forest(x[~held], y[~held], options.max_iterations, options)
+        raw[held] = follow_forest(forest, x[held], 0, options.max_iterations, staged=True) + forest["baseline"]
     loss = np.logaddexp(0.0, np.where(y[:, None] == 1, -raw, raw)).mean(axis=0, dtype=np.float64)
     return loss, raw
-
-
-def _follow(
-    nodes: Mapping[str, NDArray], x: NDArray[np.float64], first: int, last: int, *, staged: bool = False
-) -> NDArray[np.float64]:
-    """Sum over trees first..last - 1 of the value of the leaf that every row falls in; staged: the running sums."""
-    out = np.zeros((len(x), last - first) if staged else len(x))
-    for start in range(0, len(x), _ROWS):
-        rows = x[start : start + _ROWS]
-        place = np.broadcast_to(nodes["tree_start"][first:last], (len(rows), last - first)).astype(np.int32)
-        line = np.arange(len(rows))[:, None]
-        while True:
-            below = rows[line, nodes["feature"][place]] <= nodes["threshold"][place]
-            following = np.where(below, nodes["left"][place], nodes["right"][place])
-            if (following == place).all():
-                break
-            place = following
-        values = nodes["value"][place]
-        out[start : start + _ROWS] = np.cumsum(values, axis=1) if staged else values.sum(axis=1)
-    return out
-
-
-def _joined(forests: list[dict[str, NDArray]]) -> dict[str, NDArray]:
-    size = [len(forest["value"]) for forest in forests]
-    offset = np.concatenate([[0], np.cumsum(size)[:-1]]).astype(np.int32)
-    joined = {
-        name: np.concatenate([forest[name] for forest in forests])
-        for name in ("feature", "threshold", "value", "baseline")
-    }
-    for name in ("left", "right", "tree_start"):
-        joined[name] = np.concatenate([forest[name] + at for forest, at in zip(forests, offset, strict=True)])
-    n_trees = [len(forest["tree_start"]) for forest in forests]
-    joined["forest_start"] = np.concatenate([[0], np.cumsum(n_trees)]).astype(np.int32)
-    return joined

@@ -9,17 +9,14 @@ import pandas as pd
 from skytrace.imaging import PreprocessOptions
 from skytrace.lensing.population import PopulationOptions
 from skytrace.pipelines.injection_recovery.shards import Campaign, recompute
+from skytrace.selection.failure_sampling import FailureSample, draw_for_failures, gallery_ids, stratified_shares
 from skytrace.selection.failures import (
     FailureOptions,
-    FailureSample,
     cause_summary,
-    draw_for_failures,
     failure_causes,
     failure_counts,
     failure_covariates,
     failure_flags,
-    gallery_ids,
-    stratified_shares,
 )
 from skytrace.selection.grid import GridOptions, SelectionGrid
 from skytrace.selection.injection import InjectionOptions
@@ -102,7 +99,7 @@ def count_failures(
     counts = failure_counts(sampled["cell"], sampled["cause"], grid)
     of_cell = np.bincount(missed["cell"], minlength=grid.n_cells)
     counts = counts.rename(columns={"n": "n_sampled", "n_missed": "n_missed_sampled"})
-    counts.insert(counts.columns.get_loc("n_sampled"), "n_missed", of_cell)
+    counts.insert(list(counts.columns).index("n_sampled"), "n_missed", of_cell)
     shares = stratified_shares(sampled, pd.Series(of_cell))
     summary = cause_summary(sampled).merge(shares, on="cause", validate="one_to_one")
     n_sampled = int(counts["n_missed_sampled"].sum())
