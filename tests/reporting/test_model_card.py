@@ -122,6 +122,17 @@ def test_envelope_threshold_hosts_and_cells_are_those_of_the_default_threshold()
     assert "0.110 to 0.170, median 0.140" in cells
 
 
+def test_false_positives_of_every_threshold_are_printed_as_filed():
+    filed = [
+        {"threshold": 0.5, "k": 30, "n": 1200, "low68": 0.0209, "high68": 0.0299},
+        {"threshold": 0.9, "k": 0, "n": 1200, "low68": 0.0, "high68": 0.0009},
+    ]
+    words = section(model_card(surface(host_false_positives=filed), report()), "Threshold")
+    assert "0.5 30 of 1,200 0.025 0.0209 to 0.0299 0.9 0 of 1,200 0 0 to 0.0009" in words
+    assert "not among all galaxies of a search" in words
+    assert "not stated in the file" in section(model_card(surface(), report()), "Threshold")
+
+
 def test_a_mock_sky_and_degraded_cells_bring_their_own_warnings():
     claims = section(model_card(surface(survey="mock"), report()), "Not to be claimed")
     assert claims.startswith('Not "It describes a real survey." Hosts, noise and lenses are simulated')

@@ -212,8 +212,23 @@ def _envelope(selection: SelectionFunction) -> Section:
 def _threshold(selection: SelectionFunction) -> Section:
     listed = ", ".join(f"{value:g}" for value in selection.thresholds)
     default = float(_default(selection)["threshold"].iloc[0])
-    words = f"Detected means score >= {default:g} unless asked otherwise; the file holds {listed}."
-    return Section("Threshold", (words, "A threshold belongs to this detector: its score is no rate."))
+    words = (
+        f"Detected means score >= {default:g} unless asked otherwise; the file holds {listed}.",
+        "A threshold belongs to this detector: its score is no rate.",
+    )
+    rates = selection.metadata.get("host_false_positives") or ()
+    if not rates:
+        return Section("Threshold", (*words, "False positives on the hosts are not stated in the file."))
+    rows = tuple(
+        (f"{rate['threshold']:g}", f"{rate['k']:,} of {rate['n']:,}", f"{rate['k'] / max(rate['n'], 1):.3g}",
+         f"{rate['low68']:.3g} to {rate['high68']:.3g}")
+        for rate in rates
+    )  # fmt: skip
+    why = (
+        "Hosts that pass without any injection, one count a host and condition: the rate of false positives among "
+        "galaxies chosen as hosts are, not among all galaxies of a search."
+    )
+    return Section("Threshold", (*words, why), header=("Threshold", "Hosts that pass", "Rate", "68 %"), rows=rows)
 
 
 def _hosts(selection: SelectionFunction, conditions: pd.DataFrame | None) -> Section:
