@@ -43,12 +43,14 @@ def render_lenses(
     pixels: int = 64,
     pixel_scale_arcsec: float = 0.262,
     psf_includes_pixel: bool = True,
+    saddle_images: bool = True,
 ) -> NDArray[np.float32]:
     """Lensed light of the sources (no deflector light): (n, band, y, x) float32 [nanomaggies per pixel].
 
     The coordinate origin is the centre of pixel (pixels // 2, pixels // 2); +x is increasing column, +y increasing row.
     psf: one per lens and band; a Moffat needs beta 2.5, 3.5 or 4.5. A lens with theta_e_arcsec = 0 renders the
-    unlensed source.
+    unlensed source. saddle_images False leaves out the light whose parity is turned (``saddles.minimum_share``): the
+    counter-image of a double, the two inner images of a quad.
     A lens gives the same bits alone, in any batch and in any thread.
     Raises PixelError where lenses, sources and PSF differ in number or the PSF cannot be used, OptionError on the
     geometry.
@@ -83,6 +85,8 @@ def render_lenses(
                 *rules,
                 part,
             )
+            if not saddle_images:
+                part *= _minima(lenses.take(rows), 2 * box + 2, origin, pixel_scale_arcsec)
             if isinstance(psf, MoffatPsf):
                 out[rows] = _fourier.convolve_moffat(
                     part, psf.fwhm_arcsec[rows], sources.flux_nmgy[rows], beta=psf.beta, order=int(order),
@@ -97,6 +101,14 @@ def render_lenses(
                     pixel_response=not psf_includes_pixel,
                 )
     return out
+
+
+def _minima(lenses: LensModel, cells: int, origin: float, scale: float) -> NDArray[np.float32]:
+    """``minimum_share`` on the half-pixel grid of ``sample_light``, whose one cell of border lies before the box."""
+    from skytrace.lensing.saddles import minimum_share
+
+    half = 0.5 * scale
+    return minimum_share(lenses, cells=cells, origin_arcsec=origin - 1.5 * half, cell_arcsec=half)
 
 
 def kernel_columns(lenses: LensModel, sources: SourceModel | ImageSource) -> tuple[NDArray[np.float32], ...]:

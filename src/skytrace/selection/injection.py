@@ -52,7 +52,8 @@ class InjectionOptions:
     """seed: of every injection's stream. batch_size: injections rendered and scored together; part of the result's
     last bits, so it belongs to the fingerprint. shard_injections: of one condition computed in one piece by one worker,
     rounded up to whole batches; results do not depend on it. confine_radius_px: injected light is cut off beyond.
-    photon_noise: of the added light. psf_beta: Moffat index of degraded hosts, and of the half-maximum width that arc
+    photon_noise: of the added light. saddle_images: false leaves out images of turned parity (the counter-image of a
+    double, the two inner ones of a quad), an ablation. psf_beta: Moffat index of degraded hosts, and of the half-maximum width that arc
     annuli are drawn with. electrons_per_nmgy_*: of one exposure; the coadd's are nobs times that (DECam, see
     surveys.mock.conditions). n_stamps: composites kept as pictures. composites_per_anchor: injections near each real
     lens that the realism gates measure.
@@ -64,6 +65,7 @@ class InjectionOptions:
     shard_injections: int = 20_000
     confine_radius_px: float = 36.0
     photon_noise: bool = True
+    saddle_images: bool = True
     psf_beta: float = 3.5
     electrons_per_nmgy_g: float = 5600.0
     electrons_per_nmgy_r: float = 3600.0
@@ -219,7 +221,7 @@ def inject_lenses(
         sources = replace(sources, flux_nmgy=sources.flux_nmgy * flux_scale)
     psf = hosts.psf.take(rows)
     pixels = preprocessing.crop
-    light = render_lenses(draw.lenses, sources, psf, pixels=pixels)
+    light = render_lenses(draw.lenses, sources, psf, pixels=pixels, saddle_images=options.saddle_images)
     rendered = light[:, 1].sum(axis=(1, 2), dtype=np.float64)
     y, x = np.indices((pixels, pixels)) - pixels // 2
     inside = (x * x + y * y < options.confine_radius_px**2) & (hosts.invvar[rows] > 0)  # no data: stays the host's
