@@ -135,7 +135,10 @@ def test_a_change_of_what_decides_results_makes_the_stages_stale_and_one_of_word
             for key in ("release", "sky", "detector_sky"):
                 text = text.replace(f"${{{key}}}", str(values[key]))
             outputs.append(text)
-    both, first, second = ["injection_recovery", "lens_finder"], ["lens_finder"], ["injection_recovery"]
+    studies = "injection_studies"  # reads the outputs of both others
+    both, first, second = (
+        ["injection_recovery", studies, "lens_finder"], [studies, "lens_finder"], ["injection_recovery", studies],
+    )  # fmt: skip
     edits = {
         "requirements.lock": ("\n", both),
         "src/skytrace/parameters.py": ("\n", both),
@@ -144,6 +147,7 @@ def test_a_change_of_what_decides_results_makes_the_stages_stale_and_one_of_word
         "conf/smoke/catalog_survey.yml": ("\n", both),
         "conf/smoke/parameters_lens_finder.yml": ("\nnews: 1\n", first),
         "conf/smoke/parameters_injection_recovery.yml": ("\nnews: 1\n", second),
+        "conf/smoke/parameters_injection_studies.yml": ("\nnews: 1\n", [studies]),
         "src/skytrace/hooks.py": ("\n", []),
     }
     task = json.dumps([outputs, {name: text for name, (text, _) in edits.items()}])

@@ -56,7 +56,7 @@ def explain_failures(
             table = failure_covariates(
                 stamps.image[host], injected.added, injected.stamps, stamps.invvar[host],
                 theta_e_arcsec=theta_e.loc[rows["injection_id"]].to_numpy(),
-                fwhm_arcsec=stamps.psfsize_r[host], background_nmgy=stamps.statistics[0][host, 1],
+                fwhm_arcsec=stamps.fwhm_r_arcsec[host], background_nmgy=stamps.statistics[0][host, 1],
                 sigma_nmgy=stamps.sigma_nmgy[host, 1], clip=preprocessing.clip,
                 host_index=host, options=failures,
             )  # fmt: skip

@@ -65,6 +65,7 @@ _MOVED: dict[str, tuple[str, ...]] = {
     **{f"population.{name}": ("source_mag_r",) for name in ("counts_slope", "mag_r_min", "mag_r_max")},
     **{f"population.{name}": _POSITION for name in (
         "position_rule", "minimum_magnification", "q_scatter", "q_min", "q_max", "angle_scatter_deg", "shear_sigma",
+        "slope_mean", "slope_sigma",
     )},
     "grid.theta_e_in_cell": ("theta_e_arcsec", *_POSITION),
 }  # fmt: skip
