@@ -50,13 +50,13 @@ _DEGRADED_AT_ONCE = 8
 @dataclass(frozen=True)
 class InjectionOptions:
     """seed: of every injection's stream. batch_size: injections rendered and scored together; part of the result's
-    last bits, so it belongs to the fingerprint. shard_injections: of one condition computed in one piece by one worker,
-    rounded up to whole batches; results do not depend on it. confine_radius_px: injected light is cut off beyond.
-    photon_noise: of the added light. saddle_images: false leaves out images of turned parity (the counter-image of a
-    double, the two inner ones of a quad), an ablation. psf_beta: Moffat index of degraded hosts, and of the half-maximum width that arc
-    annuli are drawn with. electrons_per_nmgy_*: of one exposure; the coadd's are nobs times that (DECam, see
-    surveys.mock.conditions). n_stamps: composites kept as pictures. composites_per_anchor: injections near each real
-    lens that the realism gates measure.
+    last bits, so it belongs to the fingerprint. shard_injections: of one condition computed in one piece by one
+    worker, rounded up to whole batches; results do not depend on it. confine_radius_px: injected light is cut off
+    beyond. photon_noise: of the added light. saddle_images: false leaves out images of turned parity (the counter-
+    image of a double, the two inner ones of a quad), an ablation. psf_beta: Moffat index of degraded hosts, and of
+    the half-maximum width that arc annuli are drawn with. electrons_per_nmgy_*: of one exposure; the coadd's are
+    nobs times that (DECam, see surveys.mock.conditions). n_stamps: composites kept as pictures.
+    composites_per_anchor: injections near each real lens that the realism gates measure.
     """
 
     seed: int = 20260401
