@@ -23,9 +23,9 @@ def test_one_generator_gives_an_interval_that_mostly_holds_one_half_and_a_p_that
         inside68.append(found["low_68"] <= 0.5 <= found["high_68"])
         inside95.append(found["low_95"] <= 0.5 <= found["high_95"])
         p.append(found["p"])
-    # 60 trials at 12 permutations gave 0.65 and 0.85 where 0.68 and 0.95 are stated: the widening is noisy then
-    assert 0.45 <= np.mean(inside68) <= 0.90
-    assert np.mean(inside95) >= 0.72
+    # three binomial errors of 30 trials; test_gate_cross_validation has the trials for a sharper bound
+    assert 0.43 <= np.mean(inside68) <= 0.94
+    assert np.mean(inside95) >= 0.83
     assert np.mean(np.array(p) <= 0.16) <= 0.33 and np.mean(p) > 0.3
 
 

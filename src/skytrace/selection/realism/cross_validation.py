@@ -1,10 +1,11 @@
 """How well can a classifier tell real lenses from injections that it was not fitted on?
 
 The AUC of out-of-fold scores, pairs compared within a fold only (classifiers of different folds have different zeros,
-which bends a pooled AUC below 1/2 where nothing differs). Its interval is the bootstrap of the scores by groups,
-widened by what the bootstrap cannot see: that another sample would have fitted another classifier. The factor is
-measured where the truth is known, on labels permuted within matched sets: scatter of the permuted AUCs over their
-bootstrap errors.
+which bends a pooled AUC below 1/2 where nothing differs). Its error is the bootstrap of the scores by groups, and what
+that cannot see: classifiers of different folds share rows, and where labels say nothing, what one fold's classifier
+learns by chance helps in the other folds too. This excess of variance is measured where the truth is known, on labels
+permuted within matched sets. Where labels do tell, the data fix the classifier and the excess goes (see
+``_standard_error``).
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from scipy.special import ndtri
+from scipy.special import expit, logit, ndtri, stdtrit
 
 from skytrace.audit.resampling import resample_counts, resampled_auc
 from skytrace.errors import CatalogueError
@@ -37,13 +38,16 @@ __all__ = [
 
 #: Permutations whose bootstrap error is computed too: enough for a mean to some per cent.
 _BOOTSTRAPPED = 20
+#: Upper ends of the intervals of one and two normal standard deviations: 68.3 and 95.4 %.
+_ENDS = (0.84135, 0.97725)
 
 
 @dataclass(frozen=True)
 class CrossValidatedAuc:
     """auc with its intervals at 68 and 95 %; p: share of permutations with an AUC as large, (1 + hits) / (1 + tries).
-    null_mean, null_sd: of the permuted AUCs. widening: factor on the bootstrap interval, at least 1. sets_whole: were
-    matched sets kept in one fold. fold, score: (m,) of each row.
+    null_mean, null_sd: of the permuted AUCs. widening: standard error over the bootstrap's, at least 1. sets_whole:
+    were matched sets kept in one fold. fold, score: (m,) of each row. Intervals are of the AUC expected of such
+    samples.
     """
 
     auc: float
@@ -94,14 +98,52 @@ def cross_validated_auc(
         permuted[k] = within_fold_auc(scored, labels, fold)[0]
         if k < _BOOTSTRAPPED:
             errors.append(np.nanstd(within_fold_auc(scored, labels, fold, counts)))
-    widening = max(1.0, float(permuted.std(ddof=1) / max(np.mean(errors), 1e-9)))
-    bounds = np.nanquantile(draws, [0.15865, 0.84135, 0.02275, 0.97725])
-    low_68, high_68, low_95, high_95 = np.clip(auc + widening * (bounds - auc), 0.0, 1.0)
+    null_sd, boot = float(permuted.std(ddof=1)), float(np.nanstd(draws))
+    n_fewer = int(min(is_anchor.sum(), (~is_anchor).sum()))
+    error, degrees = _standard_error(
+        auc, boot, null_sd, float(np.mean(errors)), n_permutations=options.n_permutations, n_fewer=n_fewer
+    )
+    low_68, high_68, low_95, high_95 = _logit_interval(auc, error, degrees=degrees, n_fewer=n_fewer)
     p = (1.0 + (permuted >= auc - 1e-12).sum()) / (1.0 + options.n_permutations)
     return CrossValidatedAuc(
-        auc, float(low_68), float(high_68), float(low_95), float(high_95), float(p), float(permuted.mean()),
-        float(permuted.std(ddof=1)), widening, sets_whole, fold, score,
+        auc, low_68, high_68, low_95, high_95, float(p), float(permuted.mean()), null_sd,
+        error / boot if boot > 0 else 1.0, sets_whole, fold, score,
     )  # fmt: skip
+
+
+def _standard_error(
+    auc: float, boot: float, null_sd: float, null_boot: float, *, n_permutations: int, n_fewer: int
+) -> tuple[float, float]:
+    """Root of the bootstrap variance and the permutations' excess over their own bootstrap; its degrees of freedom.
+
+    The excess counts in full while the AUC lies within the 95 % range of the permuted ones (so that the 95 % interval
+    holds 1/2 about where a t-test on the permutations keeps it), and falls as the fourth power of the distance beyond:
+    at AUC 0.8 of 60 anchors the bootstrap alone has the right scatter (0.039; 200 samples: 0.036). Degrees of freedom
+    after Satterthwaite (1946), of the permutations and of the smaller class. Scores that never overlap have no
+    bootstrap variance, and 0 is returned.
+    """
+    few = n_permutations - 1
+    if null_sd <= 0 or boot <= 0:
+        return boot, float(n_fewer - 1)
+    distance = abs(auc - 0.5) / (null_sd * stdtrit(few, _ENDS[1]))
+    share = 1.0 / max(distance, 1.0) ** 4
+    variance = boot**2 + share * max(null_sd**2 - null_boot**2, 0.0)
+    doubt = (share * null_sd**2) ** 2 / few + boot**4 / max(n_fewer - 1, 1)
+    return float(np.sqrt(variance)), float(variance**2 / doubt)
+
+
+def _logit_interval(auc: float, error: float, *, degrees: float, n_fewer: int) -> tuple[float, float, float, float]:
+    """Ends at 68 and 95 %, symmetric in logit AUC (Pepe 2003, section 5.3), by Student's t. An AUC of 0 or 1 is taken
+    half a row of the smaller class inside; without an error, it is that of so many independent rows.
+    """
+    inside = float(np.clip(auc, 0.5 / n_fewer, 1.0 - 0.5 / n_fewer))
+    slope = inside * (1.0 - inside)
+    if error <= 0:
+        error = float(np.sqrt(slope / n_fewer))
+    t_68, t_95 = stdtrit(max(degrees, 1.0), np.array(_ENDS)) * error / slope
+    ends = expit(logit(inside) + np.array([-t_68, t_68, -t_95, t_95]))
+    ends = np.where([True, False, True, False], np.minimum(ends, auc), np.maximum(ends, auc))
+    return float(ends[0]), float(ends[1]), float(ends[2]), float(ends[3])
 
 
 def fold_numbers(
