@@ -86,6 +86,7 @@ def follow_forest(
 
 
 def join_forests(forests: list[dict[str, NDArray]]) -> dict[str, NDArray]:
+    """The trees of several forests as one set of arrays, in order."""
     size = [len(forest["value"]) for forest in forests]
     offset = np.concatenate([[0], np.cumsum(size)[:-1]]).astype(np.int32)
     joined = {
