@@ -29,9 +29,19 @@ HEADLINES = {
 #: The small reports whose numbers a README may cite: what ``save_reports`` keeps.
 REPORTS = (
     "lens_finder.evaluation",
+    "lens_finder.calibration",
+    "lens_finder.ensemble_report",
+    "lens_finder.region_gates",
+    "lens_finder.shortcuts",
+    "lens_finder.detectability",
     "injection_recovery.realism_report",
     "injection_recovery.trends",
     "injection_recovery.marginals",
+    "injection_recovery.product_summary",
+    "injection_recovery.failure_report",
+    "injection_studies.sensitivity",
+    "injection_studies.ablations",
+    "injection_studies.detector_report",
 )
 
 
