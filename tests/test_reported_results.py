@@ -50,3 +50,20 @@ def test_the_readme_cites_the_committed_reports(reported, readme):
 
 def test_the_reports_were_made_by_a_clean_tree(reported):
     assert reported["run"]["git"]["dirty"] is False
+
+
+def test_the_page_of_lens_finder_cites_the_committed_reports_of_the_large_sky():
+    large = ROOT / "docs" / "results" / "mock_large"
+    evaluation, calibration, ensemble, run = (
+        json.loads((large / f"{name}.json").read_text()) for name in ("evaluation", "calibration", "ensemble", "run")
+    )
+    page = re.sub(r"\s+", " ", (ROOT / "docs" / "lens_finder.md").read_text())
+    assert {entry["dirty"] for entry in run["reports"].values()} == {False}
+    assert f"commit `{run['git']['commit'][:7]}`" in page
+    for value in (evaluation["ranking"]["auc"], evaluation["recall_at_false_positive_rate"]["0.001"]):
+        assert f"{value['value']:.3f} ({value['low_95']:.3f} to {value['high_95']:.3f})" in page
+    for part, limit in (("all", 0.02), ("top", 0.05)):
+        error = calibration[part]["after"]["ece"]
+        assert error["value"] <= limit
+        assert f"{error['value']:.4f} ({error['low_95']:.4f} to {error['high_95']:.4f}); limit {limit}" in page
+    assert ensemble["comparison"]["recall_at_false_positive_rate"]["0.001"]["sentence"] in page
