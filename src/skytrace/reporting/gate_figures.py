@@ -22,7 +22,7 @@ __all__ = ["MORPHOLOGY_LABELS", "blind_panel_figure", "classifier_figure", "morp
 MORPHOLOGY_LABELS = {
     "arc_surface_brightness": r"arc surface brightness in $r$ (AB mag arcsec$^{-2}$)",
     "arc_radius_ratio": r"arc radius / $\theta_\mathrm{E}$",
-    "arc_asymmetry": "tangential asymmetry (0 ring, 1 one-sided)",
+    "arc_asymmetry": "asymmetry (0 ring, 1 one-sided)",
 }
 
 
