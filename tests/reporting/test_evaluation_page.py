@@ -17,6 +17,7 @@ from skytrace.learning.options import StrataEvaluationOptions
 from skytrace.learning.strata_evaluation import validation_test_gap
 from skytrace.reporting import evaluation_figures as figures
 from skytrace.reporting.detector_figures import precision_recall_figure, roc_figure
+from skytrace.reporting.evaluation_audit import _chance_text
 from skytrace.reporting.evaluation_page import evaluation_page
 from skytrace.reporting.evaluation_shapes import strata_table
 from skytrace.reporting.evaluation_tables import interval_cells, number_text
@@ -206,6 +207,11 @@ def test_decimals_follow_the_width_of_the_interval():
     assert interval_cells({"value": None, "reason": "no lenses"}) == ("–", "–", "–")
 
 
+def test_a_chance_number_too_small_to_mean_anything_has_no_exponent():
+    assert _chance_text(3e-109) == "fewer than 0.01"
+    assert [_chance_text(0.0123), _chance_text(None)] == ["0.012", "–"]
+
+
 def test_recall_confusers_shortcuts_and_factors_are_the_values_of_their_tables(read, scores, evaluation):
     strata = strata_table(parts.by_stratum(scores))
     table = read.tables["Recall at the threshold, by stratum"]
@@ -216,6 +222,7 @@ def test_recall_confusers_shortcuts_and_factors_are_the_values_of_their_tables(r
     assert [float(cells[2]) for cells in table[1:]] == pytest.approx(lenses["recall"].tolist(), abs=6e-3)
     both = read.tables["Ranking, false positives and calibration in bins that hold both lenses and galaxies"]
     assert [cells[0] for cells in both[1:]] == ["type, DEV", "type, REX", "type, SER"]
+    assert both[0][-1] == "ECE before calibration (68 %)", "the headline's ECE is that of the calibrated scores"
     assert "By seeing: not measured; the table has no column 'seeing'." in read.sections["recall"]
     spirals = evaluation["false_positives_by_category"]["spiral_proxy"]
     cells = row(read.tables["At the threshold"], "spiral_proxy")
@@ -224,6 +231,9 @@ def test_recall_confusers_shortcuts_and_factors_are_the_values_of_their_tables(r
     assert row(read.tables["AUC of each feature alone, strongest first"], "annulus_4_16_g")[5] == "■\xa0red"
     assert "1 ■\xa0red" in read.sections["shortcuts"]
     assert "Verdict: match the classes." in read.sections["shortcuts"]
+    glance = row(read.tables["Questions and answers"], "Can a single feature tell lenses from galaxies?")[1]
+    assert glance.endswith(". Match the classes."), "the warning must stand where a referee looks first"
+    assert "coloured by chance alone: 0.012." in read.sections["shortcuts"]
     factors = parts.two_factor(scores)["tier A"]["conditional_recall"]
     cells = next(cells for cells in read.tables["Two-factor recall"] if cells[1] == "recall of observable")
     assert (cells[0], cells[2:4]) == ("tier A", [str(factors["k"]), str(factors["n"])])

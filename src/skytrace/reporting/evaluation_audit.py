@@ -47,7 +47,7 @@ def checks_section(parts: Parts) -> Section:
         "Did a label or an injection reach the model?": "✓ no: every input is on the whitelist"
         if "columns" in audit
         else f"{DASH} not measured. {reason(parts, 'audit')}",
-        "Can a single feature tell lenses from galaxies?": _colour_counts(audit["shortcuts"])
+        "Can a single feature tell lenses from galaxies?": _shortcut_answer(audit)
         if "shortcuts" in audit
         else f"{DASH} not measured. {reason(parts, 'audit')}",
         "What can be told without a pixel, from the catalogue alone?": _catalogue_sentence(audit.get("gates"))
@@ -75,6 +75,17 @@ def _colour_counts(shortcuts: Any) -> str:
     colours = as_table(shortcuts, needs=("colour",), name="shortcut")["colour"].value_counts()
     told = [f"{int(colours.get(colour, 0))} {words}" for colour, words in reversed(COLOUR_TEXT.items())]
     return ", ".join(told) + (f", {int(colours['not judged'])} not judged" if "not judged" in colours else "")
+
+
+def _shortcut_answer(audit: Mapping[str, Any]) -> str:
+    """The colours count arcs, too; the verdict says what separates although nothing of a lens should be in it."""
+    verdict = audit.get("shortcut_summary", {}).get("verdict")
+    return _colour_counts(audit["shortcuts"]) + (f". {_sentence(verdict)}" if verdict else "")
+
+
+def _chance_text(expected: float | None) -> str:
+    """The exponent of a p-value far down the normal tail is no measurement."""
+    return "fewer than 0.01" if expected is not None and expected < 0.01 else number_text(expected)
 
 
 def _catalogue_sentence(gates: Any) -> str:
@@ -132,7 +143,7 @@ def _shortcuts(parts: Parts) -> Section:
     if "verdict" in summary:
         sentences.append(f"Verdict: {summary['verdict']}.")
     if "expected_by_chance" in summary:
-        chance = number_text(summary["expected_by_chance"])
+        chance = _chance_text(summary["expected_by_chance"])
         sentences.append(f"Features that would be coloured by chance alone: {chance}.")
     caption = "AUC of each feature alone, strongest first" + cut_remark(table)
     shown = share_table(caption, table.head(MOST_ROWS), names=names, value="auc")

@@ -177,7 +177,7 @@ def _strata_tables(table: pd.DataFrame) -> list[PageTable]:
         )
         for row in table[(table["lenses"] > 0) & (table["galaxies"] > 0)].to_dict("records")
     ]  # fmt: skip
-    columns = ("stratum, bin", "galaxies", "AUC (68 %)", "false-positive rate (68 %)", "ECE (68 %)")
+    columns = ("stratum, bin", "galaxies", "AUC (68 %)", "false-positive rate (68 %)", "ECE before calibration (68 %)")
     caption = "Ranking, false positives and calibration in bins that hold both lenses and galaxies"
     return [
         share_table("Recall at the threshold, by stratum", recall, names=names, value="recall"),
