@@ -52,8 +52,8 @@ def test_intervals_cover_the_expected_auc_at_their_stated_rates(shift):
 
 
 def test_the_permutations_excess_counts_in_full_at_one_half_and_hardly_where_labels_tell():
-    equal, told = (np.mean([trial(seed, shift).widening for seed in range(8)]) for shift in (0.0, 2.5))
-    assert told < 1.10 < 1.15 < equal
+    equal, told = (np.mean([trial(seed, shift).widening for seed in range(8)]) for shift in (0.0, 1.28))
+    assert told < 1.10 < 1.15 < equal  # AUC 0.8, where the intervals' coverage is tested too
 
 
 def test_a_perfect_separation_is_no_certainty():
