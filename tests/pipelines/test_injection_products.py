@@ -9,7 +9,7 @@ import pytest
 from skytrace.errors import OptionError
 from skytrace.imaging import PreprocessOptions
 from skytrace.lensing.population import PopulationOptions
-from skytrace.pipelines.injection_recovery.page_nodes import _failure_galleries
+from skytrace.pipelines.injection_recovery.page_nodes import _failure_galleries, summarise_products
 from skytrace.pipelines.injection_recovery.product_nodes import compare_with_published
 from skytrace.pipelines.injection_recovery.product_nodes_failures import count_failures, explain_failures
 from skytrace.selection.completeness import CompletenessOptions, completeness_table
@@ -132,3 +132,14 @@ def test_every_sampled_miss_has_a_cause_and_the_counts_add_up(tmp_path):
     json.dumps(report, allow_nan=False)
     sheets = _failure_galleries(stamps, report)
     assert len(sheets) == len(set(stamps["cause"]))
+
+
+def test_shares_that_the_sample_does_not_tell_are_said_to_be_unmeasured():
+    """Real fields of a few hosts: a cell whose misses are not in the sample leaves every share open."""
+    said, told = {"sentence": "A sentence."}, {"sentences": ["Published."]}
+    known = {"causes": [{"cause": "faint_arc", "share": 0.75}, {"cause": "clipped", "share": 0.25}], "sentences": []}
+    unknown = {"causes": [{"cause": "faint_arc", "share": None}], "sentences": []}
+    heading = "Why injections are missed"
+    assert summarise_products(said, said, said, known, told)[heading] == ["Of the missed: faint arc 75%, clipped 25%."]
+    for failures in (unknown, {"causes": [], "sentences": []}):
+        assert "not measured" in summarise_products(said, said, said, failures, told)[heading][0]

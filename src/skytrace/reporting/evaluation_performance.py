@@ -146,8 +146,8 @@ def _recall(parts: Parts) -> Section:
     anchors = parts.evaluation.get("held_out_anchors")
     sentences = ["A stratum of lenses alone has no calibration error: that needs both classes."]
     if anchors:
-        records.append(("recall of the held-out anchors", anchors["recall"]))
-        sentences.append(f"Held-out anchors: {anchors.get('note', 'known lenses kept out of training')}.")
+        records.append(("recall of the anchors outside training", anchors["recall"]))
+        sentences.append(f"Anchors outside training: {anchors.get('note', 'known lenses kept out of training')}.")
     tables = [record_table("Recall at the threshold and AUC, by tier", records)]
     strata = (parts.strata or {}).get("by_stratum")
     if strata is None:

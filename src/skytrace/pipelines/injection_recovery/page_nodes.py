@@ -20,14 +20,23 @@ def summarise_products(
     two_stage: Report, stability: Report, model: Report, failures: Report, published: Report
 ) -> Report:
     """What each product says of the surface, in its own sentences, by the heading that the page gives it."""
-    causes = [f"{row['cause'].replace('_', ' ')} {row['share']:.0%}" for row in failures["causes"]]
     return {
         "In the data, then found": [two_stage["sentence"]],
         "Across the sky": [stability["sentence"]],
         "Model of single injections": [model["sentence"]],
-        "Why injections are missed": [f"Of the missed: {', '.join(causes)}.", *failures["sentences"]],
+        "Why injections are missed": [_cause_words(failures), *failures["sentences"]],
         "The published DR10 surface": list(published["sentences"]),
     }
+
+
+def _cause_words(failures: Report) -> str:
+    """The shares of the causes; None stands for a share that the sample does not tell."""
+    shares = [(row["cause"].replace("_", " "), row["share"]) for row in failures["causes"]]
+    if not shares or any(share is None for _, share in shares):
+        return (
+            "Shares of the causes are not measured: no injection was missed, or a cell's misses are not in the sample."
+        )
+    return f"Of the missed: {', '.join(f'{cause} {share:.0%}' for cause, share in shares)}."
 
 
 def write_page(
@@ -101,7 +110,8 @@ def _failure_galleries(stamps: Arrays, report: Report) -> list[tuple[str, str, b
     for row in report["causes"]:
         chosen = stamps["image"][stamps["cause"] == row["cause"]]
         if len(chosen):
-            words = f"{row['meaning']}: {row['share']:.1%} of the missed injections; {len(chosen)} of them by lot"
+            share = "" if row["share"] is None else f"{row['share']:.1%} of the missed injections; "
+            words = f"{row['meaning']}: {share}{len(chosen)} of them by lot"
             galleries.append((f"Missed: {row['cause'].replace('_', ' ')}", words, contact_sheet_png(chosen)))
     return galleries
 

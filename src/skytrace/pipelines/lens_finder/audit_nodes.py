@@ -290,7 +290,8 @@ def measure_detectability(
             for tier in sorted(set(lenses["tier"]))
             if (part := (lenses["tier"] == tier).to_numpy()).any()
         },
-        "note": "held-out anchors: known lenses kept out of training, found by searches like this one",
+        "note": "anchors outside the training split, found by searches like this one; those of the validation split "
+        "helped to choose epoch and threshold",
     }
     return report, completeness
 
