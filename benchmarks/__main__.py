@@ -15,9 +15,9 @@ HERE = Path(__file__).resolve().parent
 TABLE = HERE.parent / "docs" / "benchmarks.md"
 NOTES = """
 `python -m benchmarks.injection --quick --check` (20 s, part of `.ci/run`) fails when the ratio is below 30 or the p90
-of our error above 1.5e-3. The quick form times the same lenses as the full form, with fewer repeats; its errors are of 32
-hold-out lenses and not 96. Ours and the peer take turns, so that a busy machine slows both; the ratio still varies by
-some ten per cent from run to run on a machine that does other work.
+of our error above 1.5e-3. The quick form times the same lenses as the full form, with fewer repeats; its errors are of
+32 hold-out lenses and not 96. Ours and the peer take turns, so that a busy machine slows both; the ratio still varies
+by some ten per cent from run to run on a machine that does other work.
 
 Memory. glibc maps arrays above a limit anew for each allocation and unmaps them when they are freed, and it moves that
 limit up to the size of the largest array freed so far, if that is below 32 MB. Lenstronomy allocates many arrays of
