@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from skytrace.audit.columns import check_model_inputs
 from skytrace.audit.gates import CATALOGUE
 from skytrace.audit.shortcuts import shortcut_summary
+from skytrace.compute.json_values import json_records
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -45,8 +44,8 @@ def audit_report(
     allowed = check_model_inputs(inputs, metadata_fusion=metadata_fusion)
     return {
         "columns": {"inputs": list(allowed), "metadata_fusion": metadata_fusion, "whitelisted": True},
-        "shortcuts": None if shortcuts is None else {**shortcut_summary(shortcuts), "table": _records(shortcuts)},
-        "gates": None if gates is None else {"verdicts": gate_verdicts(gates), "table": _records(gates)},
+        "shortcuts": None if shortcuts is None else {**shortcut_summary(shortcuts), "table": json_records(shortcuts)},
+        "gates": None if gates is None else {"verdicts": gate_verdicts(gates), "table": json_records(gates)},
         "does_not_show": list(_LIMITS),
     }
 
@@ -74,14 +73,3 @@ def gate_verdicts(gates: pd.DataFrame) -> list[str]:
         else:
             sentences.append(f"{name} alone is not measurably worse than the detector: {interval}")
     return sentences
-
-
-def _records(table: pd.DataFrame) -> list[dict[str, Any]]:
-    return [{str(key): _plain(value) for key, value in row.items()} for row in table.to_dict(orient="records")]
-
-
-def _plain(value: Any) -> Any:
-    """JSON has no NaN."""
-    if isinstance(value, float | np.floating):
-        return float(value) if np.isfinite(value) else None
-    return value.item() if isinstance(value, np.generic) else value

@@ -7,12 +7,18 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
+    import pandas as pd
     from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["EXTINCTION_PER_EBV", "flux_nmgy", "mag_ab", "mag_depth", "psfdepth_from_mag"]
+__all__ = ["EXTINCTION_PER_EBV", "band_columns", "flux_nmgy", "mag_ab", "mag_depth", "psfdepth_from_mag"]
 
 #: A_band / E(B-V) [mag] of the DECam filters for SFD98 maps (Legacy Surveys DR10, "Galactic extinction").
 EXTINCTION_PER_EBV = {"g": 3.214, "r": 2.165, "z": 1.211}
+
+
+def band_columns(table: pd.DataFrame, name: str) -> NDArray[np.float64]:
+    """(n, 3) float64: the columns ``name``_g, ``name``_r and ``name``_z. Raises KeyError on a missing one."""
+    return table[[f"{name}_{band}" for band in "grz"]].to_numpy(dtype=np.float64)
 
 
 def flux_nmgy(mag: ArrayLike) -> NDArray[np.float64]:

@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from skytrace.errors import check_between, check_choice
-from skytrace.learning.fusion import standardise
-from skytrace.learning.networks import build_network, load_state
-from skytrace.learning.scoring import check_stamps, network_logits
+from skytrace.errors import check_choice
+from skytrace.learning.networks import frozen_network
+from skytrace.learning.scoring import network_logits, scoring_inputs
 from skytrace.learning.threads import resolve_device, torch_threads
 
 if TYPE_CHECKING:
@@ -33,7 +32,7 @@ PENULTIMATE = "penultimate"
 
 def detector_layers(detector: Detector) -> tuple[str, ...]:
     """Names that ``detector_features`` takes: the network's stages from first to last, then "penultimate"."""
-    return (*_stages(_network(detector)), PENULTIMATE)
+    return (*_stages(frozen_network(detector)), PENULTIMATE)
 
 
 def detector_features(
@@ -52,16 +51,12 @@ def detector_features(
     Arguments and errors as in ``score_stamps``, and OptionError for a layer that ``detector_layers`` does not name. A
     StampStore is read pass by pass; only the features are kept.
     """
-    check_between("batch_size", batch_size, 1, 65_536)
-    check_between("threads", threads, 1, 1024)
-    stamps = check_stamps(stamps, shape=detector.stamp_shape)
-    constants = detector.card.get("metadata")
-    extra = standardise(metadata, constants, rows=len(stamps)) if constants else None
+    stamps, extra = scoring_inputs(detector, stamps, metadata, batch_size=batch_size, threads=threads)
     device = resolve_device(device)
     with torch_threads(threads):
         import torch
 
-        network = _network(detector).to(device, memory_format=torch.channels_last)
+        network = frozen_network(detector).to(device, memory_format=torch.channels_last)
         stages, heard = _stages(network), {str(name): list[Any]() for name in layers}
         for name, parts in heard.items():
             check_choice("layers", name, (*stages, PENULTIMATE))
@@ -85,13 +80,6 @@ def _listen(network: Any, stage: Any | None, parts: list[NDArray[np.float32]]) -
     stage.register_forward_hook(
         lambda _, inputs, output: parts.append(output.float().mean(dim=(2, 3)).cpu().numpy().copy())
     )
-
-
-def _network(detector: Detector) -> Any:
-    network = build_network(
-        detector.architecture, in_channels=detector.stamp_shape[0], n_metadata=len(detector.metadata_columns)
-    )
-    return load_state(network, detector.state).eval().requires_grad_(False)
 
 
 def _stages(network: Any) -> dict[str, Any]:

@@ -16,8 +16,9 @@ from skytrace.learning.options import ARCHITECTURES
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["build_network", "load_state", "network_state"]
+    from skytrace.learning.detector import Detector
 
+__all__ = ["build_network", "frozen_network", "load_state", "network_state"]
 
 #: Width of the two layers through which metadata goes before it meets the features of the pixels.
 METADATA_WIDTH = 32
@@ -79,3 +80,11 @@ def load_state(network: Any, state: dict[str, NDArray[Any]]) -> Any:
 
     network.load_state_dict({name: torch.from_numpy(np.array(values)) for name, values in state.items()}, strict=True)
     return network
+
+
+def frozen_network(detector: Detector) -> Any:
+    """The network of a detector with its weights, in evaluation mode and without gradients; a new one every call."""
+    network = build_network(
+        detector.architecture, in_channels=detector.stamp_shape[0], n_metadata=len(detector.metadata_columns)
+    )
+    return load_state(network, detector.state).eval().requires_grad_(False)

@@ -16,7 +16,7 @@ from scipy.special import expit
 
 from skytrace.errors import PixelError, check_between
 from skytrace.learning.fusion import standardise
-from skytrace.learning.networks import build_network, load_state
+from skytrace.learning.networks import frozen_network
 from skytrace.learning.store import StampStore, check_finite
 from skytrace.learning.threads import resolve_device, torch_threads
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from skytrace.learning.detector import Detector
 
-__all__ = ["check_stamps", "network_logits", "score_stamps"]
+__all__ = ["check_stamps", "network_logits", "score_stamps", "scoring_inputs"]
 
 #: Passes are multiples of this many stamps: with others a stamp's score was seen to depend on its place in the pass.
 _ROWS = 16
@@ -50,15 +50,30 @@ def score_stamps(
     not looked at by any other. Raises PixelError on a wrong shape or pixels that are not finite, CatalogueError on
     missing metadata, OptionError on an impossible batch_size or device.
     """
+    stamps, extra = scoring_inputs(detector, stamps, metadata, batch_size=batch_size, threads=threads)
+    device = resolve_device(device)
+    with torch_threads(threads):
+        network = _placed_network(detector, device)
+        return expit(network_logits(network, stamps, batch_size=batch_size, metadata=extra, device=device))
+
+
+def scoring_inputs(
+    detector: Detector,
+    stamps: NDArray[np.float32] | StampStore,
+    metadata: pd.DataFrame | None,
+    *,
+    batch_size: int,
+    threads: int,
+) -> tuple[NDArray[np.float32] | StampStore, NDArray[np.float32] | None]:
+    """The stamps (n, band, y, x), checked, and the standardised metadata (n, m) of a fused detector, None of others.
+
+    Errors as in ``score_stamps``.
+    """
     check_between("batch_size", batch_size, 1, 65_536)
     check_between("threads", threads, 1, 1024)
     stamps = check_stamps(stamps, shape=detector.stamp_shape)
     constants = detector.card.get("metadata")
-    extra = standardise(metadata, constants, rows=len(stamps)) if constants else None
-    device = resolve_device(device)
-    with torch_threads(threads):
-        network = _frozen_network(detector, device)
-        return expit(network_logits(network, stamps, batch_size=batch_size, metadata=extra, device=device))
+    return stamps, standardise(metadata, constants, rows=len(stamps)) if constants else None
 
 
 def network_logits(
@@ -112,13 +127,10 @@ def check_stamps(
 
 
 @functools.lru_cache(maxsize=8)  # a detector is compared by identity: each is built once, not once a shard
-def _frozen_network(detector: Detector, device: str) -> Any:
+def _placed_network(detector: Detector, device: str) -> Any:
     import torch
 
-    network = build_network(
-        detector.architecture, in_channels=detector.stamp_shape[0], n_metadata=len(detector.metadata_columns)
-    )
-    network = load_state(network, detector.state).eval().requires_grad_(False)
+    network = frozen_network(detector)
     if device == "cpu" and detector.architecture in _PACKED and not detector.metadata_columns and _has_onednn():
         return _packed(network)
     return network.to(device, memory_format=torch.channels_last)

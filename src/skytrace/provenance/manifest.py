@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import time
 from datetime import UTC, datetime
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from skytrace.compute.files import atomic_path
+from skytrace.compute.json_values import json_ready
 from skytrace.provenance.hashing import describe_files, describe_path, file_sha256, relative_name
 from skytrace.provenance.machine import device, package_versions
 from skytrace.provenance.memory import PeakMemory
@@ -125,20 +125,8 @@ class RunManifest:
 
 
 def plain(value: Any) -> Any:
-    """``value`` in the types of JSON: dataclasses as dicts, arrays as lists, NaN and infinities as None."""
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {field.name: plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
-    if isinstance(value, dict):
-        return {str(key): plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple | set | frozenset):
-        return [plain(item) for item in value]
-    if isinstance(value, np.ndarray | np.generic):
-        return plain(value.tolist())
-    if isinstance(value, float):
-        return value if np.isfinite(value) else None
-    if value is None or isinstance(value, str | int | bool):
-        return value
-    return str(value)
+    """``value`` in the types of JSON, as its text where JSON has none for it."""
+    return json_ready(value, other=str)
 
 
 def collect_seeds(parameters: Any, prefix: str = "") -> dict[str, Any]:

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from skytrace.errors import CatalogueError, LeakageError, check_between, check_choice
-from skytrace.imaging.photometry import mag_ab, mag_depth
+from skytrace.imaging.photometry import band_columns, mag_ab, mag_depth
 from skytrace.selection.condition_sky import SkyRelation
 from skytrace.sky import crossmatch, galaxy_hash
 
@@ -134,9 +134,7 @@ def match_hosts(
     conditions = grid.conditions()
     psf = hosts["psfsize_r"].to_numpy(dtype=float)
     depth = hosts[grid.options.depth_column].to_numpy(dtype=float)
-    sizes, depths = (
-        hosts[[f"{name}_{band}" for band in "grz"]].to_numpy(dtype=float) for name in ("psfsize", "psfdepth")
-    )
+    sizes, depths = (band_columns(hosts, name) for name in ("psfsize", "psfdepth"))
     relation = SkyRelation.fit(hosts)
     psf_bin, depth_bin = grid.bin_of("psf_fwhm", psf), grid.bin_of("depth", mag_depth(depth))
     names = hosts["galaxy_id"].astype(str).to_numpy()

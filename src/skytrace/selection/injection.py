@@ -16,7 +16,7 @@ import pandas as pd
 
 from skytrace.errors import OptionError, PixelError, check_between
 from skytrace.imaging.noise import photon_noise
-from skytrace.imaging.photometry import mag_depth
+from skytrace.imaging.photometry import band_columns, mag_depth
 from skytrace.imaging.preprocessing import PreprocessOptions, annulus_statistics, preprocess
 from skytrace.imaging.psf import (
     ImagePsf,
@@ -146,7 +146,7 @@ def prepare_hosts(
             f"{tuple(preprocessing.annulus_px)}, where the background of a stamp is measured"
         )
     image, invvar, psf = batch.image, batch.invvar, batch.psf
-    psfsize, psfdepth = _bands(table, "psfsize"), _bands(table, "psfdepth")
+    psfsize, psfdepth = band_columns(table, "psfsize"), band_columns(table, "psfdepth")
     electrons = _electrons(table, options)
     depth = table[depth_column].to_numpy(dtype=float)
     if mode == "degraded":
@@ -282,13 +282,9 @@ def _sky_of_width(
     return broad, psfdepth * neff_pixels(psfsize) / neff_pixels(broad)
 
 
-def _bands(table: pd.DataFrame, name: str) -> NDArray[np.float64]:
-    return table[[f"{name}_{band}" for band in _BANDS]].to_numpy(dtype=np.float64)
-
-
 def _electrons(table: pd.DataFrame, options: InjectionOptions) -> NDArray[np.float64]:
     per_exposure = np.array([getattr(options, f"electrons_per_nmgy_{band}") for band in _BANDS])
-    return np.maximum(_bands(table, "nobs"), 1.0) * per_exposure
+    return np.maximum(band_columns(table, "nobs"), 1.0) * per_exposure
 
 
 def _host_ids(table: pd.DataFrame, seed: int) -> NDArray[np.uint64]:

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from skytrace.imaging import PreprocessOptions, preprocess
-from skytrace.imaging.photometry import mag_ab, mag_depth
+from skytrace.imaging.photometry import band_columns, mag_ab, mag_depth
 from skytrace.imaging.preprocessing import preprocessing_checksum
 from skytrace.imaging.psf import moffat_fwhm_from_psfsize, sky_sigma_nmgy, stamp_fwhm_arcsec
 from skytrace.imaging.quality import QualityOptions
@@ -59,7 +59,7 @@ def measure_anchors(
         part = anchors.iloc[start : start + 250]
         read = part[part["rejected"] == ""]
         image, invvar, stamps, flags, fwhm = _anchor_pixels(survey, read, preprocessing, quality, injection)
-        sigma = sky_sigma_nmgy(_bands(read, "psfdepth"), _bands(read, "psfsize"))
+        sigma = sky_sigma_nmgy(band_columns(read, "psfdepth"), band_columns(read, "psfsize"))
         light = _arcs(image, invvar, read, read["theta_e"], fwhm, sigma, arcs, morphology)
         light = light.set_index(read.index)
         light[flags != ""] = np.nan
@@ -122,7 +122,7 @@ def _anchor_pixels(
     image, invvar = (plane[:, :, low : low + crop, low : low + crop] for plane in (batch.image, batch.invvar))
     stamps, good = np.zeros(image.shape, dtype=np.float32), reasons == ""
     stamps[good] = preprocess(batch.image[good], batch.invvar[good], options=preprocessing)
-    psfsize = _bands(anchors, "psfsize")
+    psfsize = band_columns(anchors, "psfsize")
     fwhm = moffat_fwhm_from_psfsize(psfsize[:, 1], beta=injection.psf_beta)  # of what is rejected: it may lack a PSF
     own = batch.psf.take(np.flatnonzero(good))
     fwhm[good] = stamp_fwhm_arcsec(own, psfsize[good], beta=injection.psf_beta)[:, 1]
@@ -234,10 +234,6 @@ def _arcs(
     known = {"theta_e_arcsec": np.asarray(theta_e, dtype=float), "fwhm_arcsec": fwhm_arcsec, "q": q, "phi_rad": phi}
     light = measure_arcs(image, invvar, sigma_pix_nmgy=sigma, **known, options=arcs)
     return pd.concat([light, arc_morphology(image, invvar, **known, arcs=arcs, options=morphology)], axis=1)
-
-
-def _bands(table: Table, name: str) -> np.ndarray:
-    return table[[f"{name}_{band}" for band in "grz"]].to_numpy(dtype=np.float64)
 
 
 __all__ = ["LAYER", "host_light", "measure_anchors", "measure_composites"]

@@ -1,12 +1,12 @@
 """Glue of what is made of the measured surface: merged cells, two stages, the published surface, model, sky, card."""
 
 import json
-import math
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from skytrace.compute.json_values import json_ready
 from skytrace.errors import CatalogueError
 from skytrace.pipelines.injection_recovery.shards import drawn_by_lot
 from skytrace.selection.completeness import CompletenessOptions
@@ -185,7 +185,7 @@ def check_stability(injections: Table, hosts: Table, detector: Any, options: Sta
     report = {
         "threshold": float(detector.threshold),
         "nside": options.nside,
-        **{name: _plain(getattr(found, name)) for name in numbers},
+        **{name: json_ready(getattr(found, name)) for name in numbers},
         "verdict": found.verdict,
         "sentence": found.sentence,
         "regions": json.loads(found.table.to_json(orient="records", double_precision=10)),
@@ -213,7 +213,3 @@ def write_card(
         survey=str(host_report["survey"]),
     )
     return card.to_markdown(), card.to_html()
-
-
-def _plain(value: float) -> float | None:
-    return value if math.isfinite(value) else None

@@ -7,6 +7,7 @@ from typing import Any
 import pandas as pd
 
 from skytrace.compute import ClusterOptions
+from skytrace.compute.json_values import json_records
 from skytrace.errors import OptionError
 from skytrace.imaging import PreprocessOptions
 from skytrace.learning import Detector, ThresholdOptions, TrainingOptions
@@ -15,7 +16,7 @@ from skytrace.learning.samples import check_split_certificate
 from skytrace.lensing.population import PopulationOptions
 from skytrace.pipelines.injection_recovery.shards import Campaign, load_inputs, stage
 from skytrace.pipelines.injection_studies.ensemble import DEFAULT, add_ensemble_score, compared_detectors
-from skytrace.pipelines.injection_studies.nodes import LIMITS, _records, adjust_over_all, reference_difference
+from skytrace.pipelines.injection_studies.nodes import LIMITS, adjust_over_all, reference_difference
 from skytrace.pipelines.injection_studies.options import MaskingOptions, StudyOptions
 from skytrace.pipelines.injection_studies.shards import run_study, stage_detectors
 from skytrace.pipelines.lens_finder.nodes import train_detector
@@ -130,8 +131,8 @@ def compare_detectors(
     moved = adjust_over_all(pd.concat(pairs, ignore_index=True))
     report = {
         "detectors": {name: _facts(one) for name, one in detectors.items()},
-        "how_the_surface_moves": _records(found.summary),
-        "paired_over_all": _records(moved.loc[moved["bin"] == "all"]),
+        "how_the_surface_moves": json_records(found.summary),
+        "paired_over_all": json_records(moved.loc[moved["bin"] == "all"]),
         "meaning": "shift, difference: the other detector's completeness minus the frozen detector's, each at its own "
         "threshold, on the same composites",
         "limits": [

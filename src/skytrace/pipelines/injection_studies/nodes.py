@@ -1,6 +1,5 @@
 """Glue of injection_studies: the campaign again under other choices, and by other detectors, paired with the first."""
 
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -9,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from skytrace.compute import ClusterOptions, progress
+from skytrace.compute.json_values import json_records
 from skytrace.errors import CatalogueError, OptionError
 from skytrace.imaging import PreprocessOptions
 from skytrace.imaging.preprocessing import preprocessing_checksum
@@ -173,7 +173,7 @@ def compare_alternatives(
         "not_run": dict.fromkeys(not_run, "no condition changed its hosts' mode"),
         "choices_outside_the_verdict": [*host_choices, *thresholds],
         "options": asdict(options),
-        "summary": _records(found.summary),
+        "summary": json_records(found.summary),
         "limits": list(LIMITS),
     }
     return found.shifts, found.summary, report
@@ -204,7 +204,7 @@ def pair_ablations(
     report = {
         "threshold": detector.threshold,
         "alternatives": {name: studies.alternatives[name] for name in whole["alternative"]},
-        "over_all": _records(whole),
+        "over_all": json_records(whole),
         "meaning": (
             "difference: share detected under the alternative minus the share as published, of the same injections "
             "with the same random numbers. p_mcnemar takes pairs for independent; p_hosts exchanges whole hosts and "
@@ -224,12 +224,3 @@ def adjust_over_all(table: Table) -> Table:
     for name in ("p_mcnemar", "p_hosts"):
         adjusted[f"{name}_holm"][whole] = holm_adjusted(table.loc[whole, name].to_numpy())
     return table.assign(**adjusted)
-
-
-def _records(table: Table) -> list[Mapping[str, Any]]:
-    """Rows for JSON: what is not finite becomes null."""
-    rows = table.to_dict(orient="records")
-    return [
-        {str(key): None if isinstance(value, float) and not np.isfinite(value) else value for key, value in row.items()}
-        for row in rows
-    ]

@@ -7,12 +7,10 @@ reported (4, 5, 6) have no bound to fall by.
 from __future__ import annotations
 
 import dataclasses
-import math
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from skytrace.compute.fingerprint import fingerprint
+from skytrace.compute.json_values import json_ready
 from skytrace.errors import CatalogueError, RealismGateFailed
 
 if TYPE_CHECKING:
@@ -83,7 +81,7 @@ def realism_report(
         "settings": dataclasses.asdict(settings),
         "options_hash": comparison_hash(options, settings, axes=sample.axes),
     }
-    return _plain(report)
+    return json_ready(report)
 
 
 def comparison_hash(options: GateOptions, settings: ComparisonSettings, *, axes: Sequence[str]) -> str:
@@ -107,14 +105,3 @@ def require_go(report: Mapping[str, Any]) -> None:
         open_ones = [gate for gate in report["gates"] if gate["status"] not in ("pass", "reported")]
         fallen = "; ".join(f"{gate['name']} ({gate['status']})" for gate in open_ones)
         raise RealismGateFailed(f"realism verdict {report['verdict']}: {fallen}; see the report's sentences")
-
-
-def _plain(value: Any) -> Any:
-    """The same with JSON's own types only; NaN and infinities become null."""
-    if isinstance(value, dict):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    if isinstance(value, np.generic):
-        value = value.item()
-    return None if isinstance(value, float) and not math.isfinite(value) else value
