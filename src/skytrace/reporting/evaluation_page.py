@@ -5,7 +5,6 @@ Every section says what was measured, with intervals, or that it was not measure
 
 from __future__ import annotations
 
-import base64
 import struct
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -16,6 +15,7 @@ from skytrace.reporting.evaluation_parts import Parts, Section
 from skytrace.reporting.evaluation_performance import performance_sections
 from skytrace.reporting.evaluation_provenance import provenance_sections
 from skytrace.reporting.evaluation_shapes import audit_entries
+from skytrace.reporting.html_templates import data_uri, html_template
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -96,7 +96,7 @@ def evaluation_page(
     )  # fmt: skip
     pictures = {name: _picture(name, png) for name, png in (figures or {}).items()}
     views = [_view(section, pictures) for section in sections]
-    return _environment().get_template("evaluation.html.j2").render(
+    return html_template("evaluation.html.j2").render(
         title=title, subtitle=_subtitle(evaluation, card), sections=views
     )  # fmt: skip
 
@@ -108,24 +108,17 @@ def _view(section: Section, pictures: Mapping[str, Any]) -> dict[str, Any]:
     return {**vars(section), "pictures": shown, "absence": _NOT_DRAWN if empty else section.absence}
 
 
-def _environment() -> Any:
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    environment = Environment(loader=PackageLoader("skytrace.reporting"), autoescape=True, undefined=StrictUndefined)
-    environment.filters["png_uri"] = _png_uri
-    return environment
-
-
-def _png_uri(png: bytes) -> str:
-    return f"data:image/png;base64,{base64.b64encode(png).decode('ascii')}"
-
-
 def _picture(name: str, png: bytes) -> dict[str, Any]:
     if png[:8] != b"\x89PNG\r\n\x1a\n":
         raise OptionError(f"figures: {name!r} is not a PNG")
     (width,) = struct.unpack(">I", png[16:20])
     caption = FIGURE_CAPTIONS[name]
-    return {"source": _png_uri(png), "width": round(width / _PIXEL_RATIO), "caption": caption, "alternative": caption}
+    return {
+        "source": data_uri("image/png", png),
+        "width": round(width / _PIXEL_RATIO),
+        "caption": caption,
+        "alternative": caption,
+    }
 
 
 def _subtitle(evaluation: Mapping[str, Any], card: Mapping[str, Any]) -> str:

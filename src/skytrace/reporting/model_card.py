@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from skytrace.reporting.page import _environment
+from skytrace.reporting.html_templates import html_template
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -77,7 +77,7 @@ class ModelCard:
 
     def to_html(self) -> str:
         """One document without a network or a script; all text is escaped."""
-        return _environment().get_template("model_card.html.j2").render(card=self)
+        return html_template("model_card.html.j2").render(card=self)
 
 
 def model_card(

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from skytrace.reporting.html_templates import data_uri, html_template
 from skytrace.reporting.style import colour_maximum
 
 if TYPE_CHECKING:
@@ -75,7 +76,7 @@ def selection_function_page(
         files["selection_function.csv"] = table.to_csv(index=False).encode()
     style = _source("selection_function.css")
     script = "".join(_source(name) for name in _SCRIPTS)
-    return _environment().get_template("selection_function.html.j2").render(
+    return html_template("selection_function.html.j2").render(
         title=title,
         style=style,
         script=script,
@@ -85,7 +86,7 @@ def selection_function_page(
         gates=_gates(report),
         limits=list(report.get("limits", ())),
         facts=dict(facts or {}),
-        galleries=[(heading, caption, _data_uri("image/png", png)) for heading, caption, png in galleries],
+        galleries=[(heading, caption, data_uri("image/png", png)) for heading, caption, png in galleries],
         products=[_product(*product) for product in products],
         downloads=[_download(name, content) for name, content in files.items()],
         with_marginals=marginals is not None,
@@ -94,13 +95,6 @@ def selection_function_page(
         colours_json=_script_json(_colour_table("cividis")),
         explorer_json=_script_json(_beside_the_cells(table, report, marginals, comparison)),
     )  # fmt: skip
-
-
-def _environment() -> Any:
-    """Jinja's environment of every page of ours: text is escaped, an unknown name is an error."""
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    return Environment(loader=PackageLoader("skytrace.reporting"), autoescape=True, undefined=StrictUndefined)
 
 
 def _source(name: str) -> str:
@@ -217,7 +211,7 @@ def _product(heading: str, words: str, content: Any) -> dict[str, Any]:
 
     section: dict[str, Any] = {"heading": heading, "words": words, "picture": None, "table": None, "html": None}
     if isinstance(content, bytes):
-        return {**section, "picture": _data_uri("image/png", content)}
+        return {**section, "picture": data_uri("image/png", content)}
     if isinstance(content, str):
         return {**section, "html": plain_table_html(content)}
     return {**section, "table": frame_table(heading, content)}
@@ -226,8 +220,4 @@ def _product(heading: str, words: str, content: Any) -> dict[str, Any]:
 def _download(name: str, content: bytes) -> dict[str, str]:
     size = f"{len(content) / 1e6:.1f} MB" if len(content) >= 1e6 else f"{max(1, round(len(content) / 1e3))} kB"
     kind = mimetypes.guess_type(name)[0] or "application/octet-stream"
-    return {"name": name, "uri": _data_uri(kind, content), "size": size}
-
-
-def _data_uri(kind: str, content: bytes) -> str:
-    return f"data:{kind};base64,{base64.b64encode(content).decode('ascii')}"
+    return {"name": name, "uri": data_uri(kind, content), "size": size}

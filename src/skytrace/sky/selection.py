@@ -19,7 +19,16 @@ from skytrace.sky.crossmatch import crossmatch
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["LEDGER_COLUMNS", "TIERS", "SelectionOptions", "select_galaxies", "select_positions"]
+__all__ = [
+    "LEDGER_COLUMNS",
+    "TIERS",
+    "SelectionOptions",
+    "check_sky_tables",
+    "select_galaxies",
+    "select_positions",
+    "selection_filters",
+    "with_labels",
+]
 
 LEDGER_COLUMNS = ("step", "filter", "rows_in", "rows_out", "removed", "lenses_removed", "reason")
 #: Lens tiers, best first.
@@ -80,8 +89,8 @@ def select_galaxies(
     galaxy_id, a lens of an unknown galaxy, and when nothing survives.
     """
     options = options or SelectionOptions()
-    _check_tables(galaxies, lenses)
-    sample, ledger = _sieved(_with_labels(galaxies, lenses), selection_filters(options, lenses))
+    check_sky_tables(galaxies, lenses)
+    sample, ledger = _sieved(with_labels(galaxies, lenses), selection_filters(options, lenses))
     sample = sample.join(confuser_categories(sample, neighbours=galaxies, options=options.confusers))
     sample["pool"] = _pool(sample)
     return sample, ledger
@@ -133,7 +142,8 @@ def _sieved(sample: pd.DataFrame, filters: list) -> tuple[pd.DataFrame, pd.DataF
     return sample.reset_index(drop=True), pd.DataFrame(rows, columns=list(LEDGER_COLUMNS))
 
 
-def _check_tables(galaxies: pd.DataFrame, lenses: pd.DataFrame) -> None:
+def check_sky_tables(galaxies: pd.DataFrame, lenses: pd.DataFrame) -> None:
+    """Raise CatalogueError naming all that keeps the two tables of a survey from being selected from."""
     problems = []
     missing = [name for name in _NEEDED if name not in galaxies.columns]
     missing_lens = [name for name in ("lens_id", "galaxy_id", "ra", "dec", "tier", "is_anchor") if name not in lenses]
@@ -158,7 +168,7 @@ def _check_tables(galaxies: pd.DataFrame, lenses: pd.DataFrame) -> None:
         raise CatalogueError("; ".join(problems))
 
 
-def _with_labels(galaxies: pd.DataFrame, lenses: pd.DataFrame) -> pd.DataFrame:
+def with_labels(galaxies: pd.DataFrame, lenses: pd.DataFrame) -> pd.DataFrame:
     """The galaxies with label, tier, lens_id and is_anchor; of two lenses at one galaxy the better tier counts."""
     named = lenses[lenses["galaxy_id"].astype(str) != ""].copy()
     named["rank"] = named["tier"].astype(str).map({tier: rank for rank, tier in enumerate(TIERS)})

@@ -14,7 +14,7 @@ import pandas as pd
 
 from skytrace.errors import CatalogueError, OptionError
 from skytrace.sky.confusers import ConfuserOptions
-from skytrace.sky.selection import SelectionOptions, _check_tables, _with_labels, selection_filters
+from skytrace.sky.selection import SelectionOptions, check_sky_tables, selection_filters, with_labels
 from skytrace.sky.strata import NOBS_Z_BINS, nobs_z_bin
 
 if TYPE_CHECKING:
@@ -65,8 +65,8 @@ def selection_counts(
     strata; label is 1 for lenses, 0 for the rest. A selection that leaves nothing is counted, not refused.
     """
     options = options or SelectionOptions()
-    _check_tables(galaxies, lenses)
-    table = _with_labels(galaxies, lenses)
+    check_sky_tables(galaxies, lenses)
+    table = with_labels(galaxies, lenses)
     parts = [_counted(table, step=0, name=_ALL)]
     for step, (name, keep, _) in enumerate(selection_filters(options, lenses), start=1):
         table = table[keep(table)]
