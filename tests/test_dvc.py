@@ -41,6 +41,21 @@ def test_a_stage_owns_exactly_what_its_nodes_write(repository, monkeypatch, name
     assert _outputs_of_stage(stages[name]) == owned
 
 
+def test_what_dvc_leaves_to_git_is_not_ignored_by_git(repository):
+    stages = yaml.safe_load((repository / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
+    left = [
+        path.replace("${sky}", "mock").replace("${detector_sky}", "mock")
+        for stage in stages.values()
+        for entry in (*stage["outs"], *stage["metrics"], *stage["plots"]) if isinstance(entry, dict)
+        for path, options in entry.items() if options.get("cache") is False
+    ]  # fmt: skip
+    assert len(left) >= len(LINEAGES)
+    ignored = subprocess.run(
+        ["git", "check-ignore", *left], cwd=repository, capture_output=True, text=True, check=False
+    )
+    assert ignored.returncode == 1, ignored.stdout  # 1: none of them
+
+
 class Clone:
     """A clone of the working tree with DVC and Kedro on its path."""
 
