@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from skytrace.datasets import DecamFieldsDataset, LegacySurveyDataset, MockSurveyDataset
-from skytrace.errors import OptionError, check_between, check_names
+from skytrace.errors import OptionError, check_between, check_names, check_whole
 from skytrace.parameters import build_options
 from skytrace.surveys.decam_fields import DecamFieldsOptions, DecamFieldsSurvey
 from skytrace.surveys.legacy_survey import LegacySurvey, LegacySurveyOptions
@@ -64,3 +64,20 @@ def test_a_value_that_is_no_number_is_named_and_not_compared():
     check_between("x", np.float32(0.5), 0.0, 1.0)
     with pytest.raises(OptionError, match="outside"):
         check_between("x", float("nan"), 0.0, 1.0)
+
+
+def test_the_ends_of_a_range_are_written_so_that_they_can_be_typed():
+    with pytest.raises(OptionError, match=r"seed = -1 is outside its allowed range \[0, 9223372036854775807\]"):
+        check_whole("seed", -1, 0, 2**63 - 1)
+    with pytest.raises(OptionError, match=r"n = 1 is outside its allowed range \[100, 1000000\]"):
+        check_whole("n", 1, 100, 1_000_000)
+    with pytest.raises(OptionError, match=r"share = 2 is outside its allowed range \(0, 0\.5\]"):
+        check_between("share", 2, 0.0, 0.5, include_low=False)
+
+
+@pytest.mark.parametrize("value", [2.5, np.float64(0.1), "3", None, float("nan"), float("inf")])
+def test_what_is_no_whole_number_is_refused_by_name(value):
+    with pytest.raises(OptionError, match=r"folds = .* (is not a|is outside)"):
+        check_whole("folds", value, 0, 10)
+    check_whole("folds", 3.0, 0, 10)
+    check_whole("folds", np.int64(3), 3, 3)

@@ -9,6 +9,7 @@ from kedro.framework.startup import bootstrap_project
 from kedro.pipeline import Node, Pipeline
 
 from skytrace.errors import OptionError, check_between
+from skytrace.learning import EvaluationOptions
 from skytrace.parameters import build_options, typed_parameters
 
 
@@ -49,6 +50,13 @@ def test_lists_become_tuples_and_mappings_nested_options():
     assert typed["count"] == 3
     assert typed["limits"] is None
     assert raw["lens_finder"]["options"]["bands"] == ["g", "r"], "the raw parameters were changed"
+
+
+def test_a_whole_number_with_an_exponent_is_whole_where_a_whole_one_is_asked_for():
+    assert build_options("p", {"n_resamples": 1e3, "top_share": 1.0}, EvaluationOptions) == EvaluationOptions(
+        n_resamples=1000, top_share=1.0
+    )
+    assert isinstance(build_options("p", {"n_resamples": 1e3}, EvaluationOptions).n_resamples, int)
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ __all__ = [
     "check_between",
     "check_choice",
     "check_names",
+    "check_whole",
     "unknown_name",
 ]
 
@@ -67,7 +68,15 @@ def check_between(
         raise OptionError(f"{key} = {value!r} is not a number") from error
     if not (above and below):
         left, right = ("[" if include_low else "("), ("]" if include_high else ")")
-        raise OptionError(f"{key} = {value!r} is outside its allowed range {left}{low:g}, {high:g}{right}")
+        ends = ", ".join(str(end) if isinstance(end, int) else f"{end:g}" for end in (low, high))
+        raise OptionError(f"{key} = {value!r} is outside its allowed range {left}{ends}{right}")
+
+
+def check_whole(key: str, value: float, low: float, high: float) -> None:
+    """Raise OptionError unless ``value`` is a whole number with ``low <= value <= high``; 1e3 is one."""
+    check_between(key, value, low, high)
+    if int(value) != value:
+        raise OptionError(f"{key} = {value!r} is not a whole number")
 
 
 def check_choice(key: str, value: object, choices: tuple) -> None:

@@ -60,7 +60,9 @@ def typed_parameters(raw: dict[str, Any], pipelines: dict[str, Pipeline]) -> dic
 
 
 def build_options(key: str, value: Any, annotation: Any) -> Any:
-    """Return ``value`` as ``annotation`` asks: dataclasses from mappings, tuples from lists, anything else as it is."""
+    """Return ``value`` as ``annotation`` asks: dataclasses from mappings, tuples from lists, whole numbers from floats
+    that are whole, anything else as it is.
+    """
     if get_origin(annotation) in (Union, types.UnionType):
         if value is None and type(None) in get_args(annotation):
             return None
@@ -72,6 +74,8 @@ def build_options(key: str, value: Any, annotation: Any) -> Any:
         arguments = [item for item in get_args(annotation) if item is not Ellipsis]
         kinds = arguments if len(arguments) == len(value) else arguments[:1] * len(value)
         return tuple(build_options(f"{key}[{i}]", *pair) for i, pair in enumerate(zip(value, kinds, strict=False)))
+    if annotation is int and isinstance(value, float) and value.is_integer():
+        return int(value)  # 1.0e3 in YAML
     return value
 
 

@@ -2,8 +2,11 @@
 
 import pytest
 
+from skytrace.audit.detectability import DetectabilityOptions
 from skytrace.audit.options import GateOptions, ShortcutOptions
+from skytrace.audit.parity import ParityOptions
 from skytrace.errors import OptionError
+from skytrace.learning.evaluation import EvaluationOptions
 from skytrace.learning.options import (
     CalibrationOptions,
     EnsembleOptions,
@@ -13,6 +16,10 @@ from skytrace.learning.options import (
     TopOptions,
     TrainingOptions,
 )
+from skytrace.selection.hosts import HostOptions
+from skytrace.selection.realism.options import ComparisonSettings
+from skytrace.selection.stability import StabilityOptions
+from skytrace.sky.split import SplitOptions
 
 PAIR = (MemberOptions("one"), MemberOptions("two"))
 
@@ -35,6 +42,17 @@ PAIR = (MemberOptions("one"), MemberOptions("two"))
         (ShortcutOptions, {"fewest": 2.5}, "fewest = 2.5 is not a whole number"),
         (ShortcutOptions, {"seed": 0.5}, "seed = 0.5 is not a whole number"),
         (GateOptions, {"n_resamples": 100.5}, "n_resamples = 100.5 is not a whole number"),
+        (EvaluationOptions, {"n_resamples": 150.5}, "n_resamples = 150.5 is not a whole number"),
+        (EvaluationOptions, {"seed": -1}, r"seed = -1 is outside its allowed range \[0, "),
+        (DetectabilityOptions, {"n_resamples": 150.5}, "n_resamples = 150.5 is not a whole number"),
+        (DetectabilityOptions, {"seed": 0.5}, "seed = 0.5 is not a whole number"),
+        (ParityOptions, {"n_resamples": "many"}, "n_resamples = 'many' is not a number"),
+        (ParityOptions, {"seed": -1}, r"seed = -1 is outside its allowed range \[0, "),
+        (SplitOptions, {"seed": 1.5}, "seed = 1.5 is not a whole number"),
+        (HostOptions, {"max_hosts_per_cell": 1.5}, "max_hosts_per_cell = 1.5 is not a whole number"),
+        (StabilityOptions, {"n_bootstrap": 99.5}, "n_bootstrap = 99.5 is not a whole number"),
+        (ComparisonSettings, {"n_stamps": 0}, r"n_stamps = 0 is outside its allowed range \[1, "),
+        (ComparisonSettings, {"psf_beta": 0.5}, r"psf_beta = 0.5 is outside its allowed range \(1, 10\]"),
     ],
 )
 def test_a_count_or_seed_that_cannot_be_used_is_refused_by_name(maker, options, message):

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from skytrace.errors import CatalogueError, OptionError, PixelError, check_between
+from skytrace.errors import CatalogueError, OptionError, PixelError, check_between, check_whole
 from skytrace.imaging.apertures import elliptical_radius, subtract_azimuthal_profile
 from skytrace.imaging.photometry import mag_depth
 from skytrace.imaging.preprocessing import MAD_TO_SIGMA, PreprocessOptions, annulus_statistics, sorted_median
@@ -80,7 +80,8 @@ class DetectabilityOptions:
         check_between("median_range_max", self.median_range_max, 0.0, np.inf, include_low=False)
         check_between("sigma_ratio_max", self.sigma_ratio_max, 1.0, np.inf, include_low=False)
         check_between("false_alarm_rate", self.false_alarm_rate, 0.0, 1.0, include_low=False, include_high=False)
-        check_between("n_resamples", self.n_resamples, 100, 1_000_000)
+        check_whole("n_resamples", self.n_resamples, 100, 1_000_000)
+        check_whole("seed", self.seed, 0, 2**63 - 1)
         for key in _AXES.values():
             edges = tuple(float(edge) for edge in getattr(self, key))
             if len(edges) < 2 or not (np.diff(edges) > 0).all():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from skytrace.errors import OptionError, check_between, check_choice
+from skytrace.errors import check_between, check_choice, check_whole
 
 __all__ = ["GateOptions", "ShortcutOptions"]
 
@@ -26,7 +26,7 @@ class ShortcutOptions:
         check_between("yellow", self.yellow, 0.5, 1.0)
         check_between("red", self.red, self.yellow, 1.0)
         _check_bootstrap(self.n_resamples, self.seed)
-        _check_whole("fewest", self.fewest, 2, 1_000_000)
+        check_whole("fewest", self.fewest, 2, 1_000_000)
 
 
 @dataclass(frozen=True)
@@ -59,16 +59,10 @@ class GateOptions:
         check_between("profile_ring_px", self.profile_ring_px, 1.0, self.outer_radius_px)
         check_choice("classifier", self.classifier, ("gradient_boosting", "logistic"))
         for key, low, high in (("sectors", 4, 64), ("components", 1, 1000), ("folds", 2, 50)):
-            _check_whole(key, getattr(self, key), low, high)
+            check_whole(key, getattr(self, key), low, high)
         _check_bootstrap(self.n_resamples, self.seed)
 
 
 def _check_bootstrap(n_resamples: int, seed: int) -> None:
-    _check_whole("n_resamples", n_resamples, 50, 1_000_000)
-    _check_whole("seed", seed, 0, 2**63 - 1)
-
-
-def _check_whole(key: str, value: float, low: float, high: float) -> None:
-    check_between(key, value, low, high)
-    if int(value) != value:
-        raise OptionError(f"{key} = {value!r} is not a whole number")
+    check_whole("n_resamples", n_resamples, 50, 1_000_000)
+    check_whole("seed", seed, 0, 2**63 - 1)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from skytrace.errors import CatalogueError, PixelError, check_between
+from skytrace.errors import CatalogueError, PixelError, check_between, check_whole
 from skytrace.imaging.apertures import aperture_photometry, elliptical_radius
 from skytrace.imaging.photometry import mag_ab
 from skytrace.imaging.preprocessing import CORE_RADIUS_PX, PreprocessOptions, annulus_statistics
@@ -69,7 +69,8 @@ class ParityOptions:
         PreprocessOptions(annulus_px=self.background_px)
         check_between("min_signal", self.min_signal, 0.0, 1e6)
         check_between("level", self.level, 0.5, 1.0, include_high=False)
-        check_between("n_resamples", self.n_resamples, 100, 1_000_000)
+        check_whole("n_resamples", self.n_resamples, 100, 1_000_000)
+        check_whole("seed", self.seed, 0, 2**63 - 1)
 
     def bounds(self, measure: str) -> tuple[float, float]:
         """Lowest and highest value of a measure that two equal routes, or two equal populations, may have."""

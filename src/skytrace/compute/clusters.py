@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from skytrace.compute.threads import SINGLE_THREAD_ENVIRONMENT
-from skytrace.errors import OptionError, check_between
+from skytrace.errors import OptionError, check_whole
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -41,8 +41,8 @@ class ClusterOptions:
     def __post_init__(self) -> None:
         if self.cluster not in ("inline", "local", "slurm") and not re.match(r"(tcp|tls)://\S+:\d+$", self.cluster):
             raise OptionError(f"cluster = {self.cluster!r} is not one of inline, local, slurm, tcp://host:port")
-        check_between("workers", self.workers, 1, 100_000)
-        check_between("workers_per_job", self.workers_per_job, 1, 1024)
+        check_whole("workers", self.workers, 1, 100_000)
+        check_whole("workers_per_job", self.workers_per_job, 1, 1024)
         if not re.fullmatch(r"(\d+-)?\d+:\d{2}:\d{2}", self.walltime):
             raise OptionError(f"walltime = {self.walltime!r} is not hours:minutes:seconds, such as 02:00:00")
         object.__setattr__(self, "job_directives", tuple(self.job_directives))

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from skytrace.errors import OptionError, PixelError, check_between, check_choice
+from skytrace.errors import OptionError, PixelError, check_between, check_choice, check_whole
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -61,9 +61,7 @@ class PreprocessOptions:
         check_between("annulus_px[1]", outer, inner, 1000.0, include_low=False)
         check_choice("stretch", self.stretch, ("arcsinh", "linear"))
         check_between("clip", self.clip, 0.0, np.inf, include_low=False)
-        check_between("crop", self.crop, 2 * CORE_RADIUS_PX, 4096)
-        if int(self.crop) != self.crop:
-            raise OptionError(f"crop = {self.crop!r} is not a whole number of pixels")
+        check_whole("crop", self.crop, 2 * CORE_RADIUS_PX, 4096)
         object.__setattr__(self, "annulus_px", (inner, outer))
         object.__setattr__(self, "clip", float(self.clip))
         object.__setattr__(self, "crop", int(self.crop))

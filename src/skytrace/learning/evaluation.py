@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from skytrace.errors import CatalogueError, OptionError, check_between
+from skytrace.errors import CatalogueError, OptionError, check_between, check_whole
 from skytrace.learning import metrics
 from skytrace.learning.resampling import CELL, MIN_CELLS, drawn_by
 from skytrace.statistics import LEVELS, beta_interval, bootstrap_interval
@@ -42,7 +42,8 @@ class EvaluationOptions:
     top_share: float = 0.01
 
     def __post_init__(self) -> None:
-        check_between("n_resamples", self.n_resamples, 100, 1_000_000)
+        check_whole("n_resamples", self.n_resamples, 100, 1_000_000)
+        check_whole("seed", self.seed, 0, 2**63 - 1)
         check_between("top_share", self.top_share, 0.0, 1.0, include_low=False)
         for rate in self.false_positive_rates:
             check_between("false_positive_rates", rate, 0.0, 1.0, include_low=False, include_high=False)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from skytrace.errors import OptionError, check_between, check_choice
+from skytrace.errors import OptionError, check_between, check_choice, check_whole
 
 __all__ = [
     "ARCHITECTURES",
@@ -27,12 +27,6 @@ ARCHITECTURES = ("resnet18", "efficientnet_b0", "convnext_tiny")
 DEVICES = ("auto", "cpu", "cuda")
 #: Maps from scores to probabilities.
 CALIBRATION_METHODS = ("temperature", "platt", "beta", "isotonic")
-
-
-def _check_whole(key: str, value: float, low: float, high: float) -> None:
-    check_between(key, value, low, high)
-    if int(value) != value:
-        raise OptionError(f"{key} = {value!r} is not a whole number")
 
 
 @dataclass(frozen=True)
@@ -81,7 +75,7 @@ class TrainingOptions:
             ("epochs", 1, 10_000), ("patience", 1, 10_000), ("images_per_epoch", 1, 10**9), ("batch_size", 2, 65_536),
             ("shift_px", 0, 8), ("seed", 0, 2**63 - 1), ("threads", 1, 1024),
         ):  # fmt: skip
-            _check_whole(key, getattr(self, key), low, high)
+            check_whole(key, getattr(self, key), low, high)
         check_between("positive_share", self.positive_share, 0.0, 1.0, include_low=False, include_high=False)
         check_between("confuser_share", self.confuser_share, 0.0, 1.0)
         check_between("learning_rate", self.learning_rate, 0.0, 1.0, include_low=False)
@@ -145,9 +139,9 @@ class CalibrationOptions:
             raise OptionError(f"methods = () is not a choice of {', '.join(CALIBRATION_METHODS)}")
         for method in self.methods:
             check_choice("methods", method, CALIBRATION_METHODS)
-        _check_whole("folds", self.folds, 2, 100)
-        _check_whole("n_resamples", self.n_resamples, 100, 1_000_000)
-        _check_whole("seed", self.seed, 0, 2**63 - 1)
+        check_whole("folds", self.folds, 2, 100)
+        check_whole("n_resamples", self.n_resamples, 100, 1_000_000)
+        check_whole("seed", self.seed, 0, 2**63 - 1)
         check_between("ece_max", self.ece_max, 0.0, 1.0)
         check_between("ece_max_top", self.ece_max_top, 0.0, 1.0)
         check_between("top_share", self.top_share, 0.0, 1.0, include_low=False)
@@ -206,8 +200,8 @@ class EnsembleOptions:
         check_choice("combination", self.combination, ("stacked", "mean"))
         check_between("domain_share", self.domain_share, 0.0, 1.0)
         check_between("penalty", self.penalty, 0.0, 1e6, include_low=False)
-        _check_whole("folds", self.folds, 2, 100)
-        _check_whole("seed", self.seed, 0, 2**63 - 1)
+        check_whole("folds", self.folds, 2, 100)
+        check_whole("seed", self.seed, 0, 2**63 - 1)
         check_between("number of members", len(self.members), 2, 100)
         names = [member.name for member in self.members]
         if len(set(names)) < len(names):
@@ -227,7 +221,7 @@ class StratumOptions:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "edges", tuple(float(edge) for edge in self.edges))
-        _check_whole(f"quantiles of {self.column}", self.quantiles, 0, 100)
+        check_whole(f"quantiles of {self.column}", self.quantiles, 0, 100)
         if self.edges and self.quantiles:
             raise OptionError(f"stratum {self.column!r} has both edges and quantiles; use one")
         if any(low >= high for low, high in zip(self.edges, self.edges[1:], strict=False)):
@@ -258,9 +252,9 @@ class StrataEvaluationOptions:
     def __post_init__(self) -> None:
         object.__setattr__(self, "strata", tuple(self.strata))
         object.__setattr__(self, "matched", tuple(self.matched))
-        _check_whole("min_per_class", self.min_per_class, 2, 1_000_000)
-        _check_whole("n_resamples", self.n_resamples, 100, 1_000_000)
-        _check_whole("seed", self.seed, 0, 2**63 - 1)
+        check_whole("min_per_class", self.min_per_class, 2, 1_000_000)
+        check_whole("n_resamples", self.n_resamples, 100, 1_000_000)
+        check_whole("seed", self.seed, 0, 2**63 - 1)
 
 
 @dataclass(frozen=True)
@@ -300,12 +294,12 @@ class TopOptions:
     def __post_init__(self) -> None:
         object.__setattr__(self, "top", tuple(self.top))
         object.__setattr__(self, "scenarios", tuple(self.scenarios))
-        _check_whole("min_category_galaxies", self.min_category_galaxies, 1, 1_000_000)
+        check_whole("min_category_galaxies", self.min_category_galaxies, 1, 1_000_000)
         check_between("survey_galaxies", self.survey_galaxies, 1, 1e12)
-        _check_whole("n_draws", self.n_draws, 100, 1_000_000)
-        _check_whole("seed", self.seed, 0, 2**63 - 1)
+        check_whole("n_draws", self.n_draws, 100, 1_000_000)
+        check_whole("seed", self.seed, 0, 2**63 - 1)
         for number in self.top:
-            _check_whole("top", number, 1, self.survey_galaxies)
+            check_whole("top", number, 1, self.survey_galaxies)
         object.__setattr__(self, "top", tuple(int(number) for number in self.top))
 
 

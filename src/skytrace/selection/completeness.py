@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from skytrace.errors import CatalogueError, OptionError, check_between
+from skytrace.errors import CatalogueError, OptionError, check_between, check_whole
 from skytrace.selection.grid import AXES
 from skytrace.statistics import LEVELS, beta_interval
 
@@ -45,7 +45,7 @@ class CompletenessOptions:
         object.__setattr__(self, "thresholds", tuple(float(value) for value in listed))
         if len(set(self.thresholds)) != len(self.thresholds):
             raise OptionError(f"thresholds = {list(self.thresholds)} must be different values")
-        check_between("min_injections", self.min_injections, 1, 1_000_000)
+        check_whole("min_injections", self.min_injections, 1, 1_000_000)
 
     def with_detector(self, threshold: float) -> CompletenessOptions:
         """The same with the detector's own threshold first."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from skytrace.errors import CatalogueError, check_between
+from skytrace.errors import CatalogueError, check_between, check_whole
 from skytrace.selection.failures import CAUSES
 from skytrace.statistics import beta_interval
 from skytrace.statistics.streams import stream_uniforms
@@ -32,11 +32,11 @@ class FailureSample:
     seed: int = 20260901
 
     def __post_init__(self) -> None:
-        check_between("per_cell_missed", self.per_cell_missed, 1, 1_000_000)
-        check_between("per_cell_detected", self.per_cell_detected, 0, 1_000_000)
+        check_whole("per_cell_missed", self.per_cell_missed, 1, 1_000_000)
+        check_whole("per_cell_detected", self.per_cell_detected, 0, 1_000_000)
         check_between("core_radius_px", self.core_radius_px, 1.0, 100.0)
-        check_between("per_cause", self.per_cause, 1, 1000)
-        check_between("seed", self.seed, 0, 2**63 - 1)
+        check_whole("per_cause", self.per_cause, 1, 1000)
+        check_whole("seed", self.seed, 0, 2**63 - 1)
 
 
 def draw_for_failures(

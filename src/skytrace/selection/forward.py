@@ -19,7 +19,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from skytrace.errors import CatalogueError, OptionError, SelectionEnvelopeError, check_between, check_choice
+from skytrace.errors import (
+    CatalogueError,
+    OptionError,
+    SelectionEnvelopeError,
+    check_between,
+    check_choice,
+    check_whole,
+)
 from skytrace.selection.grid import AXES, GridOptions, SelectionGrid
 
 if TYPE_CHECKING:
@@ -47,7 +54,7 @@ class ForwardOptions:
     max_relative_error: float = 0.5
 
     def __post_init__(self) -> None:
-        check_between("n_draws", self.n_draws, 100, 10_000_000)
+        check_whole("n_draws", self.n_draws, 100, 10_000_000)
         check_choice("dependence", self.dependence, ("cells", "condition", "all"))
         check_choice("refused", self.refused, ("error", "nan"))
         check_between("max_relative_error", self.max_relative_error, 0.0, 1.0, include_low=False)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from skytrace.errors import OptionError, check_between, check_choice
+from skytrace.errors import OptionError, check_between, check_choice, check_whole
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -55,7 +55,7 @@ class GridOptions:
             object.__setattr__(self, key, tuple(float(value) for value in centres))
         check_choice("depth_column", self.depth_column, ("psfdepth_r", "galdepth_r"))
         check_choice("theta_e_in_cell", self.theta_e_in_cell, ("centre", "uniform"))
-        check_between("injections_per_cell", self.injections_per_cell, 1, 1_000_000)
+        check_whole("injections_per_cell", self.injections_per_cell, 1, 1_000_000)
 
 
 @dataclass(frozen=True)

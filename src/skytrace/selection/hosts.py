@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from skytrace.errors import CatalogueError, LeakageError, check_between, check_choice
+from skytrace.errors import CatalogueError, LeakageError, check_between, check_choice, check_whole
 from skytrace.imaging.photometry import band_columns, mag_ab, mag_depth
 from skytrace.selection.condition_sky import SkyRelation
 from skytrace.sky import crossmatch, galaxy_hash
@@ -50,13 +50,13 @@ class HostOptions:
 
     def __post_init__(self) -> None:
         check_choice("host_splits", self.host_splits, ("test", "any"))
-        check_between("min_matched_hosts", self.min_matched_hosts, 1, 1_000_000)
-        check_between("max_hosts_per_cell", self.max_hosts_per_cell, 1, 1_000_000)
-        check_between("max_injections_per_host", self.max_injections_per_host, 1, 1_000_000)
+        check_whole("min_matched_hosts", self.min_matched_hosts, 1, 1_000_000)
+        check_whole("max_hosts_per_cell", self.max_hosts_per_cell, 1, 1_000_000)
+        check_whole("max_injections_per_host", self.max_injections_per_host, 1, 1_000_000)
         check_between("exclusion_radius_arcsec", self.exclusion_radius_arcsec, 0.0, 60.0)
         if self.min_g_r is not None:
             check_between("min_g_r", self.min_g_r, -2.0, 4.0)
-        check_between("seed", self.seed, 0, 2**63 - 1)
+        check_whole("seed", self.seed, 0, 2**63 - 1)
 
 
 def eligible_hosts(

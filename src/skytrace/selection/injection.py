@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from skytrace.errors import OptionError, PixelError, check_between
+from skytrace.errors import OptionError, PixelError, check_between, check_whole
 from skytrace.imaging.noise import photon_noise
 from skytrace.imaging.photometry import band_columns, mag_depth
 from skytrace.imaging.preprocessing import PreprocessOptions, annulus_statistics, preprocess
@@ -74,14 +74,14 @@ class InjectionOptions:
     composites_per_anchor: int = 48
 
     def __post_init__(self) -> None:
-        check_between("seed", self.seed, 0, 2**63 - 1)
-        check_between("batch_size", self.batch_size, 1, 65_536)
-        check_between("score_batch", self.score_batch, 1, 65_536)
-        check_between("shard_injections", self.shard_injections, 1, 10_000_000)
+        check_whole("seed", self.seed, 0, 2**63 - 1)
+        check_whole("batch_size", self.batch_size, 1, 65_536)
+        check_whole("score_batch", self.score_batch, 1, 65_536)
+        check_whole("shard_injections", self.shard_injections, 1, 10_000_000)
         check_between("confine_radius_px", self.confine_radius_px, 8.0, 200.0)
         check_between("psf_beta", self.psf_beta, 1.0, 10.0, include_low=False)
-        check_between("n_stamps", self.n_stamps, 1, 100_000)
-        check_between("composites_per_anchor", self.composites_per_anchor, 1, 10_000)
+        check_whole("n_stamps", self.n_stamps, 1, 100_000)
+        check_whole("composites_per_anchor", self.composites_per_anchor, 1, 10_000)
         for band in _BANDS:
             check_between(f"electrons_per_nmgy_{band}", getattr(self, f"electrons_per_nmgy_{band}"), 1.0, 1e9)
 

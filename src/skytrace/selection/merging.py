@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from skytrace.errors import CatalogueError, OptionError, check_between, check_choice
+from skytrace.errors import CatalogueError, OptionError, check_choice, check_whole
 from skytrace.selection.completeness import CompletenessOptions, completeness_table
 from skytrace.selection.grid import AXES
 
@@ -43,7 +43,7 @@ class MergeOptions:
             raise OptionError(f"axes = {list(self.axes)} must name one axis or more, each once")
         for axis in self.axes:
             check_choice("axes", axis, AXES)
-        check_between("max_cells", self.max_cells, 2, 100)
+        check_whole("max_cells", self.max_cells, 2, 100)
 
 
 def merge_groups(

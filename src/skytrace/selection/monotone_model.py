@@ -19,7 +19,14 @@ import numpy as np
 import pandas as pd
 from scipy.special import expit
 
-from skytrace.errors import CatalogueError, OptionError, SelectionEnvelopeError, check_between, check_choice
+from skytrace.errors import (
+    CatalogueError,
+    OptionError,
+    SelectionEnvelopeError,
+    check_between,
+    check_choice,
+    check_whole,
+)
 from skytrace.imaging.photometry import mag_ab, mag_depth
 from skytrace.selection.failures import injected_psfsize
 from skytrace.selection.monotone_trees import NODE_ARRAYS, follow_forest, grow_forest, join_forests
@@ -67,15 +74,15 @@ class MonotoneOptions:
                 check_choice(key, name, FEATURES)
         if both := set(self.rising) & set(self.falling):
             raise OptionError(f"rising and falling both name {', '.join(sorted(both))}")
-        check_between("max_iterations", self.max_iterations, 1, 10_000)
+        check_whole("max_iterations", self.max_iterations, 1, 10_000)
         check_between("learning_rate", self.learning_rate, 0.0, 1.0, include_low=False)
-        check_between("max_leaf_nodes", self.max_leaf_nodes, 2, 1000)
-        check_between("min_samples_leaf", self.min_samples_leaf, 1, 1_000_000)
+        check_whole("max_leaf_nodes", self.max_leaf_nodes, 2, 1000)
+        check_whole("min_samples_leaf", self.min_samples_leaf, 1, 1_000_000)
         check_between("l2", self.l2, 0.0, 1e6)
-        check_between("n_folds", self.n_folds, 2, 20)
-        check_between("n_members", self.n_members, 2, 1000)
-        check_between("max_injections", self.max_injections, 2, 1_000_000_000)
-        check_between("seed", self.seed, 0, 2**31 - 1)
+        check_whole("n_folds", self.n_folds, 2, 20)
+        check_whole("n_members", self.n_members, 2, 1000)
+        check_whole("max_injections", self.max_injections, 2, 1_000_000_000)
+        check_whole("seed", self.seed, 0, 2**31 - 1)
 
     @property
     def signs(self) -> dict[str, int]:

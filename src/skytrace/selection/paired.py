@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from skytrace.errors import CatalogueError, OptionError, check_between
+from skytrace.errors import CatalogueError, OptionError, check_between, check_whole
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -44,8 +44,8 @@ class PairedOptions:
         object.__setattr__(self, "common", tuple(self.common))
         if len(edges) < 2 or not np.all(np.diff(edges) > 0):
             raise OptionError(f"theta_e_edges_arcsec = {list(edges)} must be two or more rising numbers")
-        check_between("n_permutations", self.n_permutations, 99, 1_000_000)
-        check_between("seed", self.seed, 0, 2**63 - 1)
+        check_whole("n_permutations", self.n_permutations, 99, 1_000_000)
+        check_whole("seed", self.seed, 0, 2**63 - 1)
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from skytrace.errors import CatalogueError, OptionError, check_between
+from skytrace.errors import CatalogueError, OptionError, check_between, check_whole
 from skytrace.selection.grid import AXES
 from skytrace.statistics import LEVELS
 
@@ -51,13 +51,13 @@ class SensitivityOptions:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "choices", tuple(self.choices))
-        check_between("min_injections", self.min_injections, 1, 1_000_000)
-        check_between("n_resamples", self.n_resamples, 50, 100_000)
+        check_whole("min_injections", self.min_injections, 1, 1_000_000)
+        check_whole("n_resamples", self.n_resamples, 50, 100_000)
         check_between("level", self.level, 0.0, 1.0, include_low=False, include_high=False)
         if self.level * (self.n_resamples + 1) < 1.0:
             raise OptionError(f"n_resamples = {self.n_resamples} cannot give a p as small as level = {self.level:g}")
         check_between("dominate_ratio", self.dominate_ratio, 0.0, 100.0, include_low=False)
-        check_between("seed", self.seed, 0, 2**63 - 1)
+        check_whole("seed", self.seed, 0, 2**63 - 1)
 
 
 @dataclass(frozen=True)

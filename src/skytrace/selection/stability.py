@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from skytrace.errors import CatalogueError, OptionError, check_between
+from skytrace.errors import CatalogueError, OptionError, check_between, check_whole
 from skytrace.sky.split import healpix_cell
 
 if TYPE_CHECKING:
@@ -38,15 +38,15 @@ class StabilityOptions:
     seed: int = 20260701
 
     def __post_init__(self) -> None:
-        check_between("nside", self.nside, 1, 1024)
-        if int(self.nside) != self.nside or int(self.nside) & (int(self.nside) - 1):
+        check_whole("nside", self.nside, 1, 1024)
+        if int(self.nside) & (int(self.nside) - 1):
             raise OptionError(f"nside = {self.nside!r} is not a power of two (nested HEALPix needs one)")
-        check_between("min_hosts", self.min_hosts, 2, 1_000_000)
-        check_between("n_bootstrap", self.n_bootstrap, 99, 1_000_000)
+        check_whole("min_hosts", self.min_hosts, 2, 1_000_000)
+        check_whole("n_bootstrap", self.n_bootstrap, 99, 1_000_000)
         check_between("level", self.level, 0.0, 1.0, include_low=False, include_high=False)
         if self.level * (self.n_bootstrap + 1) < 1.0:
             raise OptionError(f"n_bootstrap = {self.n_bootstrap} cannot give a p as small as level = {self.level:g}")
-        check_between("seed", self.seed, 0, 2**63 - 1)
+        check_whole("seed", self.seed, 0, 2**63 - 1)
 
 
 @dataclass(frozen=True)

@@ -58,6 +58,8 @@ class ConfuserOptions:
             check_between(key, getattr(self, key), 0.0, np.inf)
         if len(self.merger_separation_arcsec) != 2:
             raise OptionError(f"merger_separation_arcsec = {self.merger_separation_arcsec!r} is not a pair (near, far)")
+        for key in ("blue_g_minus_r", "blue_mag_r", "spiral_g_minus_r"):
+            check_between(key, getattr(self, key), -10.0, 40.0)
         near, far = self.merger_separation_arcsec
         check_between("merger_separation_arcsec[0]", near, 0.0, 60.0)
         check_between("merger_separation_arcsec[1]", far, near, 60.0)

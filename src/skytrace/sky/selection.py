@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from skytrace.errors import CatalogueError, OptionError, check_between, check_choice
+from skytrace.errors import CatalogueError, OptionError, check_between, check_choice, check_whole
 from skytrace.imaging.photometry import mag_ab
 from skytrace.sky.confusers import ConfuserOptions, confuser_categories
 from skytrace.sky.crossmatch import crossmatch
@@ -66,8 +66,8 @@ class SelectionOptions:
         for kind in self.types:
             check_choice("types", kind, _TRACTOR_TYPES)
         for bit in self.maskbits:
-            check_between("maskbits", bit, 0, 30)
-        check_between("nobs_min", self.nobs_min, 0, 1000)
+            check_whole("maskbits", bit, 0, 30)
+        check_whole("nobs_min", self.nobs_min, 0, 1000)
         check_between("mag_z_max", self.mag_z_max, 10.0, 30.0)
         check_between("lens_exclusion_arcsec", self.lens_exclusion_arcsec, 0.0, 600.0)
         object.__setattr__(self, "types", tuple(self.types))

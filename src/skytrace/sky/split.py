@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from skytrace.errors import CatalogueError, OptionError, check_between
+from skytrace.errors import CatalogueError, OptionError, check_between, check_whole
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -34,9 +34,10 @@ class SplitOptions:
     fractions: tuple[float, float, float] = (0.70, 0.15, 0.15)
 
     def __post_init__(self) -> None:
-        check_between("nside", self.nside, 1, 8192)
-        if int(self.nside) != self.nside or int(self.nside) & (int(self.nside) - 1):
+        check_whole("nside", self.nside, 1, 8192)
+        if int(self.nside) & (int(self.nside) - 1):
             raise OptionError(f"nside = {self.nside!r} is not a power of two (nested HEALPix needs one)")
+        check_whole("seed", self.seed, 0, 2**63 - 1)
         if len(self.fractions) != len(SPLITS):
             raise OptionError(f"fractions = {self.fractions!r} must be three numbers: {', '.join(SPLITS)}")
         for name, fraction in zip(SPLITS, self.fractions, strict=True):

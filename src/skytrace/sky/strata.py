@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from skytrace.errors import CatalogueError, OptionError, check_between, check_choice
+from skytrace.errors import CatalogueError, OptionError, check_between, check_choice, check_whole
 from skytrace.statistics.streams import splitmix64
 
 if TYPE_CHECKING:
@@ -44,8 +44,7 @@ class StrataOptions:
         check_between("negatives_per_positive", self.negatives_per_positive, 0.0, 1e6, include_low=False)
         check_between("n2_fraction", self.n2_fraction, 0.0, 1.0, include_low=False, include_high=False)
         check_choice("pool_balance", self.pool_balance, ("trim", "record"))
-        if not 0 <= self.seed < 2**63:
-            raise OptionError(f"seed = {self.seed!r} is outside its allowed range [0, 2^63)")
+        check_whole("seed", self.seed, 0, 2**63 - 1)
 
 
 def galaxy_hash(galaxy_id: ArrayLike, *, seed: int) -> NDArray[np.uint64]:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from skytrace.errors import SurveyError, check_between, check_names
+from skytrace.errors import SurveyError, check_between, check_names, check_whole
 from skytrace.imaging.psf import PIXEL_SCALE_ARCSEC, MoffatPsf, moffat_fwhm_from_psfsize, neff_pixels
 from skytrace.surveys.data_root import require_folder, under_data_root
 from skytrace.surveys.detection import DetectionOptions, detect_sources
@@ -49,7 +49,7 @@ class DecamFieldsOptions:
 
     def __post_init__(self) -> None:
         check_between("minimum_valid_fraction", self.minimum_valid_fraction, 0.0, 1.0)
-        check_between("stamp_pixels", self.stamp_pixels, 1, 4096)
+        check_whole("stamp_pixels", self.stamp_pixels, 1, 4096)
         check_between("ebv", self.ebv, 0.0, 10.0)
         if isinstance(self.detection, dict):
             check_names("decam_fields detection", self.detection, [field.name for field in fields(DetectionOptions)])

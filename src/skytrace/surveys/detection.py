@@ -18,7 +18,7 @@ from scipy.ndimage import binary_dilation
 from scipy.signal import fftconvolve
 from scipy.special import gammaincinv
 
-from skytrace.errors import PixelError, check_between
+from skytrace.errors import PixelError, check_between, check_whole
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -57,8 +57,8 @@ class DetectionOptions:
 
     def __post_init__(self) -> None:
         check_between("threshold", self.threshold, 0.5, 100.0)
-        check_between("minimum_pixels", self.minimum_pixels, 1, 10_000)
-        check_between("deblend_levels", self.deblend_levels, 1, 256)
+        check_whole("minimum_pixels", self.minimum_pixels, 1, 10_000)
+        check_whole("deblend_levels", self.deblend_levels, 1, 256)
         check_between("deblend_contrast", self.deblend_contrast, 0.0, 1.0)
         check_between("star_size", self.star_size, 1.0, 3.0)
         check_between("rex_signal_to_noise", self.rex_signal_to_noise, 0.0, 1e4)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from skytrace.errors import OptionError, check_between, check_names
+from skytrace.errors import OptionError, check_between, check_names, check_whole
 
 __all__ = ["MaskingOptions", "StudyOptions"]
 
@@ -29,7 +29,7 @@ class StudyOptions:
 
         object.__setattr__(self, "thresholds", tuple(float(value) for value in self.thresholds))
         object.__setattr__(self, "paired", tuple(self.paired))
-        check_between("injections_per_cell", self.injections_per_cell, 1, 1_000_000)
+        check_whole("injections_per_cell", self.injections_per_cell, 1, 1_000_000)
         for value in self.thresholds:
             check_between("thresholds", value, 0.0, 1.0, include_low=False, include_high=False)
         if not self.alternatives:

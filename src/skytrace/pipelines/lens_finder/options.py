@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from skytrace.errors import check_between
+from skytrace.errors import check_between, check_whole
 
 __all__ = ["CutoutOptions", "PartsOptions"]
 
@@ -21,8 +21,8 @@ class CutoutOptions:
     refused_share_max: float = 0.01
 
     def __post_init__(self) -> None:
-        check_between("size", self.size, 33, 1025)
-        check_between("chunk", self.chunk, 1, 100_000)
+        check_whole("size", self.size, 33, 1025)
+        check_whole("chunk", self.chunk, 1, 100_000)
         check_between("refused_share_max", self.refused_share_max, 0.0, 1.0)
 
 
@@ -37,6 +37,6 @@ class PartsOptions:
     seed: int = 20260101
 
     def __post_init__(self) -> None:
-        check_between("max_stamps", self.max_stamps, 100, 10_000_000)
-        check_between("gallery", self.gallery, 1, 1000)
-        check_between("seed", self.seed, 0, 2**32 - 1)
+        check_whole("max_stamps", self.max_stamps, 100, 10_000_000)
+        check_whole("gallery", self.gallery, 1, 1000)
+        check_whole("seed", self.seed, 0, 2**32 - 1)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from skytrace.errors import OptionError, check_between, check_choice
+from skytrace.errors import OptionError, check_between, check_choice, check_whole
 from skytrace.imaging.quality import QualityOptions
 from skytrace.selection.arcs import ArcOptions
 from skytrace.sky import SelectionOptions
@@ -81,7 +81,7 @@ class GateOptions:
         check_between("arc_margin_fwhm", self.arc_margin_fwhm, 0.0, 20.0)
         whole = {"background_sample_px": 10, "background_resamples": 1, "min_anchors": 2, "min_injections": 2}
         whole |= {"neighbours": 1, "n_null": 1, "seed": 0}
-        _check_whole(self, **whole)
+        _check_counts(self, **whole)
 
 
 @dataclass(frozen=True)
@@ -104,7 +104,7 @@ class MorphologyOptions:
     def __post_init__(self) -> None:
         check_between("p_stated", self.p_stated, 0.0, 1.0, include_high=False)
         check_between("half_width_fwhm", self.half_width_fwhm, 0.25, 5.0)
-        _check_whole(self, n_permutations=19, per_anchor=1, n_simulations=0, sectors=4, rings=2, seed=0)
+        _check_counts(self, n_permutations=19, per_anchor=1, n_simulations=0, sectors=4, rings=2, seed=0)
 
 
 @dataclass(frozen=True)
@@ -120,7 +120,7 @@ class CrossValidationOptions:
     seed: int = 20260505
 
     def __post_init__(self) -> None:
-        _check_whole(self, folds=2, per_anchor=1, n_permutations=10, n_resamples=50, seed=0)
+        _check_counts(self, folds=2, per_anchor=1, n_permutations=10, n_resamples=50, seed=0)
 
 
 @dataclass(frozen=True)
@@ -136,7 +136,7 @@ class ClassifierTestOptions(CrossValidationOptions):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_choice("classifier", self.classifier, ("gradient_boosting", "logistic"))
-        _check_whole(self, n_shuffles=1, n_named=1)
+        _check_counts(self, n_shuffles=1, n_named=1)
 
 
 @dataclass(frozen=True)
@@ -164,7 +164,7 @@ class LinearProbeOptions(CrossValidationOptions):
         check_between("planted_auc", self.planted_auc, 0.5, 1.0, include_low=False, include_high=False)
         check_between("inverse_regularisation", self.inverse_regularisation, 1e-6, 1e3)
         check_between("arc_snr_step_dex", self.arc_snr_step_dex, 0.01, 10.0)
-        _check_whole(self, n_frechet=19, n_simulations=0)
+        _check_counts(self, n_frechet=19, n_simulations=0)
 
 
 @dataclass(frozen=True)
@@ -178,7 +178,7 @@ class BlindPanelOptions:
 
     def __post_init__(self) -> None:
         check_between("arc_snr_step_dex", self.arc_snr_step_dex, 0.01, 10.0)
-        _check_whole(self, stamps=4, columns=1, seed=0)
+        _check_counts(self, stamps=4, columns=1, seed=0)
         if self.stamps % 2:
             raise OptionError(f"stamps = {self.stamps} must be even: half are anchors, half injections")
 
@@ -203,10 +203,11 @@ class ComparisonSettings:
     linear_probe: LinearProbeOptions = field(default_factory=LinearProbeOptions)
     comparison_rule: int = COMPARISON_RULE
 
+    def __post_init__(self) -> None:
+        check_between("psf_beta", self.psf_beta, 1.0, 10.0, include_low=False)
+        _check_counts(self, composites_per_anchor=1, n_stamps=1, comparison_rule=1)
 
-def _check_whole(options: object, **lowest: int) -> None:
+
+def _check_counts(options: object, **lowest: int) -> None:
     for key, low in lowest.items():
-        value = getattr(options, key)
-        if value != int(value):
-            raise OptionError(f"{key} = {value!r} must be a whole number")
-        check_between(key, value, low, 2**63 - 1)
+        check_whole(key, getattr(options, key), low, 2**63 - 1)

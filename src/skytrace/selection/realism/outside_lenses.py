@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 from scipy import fft, ndimage
 
-from skytrace.errors import CatalogueError, PixelError, check_between
+from skytrace.errors import CatalogueError, PixelError, check_between, check_whole
 from skytrace.imaging.photometry import flux_nmgy, psfdepth_from_mag
 from skytrace.imaging.psf import PIXEL_SCALE_ARCSEC, half_maximum_fwhm_arcsec, moffat_fwhm_from_psfsize, sky_sigma_nmgy
 from skytrace.imaging.sky_noise import draw_correlated_noise
@@ -79,14 +79,14 @@ class OutsideLensOptions:
         check_between("zero_point_ab", self.zero_point_ab, 15.0, 35.0)
         check_between("source_r_minus_f140w", self.source_r_minus_f140w, -2.0, 5.0)
         check_between("colour_bracket_mag", self.colour_bracket_mag, 0.0, 5.0)
-        check_between("pixels", self.pixels, 16, 512)
+        check_whole("pixels", self.pixels, 16, 512)
         check_between("psf_beta", self.psf_beta, 1.0, 10.0, include_low=False)
         check_between("observable_snr", self.observable_snr, 0.0, 1000.0)
         for key in ("theta_e_step_arcsec", "arc_snr_step_dex", "max_distance_steps"):
             check_between(key, getattr(self, key), 0.0, 100.0, include_low=False)
         lowest = {"neighbours": 1, "min_neighbours": 1, "min_lenses": 2, "per_cell": 1, "n_bootstrap": 100, "seed": 0}
         for key, low in lowest.items():
-            check_between(key, getattr(self, key), low, 2**31)
+            check_whole(key, getattr(self, key), low, 2**31)
 
 
 @dataclass(frozen=True)

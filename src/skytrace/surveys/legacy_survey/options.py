@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from skytrace.errors import OptionError, check_between, check_choice, check_names
+from skytrace.errors import OptionError, check_between, check_choice, check_names, check_whole
 
 __all__ = ["LegacySurveyOptions"]
 
@@ -55,15 +55,15 @@ class LegacySurveyOptions:
         if not self.layer.replace("-", "").replace("_", "").isalnum():
             raise OptionError(f"layer = {self.layer!r} must be letters, digits, - and _")
         check_between("pixel_scale_arcsec", self.pixel_scale_arcsec, 0.05, 5.0)
-        check_between("workers", self.workers, 1, 64)
+        check_whole("workers", self.workers, 1, 64)
         check_between("rate_per_s", self.rate_per_s, 0.0, 1e4, include_low=False)
-        check_between("attempts", self.attempts, 1, 50)
+        check_whole("attempts", self.attempts, 1, 50)
         check_between("timeout_s", self.timeout_s, 0.0, 3600.0, include_low=False)
         check_between("backoff_s", self.backoff_s, 0.0, 600.0)
         check_between("backoff_max_s", self.backoff_max_s, self.backoff_s, 3600.0)
         check_between("max_response_mb", self.max_response_mb, 0.0, 1024.0, include_low=False)
-        check_between("seed", self.seed, 0, 2**63 - 1)
-        check_between("chunk_rows", self.chunk_rows, 1, 10**8)
+        check_whole("seed", self.seed, 0, 2**63 - 1)
+        check_whole("chunk_rows", self.chunk_rows, 1, 10**8)
         check_between("psf_beta", self.psf_beta, 1.0, 100.0, include_low=False)
         check_between("anchor_fraction", self.anchor_fraction, 0.0, 1.0)
         if self.mag_z_limit is not None:

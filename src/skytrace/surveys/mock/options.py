@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from skytrace.errors import check_between, check_names
+from skytrace.errors import check_between, check_names, check_whole
 
 __all__ = ["MockSurveyOptions"]
 
@@ -45,19 +45,19 @@ class MockSurveyOptions:
     threads: int = 2
 
     def __post_init__(self) -> None:
-        check_between("n_galaxies", self.n_galaxies, 20, 10_000_000)
-        check_between("seed", self.seed, 0, 2**63 - 1)
+        check_whole("n_galaxies", self.n_galaxies, 20, 10_000_000)
+        check_whole("seed", self.seed, 0, 2**63 - 1)
         check_between("lens_fraction", self.lens_fraction, 0.0, 0.9)
         check_between("confuser_fraction", self.confuser_fraction, 0.0, 1.0)
         check_between("early_fraction", self.early_fraction, 0.0, 1.0)
         check_between("massive_fraction", self.massive_fraction, 0.0, 1.0)
-        check_between("galaxies_per_pointing", self.galaxies_per_pointing, 1, 80)
+        check_whole("galaxies_per_pointing", self.galaxies_per_pointing, 1, 80)
         check_between("count_slope", self.count_slope, 0.05, 1.0)
         check_between("arc_snr_half", self.arc_snr_half, 0.0, 1e3)
         check_between("arc_snr_width_dex", self.arc_snr_width_dex, 0.0, 2.0, include_low=False)
         check_between("artefact_fraction", self.artefact_fraction, 0.0, 0.5)
-        check_between("shard_size", self.shard_size, 1, 10_000)
-        check_between("threads", self.threads, 1, 256)
+        check_whole("shard_size", self.shard_size, 1, 10_000)
+        check_whole("threads", self.threads, 1, 256)
 
     @classmethod
     def from_mapping(cls, values: Mapping[str, Any]) -> MockSurveyOptions:
