@@ -98,6 +98,19 @@ def test_shares_of_causes_weigh_every_cell_by_its_misses():
     assert whole.loc["blended", ["share", "low95", "high95"]].tolist() == [0.5, 0.5, 0.5]
 
 
+def test_causes_that_need_no_pixels_are_exact_and_the_others_share_what_they_leave():
+    """A third of each cell is faint, but the lot drew half: the count stands, the rest is scaled to two thirds."""
+    sampled = pd.DataFrame({"cell": [0] * 4, "cause": ["faint_arc", "faint_arc", "clipped", "unexplained"]})
+    counted = pd.Series({"faint_arc": 100, "blended": 0})
+    shares = stratified_shares(sampled, pd.Series([300]), counted=counted).set_index("cause")
+    assert shares.loc["faint_arc", ["share", "low95", "high95"]].tolist() == pytest.approx([1 / 3] * 3)
+    assert shares.loc["blended", "high95"] == 0.0
+    assert shares.loc["clipped", "share"] == pytest.approx(1 / 3)
+    assert shares["share"].sum() == pytest.approx(1.0)
+    drawn = stratified_shares(sampled, pd.Series([300])).set_index("cause")
+    assert shares.loc["clipped", "high68"] == pytest.approx(4 / 3 * drawn.loc["clipped", "high68"])
+
+
 def test_without_a_folder_the_comparison_is_empty_and_says_why():
     table = completeness_table(scored(FIVE, n=20, seed=1), FIVE, options=CompletenessOptions((0.5,)))
     surface = SelectionFunction.from_table(table).to_table()
@@ -125,10 +138,16 @@ def test_every_sampled_miss_has_a_cause_and_the_counts_add_up(tmp_path):
     assert failures["injection_id"].tolist() == chosen["injection_id"].tolist()
     assert ((failures["cause"] == "detected") == (failures["score"] >= detector.threshold)).all()
     assert "not_measured" not in set(failures["cause"])
-    counts, report, _ = count_failures(failures, injections, detector, GRID)
+    counts, report, _ = count_failures(failures, injections, detector, GRID, FailureOptions())
     assert counts["n_missed"].sum() == (score < detector.threshold).sum()
     shares = [row["share"] for row in report["causes"]]
     assert sum(shares) == pytest.approx(1.0)
+    missed = injections[score < detector.threshold]
+    faint = (missed["arc_snr"] < FailureOptions().observable_snr).to_numpy()
+    known = {row["cause"]: row for row in report["causes"]}
+    assert known["faint_arc"]["n_of_all_missed"] == faint.sum() > 0
+    assert known["faint_arc"]["share"] == pytest.approx(faint.mean())
+    assert known["clipped"]["n_of_all_missed"] is None
     json.dumps(report, allow_nan=False)
     sheets = _failure_galleries(stamps, report)
     assert len(sheets) == len(set(stamps["cause"]))
@@ -141,5 +160,8 @@ def test_shares_that_the_sample_does_not_tell_are_said_to_be_unmeasured():
     unknown = {"causes": [{"cause": "faint_arc", "share": None}], "sentences": []}
     heading = "Why injections are missed"
     assert summarise_products(said, said, said, known, told)[heading] == ["Of the missed: faint arc 75%, clipped 25%."]
+    partly = {"causes": [*known["causes"][:1], *unknown["causes"]], "sentences": []}
+    words = summarise_products(said, said, said, partly, told)[heading]
+    assert words == ["Of the missed: faint arc 75%; the shares of the other causes are not measured."]
     for failures in (unknown, {"causes": [], "sentences": []}):
         assert "not measured" in summarise_products(said, said, said, failures, told)[heading][0]

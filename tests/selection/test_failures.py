@@ -10,6 +10,7 @@ from skytrace.selection.failures import (
     CAUSES,
     FailureOptions,
     cause_summary,
+    counted_causes,
     failure_causes,
     failure_counts,
     failure_covariates,
@@ -81,6 +82,15 @@ def test_thresholds_are_options():
 def test_missing_columns_are_named():
     with pytest.raises(CatalogueError, match="clipped_share"):
         failure_causes(rows({}).drop(columns="clipped_share"), threshold=0.5)
+
+
+def test_causes_that_need_no_pixels_are_counted_among_all_as_the_precedence_has_them():
+    table = rows(PLANTS["faint_arc"], PLANTS["faint_arc"] | PLANTS["blended"], PLANTS["blended"], PLANTS["clipped"], {})
+    first = failure_causes(table, threshold=0.5)["cause"].value_counts()
+    counted = counted_causes(table.drop(columns=["host_over_arc", "masked_share", "neighbour_share", "clipped_share"]))
+    assert counted.to_dict() == {"faint_arc": 2, "blended": 1} == first[["faint_arc", "blended"]].to_dict()
+    unknown = rows(PLANTS["blended"] | {"arc_snr": np.nan})
+    assert counted_causes(unknown).to_dict() == {"faint_arc": 0, "blended": 0}, "an earlier cause is not known to fail"
 
 
 def test_counts_by_cell_add_up():

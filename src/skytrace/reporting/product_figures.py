@@ -98,7 +98,8 @@ def stability_figure(regions: pd.DataFrame, sentence: str) -> Figure:
 
 @house_style
 def failure_figure(summary: pd.DataFrame, counts: pd.DataFrame, report: Mapping[str, Any]) -> Figure:
-    """Left: share of all missed injections by first cause (bar; lines: 95 % of the drawing), and how often the cause
+    """Left: share of all missed injections by first cause (bar; lines: 95 % of the drawing, none where all were
+    counted), and how often the cause
     holds at all among missed (filled) and detected (open). Right: the shares along the Einstein radius.
 
     summary: ``cause_summary`` with ``stratified_shares``. counts: ``failure_counts`` with n_missed of all injections.

@@ -53,14 +53,18 @@ def draw_for_failures(
     return injections[chosen].sort_values("injection_id", ignore_index=True)
 
 
-def stratified_shares(sampled: pd.DataFrame, missed_in_cell: pd.Series) -> pd.DataFrame:
+def stratified_shares(
+    sampled: pd.DataFrame, missed_in_cell: pd.Series, *, counted: pd.Series | None = None
+) -> pd.DataFrame:
     """Share of every cause among *all* missed injections, from a sample drawn cell by cell: cause, share, low68,
     high68, low95, high95.
 
     sampled: cell, cause of measured injections (detected ones are left out). missed_in_cell: cell -> all that were
     missed there. Each cell counts by its misses; the intervals (Beta at the effective number of the stratified
     estimator, with the finite-population correction) say what the drawing adds and no more: where every miss was
-    measured they have no width. Raises CatalogueError where a cell has misses and no sample.
+    measured they have no width. counted: of ``counted_causes``, causes whose number among all misses is known: their
+    shares are exact, and the others are scaled to what they leave (a ratio estimate), so that all add up to 1.
+    Raises CatalogueError where a cell has misses and no sample.
     """
     missed = sampled[sampled["cause"] != "detected"]
     total = missed_in_cell[missed_in_cell > 0]
@@ -84,7 +88,20 @@ def stratified_shares(sampled: pd.DataFrame, missed_in_cell: pd.Series) -> pd.Da
                 ends = beta_interval(share * spread / variance, spread / variance, level)
             row |= {f"low{level_name}": float(ends[0]), f"high{level_name}": float(ends[1])}
         rows.append(row)
-    return pd.DataFrame(rows)
+    table = pd.DataFrame(rows)
+    return table if counted is None or total.empty else _with_counted(table, counted / total.sum())
+
+
+def _with_counted(table: pd.DataFrame, exact: pd.Series) -> pd.DataFrame:
+    """The shares with those in ``exact`` put in, and the others scaled to the rest."""
+    table = table.set_index("cause")
+    known = table.index.isin(exact.index)
+    estimated = float(table.loc[~known, "share"].sum())
+    if estimated > 0:
+        table.loc[~known] *= (1.0 - float(exact.sum())) / estimated
+    for column in table.columns:
+        table.loc[exact.index, column] = exact.to_numpy()
+    return table.reset_index()
 
 
 def gallery_ids(injection_id: ArrayLike, cause: ArrayLike, *, n: int = 30, seed: int) -> dict[str, NDArray[np.int64]]:

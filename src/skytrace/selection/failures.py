@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from skytrace.selection.grid import SelectionGrid
 
 __all__ = [
-    "CAUSES", "FAILURE_COLUMNS", "FailureOptions", "cause_summary", "failure_causes", "failure_counts",
-    "failure_covariates", "failure_flags", "injected_psfsize",
+    "CAUSES", "FAILURE_COLUMNS", "FailureOptions", "cause_summary", "counted_causes", "failure_causes",
+    "failure_counts", "failure_covariates", "failure_flags", "injected_psfsize",
 ]  # fmt: skip
 
 #: The causes in their precedence, and what each means.
@@ -139,11 +139,9 @@ def failure_flags(injections: pd.DataFrame, *, options: FailureOptions | None = 
     if missing:
         raise CatalogueError(f"injections lack the columns {', '.join(missing)}; measure them with failure_covariates")
     x = {name: injections[name].to_numpy(dtype=np.float64) for name in needed if name != "mode"}
-    blended = x["theta_e_arcsec"] / injected_psfsize(injections)
     obstructed = np.maximum(x["masked_share"] / options.masked_share, x["neighbour_share"] / options.neighbour_share)
     flags = {
-        "faint_arc": _holds(x["arc_snr"], x["arc_snr"] < options.observable_snr),
-        "blended": _holds(blended, blended < options.blended_theta_e),
+        **_drawn_flags(injections, options),
         "host_outshines": _holds(x["host_over_arc"], x["host_over_arc"] > options.host_over_arc),
         "neighbour_or_mask": _holds(obstructed, obstructed > 1.0),
         "clipped": _holds(x["clipped_share"], x["clipped_share"] > options.clipped_share),
@@ -168,6 +166,18 @@ def failure_causes(
     names[unknown & (first < len(CAUSES))] = "not_measured"
     names[injections["score"].to_numpy(dtype=np.float64) >= threshold] = "detected"
     return flags.assign(cause=names)
+
+
+def counted_causes(missed: pd.DataFrame, *, options: FailureOptions | None = None) -> pd.Series:
+    """Cause -> how many of all ``missed`` injections have it as their first, for the causes that need no pixels
+    (faint_arc, blended). Exact where no arc S/N is missing: nothing comes before them.
+    """
+    open_ones = np.ones(len(missed), dtype=bool)
+    counts = {}
+    for name, flag in _drawn_flags(missed, options or FailureOptions()).items():
+        counts[name] = int((open_ones & (flag == 1.0)).sum())
+        open_ones &= flag == 0.0
+    return pd.Series(counts, dtype=np.int64)
 
 
 def failure_counts(cell: ArrayLike, cause: ArrayLike, grid: SelectionGrid) -> pd.DataFrame:
@@ -212,6 +222,16 @@ def cause_summary(causes: pd.DataFrame) -> pd.DataFrame:
                 row[f"holds_{kind}"] = float(known.mean()) if len(known) else np.nan
         rows.append(row)
     return pd.DataFrame(rows)
+
+
+def _drawn_flags(injections: pd.DataFrame, options: FailureOptions) -> dict[str, NDArray[np.float64]]:
+    """The causes that every injection's own row tells, without its pixels: the first of the precedence."""
+    snr = injections["arc_snr"].to_numpy(dtype=np.float64)
+    blended = injections["theta_e_arcsec"].to_numpy(dtype=np.float64) / injected_psfsize(injections)
+    return {
+        "faint_arc": _holds(snr, snr < options.observable_snr),
+        "blended": _holds(blended, blended < options.blended_theta_e),
+    }
 
 
 def _holds(measured: NDArray[np.float64], flag: NDArray[np.bool_]) -> NDArray[np.float64]:

@@ -31,12 +31,14 @@ def summarise_products(
 
 def _cause_words(failures: Report) -> str:
     """The shares of the causes; None stands for a share that the sample does not tell."""
-    shares = [(row["cause"].replace("_", " "), row["share"]) for row in failures["causes"]]
-    if not shares or any(share is None for _, share in shares):
+    known = [row for row in failures["causes"] if row["share"] is not None]
+    if not known:
         return (
             "Shares of the causes are not measured: no injection was missed, or a cell's misses are not in the sample."
         )
-    return f"Of the missed: {', '.join(f'{cause} {share:.0%}' for cause, share in shares)}."
+    words = ", ".join(f"{row['cause'].replace('_', ' ')} {row['share']:.0%}" for row in known)
+    left = "" if len(known) == len(failures["causes"]) else "; the shares of the other causes are not measured"
+    return f"Of the missed: {words}{left}."
 
 
 def write_page(

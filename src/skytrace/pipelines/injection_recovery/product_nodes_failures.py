@@ -13,6 +13,7 @@ from skytrace.selection.failure_sampling import FailureSample, draw_for_failures
 from skytrace.selection.failures import (
     FailureOptions,
     cause_summary,
+    counted_causes,
     failure_causes,
     failure_counts,
     failure_covariates,
@@ -88,9 +89,9 @@ def _with_stamps(kept: Arrays, known: Table, image: np.ndarray, sample: FailureS
 
 
 def count_failures(
-    sampled: Table, injections: Table, detector: Any, grid_options: GridOptions
+    sampled: Table, injections: Table, detector: Any, grid_options: GridOptions, failures: FailureOptions
 ) -> tuple[Table, Report, Any]:
-    """Counts by cell, what causes all misses as far as the sample tells, and the figure."""
+    """Counts by cell, what causes all misses (counted, or as the sample tells), the figure."""
     from skytrace.reporting.product_figures import failure_figure
 
     grid = SelectionGrid(grid_options)
@@ -100,7 +101,9 @@ def count_failures(
     of_cell = np.bincount(missed["cell"], minlength=grid.n_cells)
     counts = counts.rename(columns={"n": "n_sampled", "n_missed": "n_missed_sampled"})
     counts.insert(list(counts.columns).index("n_sampled"), "n_missed", of_cell)
-    shares = stratified_shares(sampled, pd.Series(of_cell))
+    counted = counted_causes(missed, options=failures)
+    shares = stratified_shares(sampled, pd.Series(of_cell), counted=counted)
+    shares["n_of_all_missed"] = shares["cause"].map(counted)
     summary = cause_summary(sampled).merge(shares, on="cause", validate="one_to_one")
     n_sampled = int(counts["n_missed_sampled"].sum())
     report = {
@@ -111,7 +114,9 @@ def count_failures(
         "detected_measured": int((sampled["cause"] == "detected").sum()),
         "causes": json.loads(summary.to_json(orient="records", double_precision=10)),
         "sentences": [
-            f"{n_sampled:,} of {len(missed):,} missed injections were rendered again and measured, drawn by lot in "
+            f"{' and '.join(counted.index)} need no pixels and are counted among all {len(missed):,} missed "
+            "injections; for the other causes "
+            f"{n_sampled:,} of them were rendered again and measured, drawn by lot in "
             "every cell; shares are of all misses, and their intervals say what the drawing adds, not how they would "
             "differ with other hosts.",
             "A cause is the first that holds in a stated order, an association and no proof; holds_missed and "

@@ -51,7 +51,7 @@ def create_pipeline(**_: object) -> Pipeline:
         ),
         Node(
             product_nodes_failures.count_failures,
-            ["failures", "injections", "detector", "params:grid"],
+            ["failures", "injections", "detector", "params:grid", "params:failures"],
             ["failure_counts", "failure_report", "failure_figure"],
             name="count_failures",
         ),
