@@ -71,7 +71,7 @@ class Sampling:
 
     cells_per_pixel: int = 2
     nodes: int = 2
-    divided: tuple[int, ...] = (256, 64)
+    divided: tuple[int, ...] = (384, 256)
 
     def __post_init__(self) -> None:
         for name, low, high in (("cells_per_pixel", 1, 16), ("nodes", 2, 12)):
