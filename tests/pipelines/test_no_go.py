@@ -1,0 +1,130 @@
+"""A fault in the injected pixels is found by the gate that is there for it, through the nodes, and decides the verdict.
+
+One small mock sky (``lens_rich_sky``); its own lenses are the anchors. Each fault changes what the nodes render and
+nothing else. Gates 4 and 5 are reported without a bound: of them it is shown that what they report moves.
+"""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from skytrace.imaging import preprocess
+from skytrace.imaging.psf import MoffatPsf
+from skytrace.imaging.sky_noise import NOISE_PAD, correlated_noise
+from skytrace.pipelines.injection_recovery import shards
+from skytrace.statistics.streams import standard_normals
+
+from .lens_rich_sky import GATES, Rehearsal
+
+
+@pytest.fixture(scope="module")
+def rehearsal(tmp_path_factory) -> Rehearsal:
+    return Rehearsal.of(tmp_path_factory.mktemp("lens_rich"))
+
+
+@pytest.fixture(scope="module")
+def anchors(rehearsal):
+    return rehearsal.anchors()
+
+
+@pytest.fixture(scope="module")
+def composites(rehearsal, anchors):
+    return rehearsal.composites(anchors[0])
+
+
+@pytest.fixture(scope="module")
+def clean(rehearsal, anchors, composites):
+    return rehearsal.report(*anchors, composites)
+
+
+def gate(report, number):
+    return next(found for found in report["gates"] if found["name"].startswith(str(number)))
+
+
+def statuses(report):
+    return "".join(found["status"][0] for found in report["gates"])  # p, f, i or r of gates 1 to 8
+
+
+def sky_noise(host, invvar, ids, *, times):
+    """Stamps with ``times`` the survey's own sky noise in quadrature: the missing part is added, a stream an id."""
+    sigma = np.where(invvar > 0, 1.0 / np.sqrt(np.where(invvar > 0, invvar, 1.0)), 0.0)
+    padded = (host.shape[1], host.shape[2] + 2 * NOISE_PAD, host.shape[3] + 2 * NOISE_PAD)
+    normals = standard_normals(ids, padded, seed=17)
+    return np.float32(np.sqrt(times**2 - 1.0)) * correlated_noise(sigma, normals) * (invvar > 0)
+
+
+def test_without_a_fault_every_gate_stands(clean):
+    assert (clean["verdict"], statuses(clean)) == ("GO", "ppprrrpp")
+    assert clean["comparison"]["anchors_compared"] >= 2 * GATES.min_anchors
+    assert clean["comparison"]["injections_compared"] >= 2 * GATES.min_injections
+    classifier = gate(clean, 5)["statistics"]
+    assert classifier["low_95"] < 0.5 < classifier["high_95"]
+    assert gate(clean, 4)["statistics"]["p"] > 0.05
+
+
+def test_ten_times_the_light_falls_at_arc_brightness_and_shows_in_the_classifier(
+    rehearsal, anchors, clean, monkeypatch
+):
+    def bright(*arguments, flux_scale=1.0):
+        return inject_rows(*arguments, flux_scale=10.0 * flux_scale)
+
+    inject_rows = shards.inject_rows
+    monkeypatch.setattr(shards, "inject_rows", bright)
+    report = rehearsal.report(*anchors, rehearsal.composites(anchors[0]))
+    assert report["verdict"] == "NO-GO"
+    snr, classifier = gate(report, 1), gate(report, 5)
+    assert snr["status"] == "fail" and snr["statistics"]["ratio_low68"]["median"] > 5.0
+    assert classifier["status"] == "reported" and classifier["statistics"]["low_95"] > 0.9
+    assert classifier["statistics"]["low_95"] > gate(clean, 5)["statistics"]["high_95"]
+
+
+def test_light_seen_through_a_psf_half_as_broad_again_shows_in_shapes_and_classifier(
+    rehearsal, anchors, clean, monkeypatch
+):
+    def blurred(*arguments):
+        hosts = condition_hosts(*arguments)
+        return replace(hosts, psf=MoffatPsf(1.5 * hosts.psf.fwhm_arcsec, hosts.psf.beta))
+
+    condition_hosts = shards.condition_hosts
+    monkeypatch.setattr(shards, "condition_hosts", blurred)
+    report = rehearsal.report(*anchors, rehearsal.composites(anchors[0]))
+    shape, before = gate(report, 4)["statistics"], gate(clean, 4)["statistics"]
+    assert shape["p"] <= 0.01 < before["p"] and shape["energy_distance"] > 1.5 * before["energy_distance"]
+    told, before = gate(report, 5)["statistics"], gate(clean, 5)["statistics"]
+    assert told["low_95"] > max(0.5, before["auc"])
+    assert report["verdict"] != "GO"
+
+
+def test_sky_noise_put_in_twice_falls_at_the_background(rehearsal, anchors, composites, monkeypatch):
+    def noisy(hosts, rows, campaign, *, flux_scale=1.0):
+        injected, draw = inject_rows(hosts, rows, campaign, flux_scale=flux_scale)
+        host = rows["host_row"].to_numpy()
+        image = injected.image + sky_noise(
+            injected.image, hosts.invvar[host], rows["injection_id"].to_numpy(), times=2.0
+        )
+        statistics = tuple(values[host] for values in hosts.statistics)
+        stamps = preprocess(image, options=campaign.preprocessing, statistics=statistics)
+        return replace(injected, image=image, stamps=stamps), draw
+
+    inject_rows = shards.inject_rows
+    monkeypatch.setattr(shards, "inject_rows", noisy)
+    report = rehearsal.report(*anchors, rehearsal.composites(anchors[0]))
+    assert report["verdict"] == "NO-GO" and gate(report, 2)["status"] == "fail"
+    for band in "grz":
+        found = gate(report, 2)["statistics"][band]
+        assert found["p"] < 1e-6 and found["scatter_ratio"] == pytest.approx(2.0, rel=0.1)
+    # the same noise once more, a factor of 1.4 in all, is enough
+    stamps = composites.background
+    once = stamps["image"] + sky_noise(stamps["image"], stamps["invvar"], stamps["injection_id"], times=np.sqrt(2.0))
+    report = rehearsal.report(*anchors, replace(composites, background={**stamps, "image": once}))
+    assert (report["verdict"], statuses(report)) == ("NO-GO", "pfprrrpp")
+
+
+def test_too_few_real_lenses_are_insufficient_and_the_gates_that_lack_them_are_named(rehearsal, composites):
+    few = rehearsal.anchors(30)
+    report = rehearsal.report(*few, composites)
+    assert 0 < report["comparison"]["anchors_compared"] < GATES.min_anchors
+    assert (report["verdict"], statuses(report)) == ("INSUFFICIENT", "ipiiiipi")
+    assert f"{report['comparison']['anchors_compared']} anchors and" in gate(report, 1)["sentence"]
+    assert f"the gate needs {GATES.min_anchors}" in gate(report, 1)["sentence"]
