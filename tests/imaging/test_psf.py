@@ -79,6 +79,17 @@ def test_measured_width_and_psfsize_of_a_moffat_image_are_those_it_was_made_with
     assert moffat_fwhm_from_psfsize(psfsize_of_images(images), beta=beta) == pytest.approx(widths, rel=8e-3)
 
 
+@pytest.mark.parametrize("side", [12, 13, 16, 32, 33])
+@pytest.mark.parametrize("centre_px", [0.0, 0.5, 0.27])
+@pytest.mark.parametrize("width_px", [4.2, 6.0])
+def test_width_of_a_moffat_is_the_same_on_an_even_grid_and_between_pixels(side, centre_px, width_px):
+    """Also where the image ends a FWHM from the centre: there a sine for the even grid's tangent errs by 2 %."""
+    y, x = np.indices((side, side)) - side // 2 + centre_px
+    alpha = width_px / (2 * np.sqrt(2 ** (1 / 3.5) - 1))
+    image = (1 + (x**2 + y**2) / alpha**2) ** -3.5
+    assert half_maximum_fwhm_arcsec(image, pixel_scale_arcsec=1.0) == pytest.approx(width_px, rel=2.5e-3)
+
+
 def test_width_of_an_elliptical_or_displaced_psf_is_that_of_the_circle_of_equal_area():
     y, x = np.indices((41, 41)) - 20.0
     image = np.exp(-0.5 * (((x - 0.3) / 3.0) ** 2 + ((y + 0.4) / 2.0) ** 2))
