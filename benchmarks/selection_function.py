@@ -6,15 +6,16 @@ out). Both give each step's share of the sample's CPU seconds, and the network's
 rate in the same run, of the best of some 3 x 3 layers of ResNet-18. Hosts are those of a small made-up sky and weights
 are random: neither changes the work. --check fails above three minutes.
 
---growth: CPU seconds and peak memory of 10^3, 10^4 and, unless --quick, 10^5 injections of one condition, each in a
-process of its own; between two sizes lies the cost of a thousand more, and at none that of the start (the hosts).
---check: a thousand more must cost the same to 10 % between any two sizes.
+--growth [LARGEST]: CPU seconds and peak memory of 10^3, 10^4, ... injections of one condition up to LARGEST (10^5; with
+--quick 10^4), each in a process of its own; between two sizes lies the cost of a thousand more, and at none that of the
+start (the hosts). --check: a thousand more must cost the same to 10 % between any two sizes.
 """
 
 from __future__ import annotations
 
 from benchmarks import measure  # isort: skip
 
+import argparse
 import sys
 import tempfile
 import time
@@ -188,11 +189,16 @@ def growth(sizes: tuple[int, ...], *, check: bool) -> None:
 
 
 def main() -> None:
-    with_growth = "--growth" in sys.argv
-    sys.argv = [word for word in sys.argv if word != "--growth"]
+    own = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    own.add_argument("--growth", nargs="?", type=int, const=0)
+    chosen, others = own.parse_known_args()
+    sys.argv = [sys.argv[0], *others]
     options = measure.arguments(__doc__)
-    if with_growth:
-        growth((1_000, 10_000) if options.quick else (1_000, 10_000, 100_000), check=options.check)
+    if chosen.growth is not None:
+        largest = chosen.growth or (10_000 if options.quick else 100_000)
+        if largest < 10_000:
+            raise SystemExit(f"benchmarks.selection_function: --growth {largest}: from 10,000 on there are two sizes")
+        growth(tuple(10**power for power in range(3, len(str(largest)))), check=options.check)
         return
     if options.gpu:
         measure.print_line(name="selection function", device="unavailable", ours=None, reason="not measured on a GPU")
