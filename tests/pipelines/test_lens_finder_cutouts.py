@@ -137,6 +137,19 @@ def test_shards_of_pixels_that_have_changed_since_are_not_believed(survey, whole
     del first  # it owned the folder of the shards until now
 
 
+def test_shards_that_the_survey_cannot_confirm_are_kept_and_the_error_names_their_folder(survey, whole, tmp_path):
+    first, table = cut(cutting_of(Altered(survey), tmp_path))
+    before, gone = digests(tmp_path), str(table["galaxy_id"].iloc[0])
+    with pytest.raises(SurveyError) as caught:
+        cut(cutting_of(Altered(survey, [gone]), tmp_path))
+    (folder,) = tmp_path.glob("stamps-*")
+    assert f"{folder} holds cutouts of an earlier run, and altered no longer gives {gone}" in str(caught.value)
+    assert "no overlap with the survey. Run again when the survey answers, or" in str(caught.value)
+    assert f"delete {folder}" in str(caught.value)
+    assert digests(tmp_path) == before
+    del first  # it owned the folder of the shards until now
+
+
 def test_a_damaged_shard_is_cut_again(survey, whole, tmp_path):
     first, _ = cut(cutting_of(survey, tmp_path))
     shard = next(tmp_path.glob("*/shard-00002.npz"))

@@ -97,7 +97,7 @@ def cut(cutting: Cutting) -> tuple[StampStore, pd.DataFrame]:
     Columns beyond those of ``cutout_quality``: accepted, reject_reasons ("refused: ..." where the survey gave no
     cutout). No more than a chunk is in memory. Raises CatalogueError where the survey refuses more than
     refused_share_max, or where nothing is accepted; PixelError, after the first chunk, where pixels and catalogue
-    differ in unit. The folder of the stamps goes with the last store of it.
+    differ in unit; SurveyError where shards of an earlier run cannot be compared with the survey. The folder of the stamps goes with the last store of it.
     """
     n, chunk = len(cutting.sample), cutting.cutouts.chunk
     folder = Path(cutting.cutouts.scratch_folder) / f"stamps-{cutting.key()}"
@@ -200,7 +200,10 @@ def _witness(batch: CutoutBatch, row: int) -> str:
 
 
 def _is_ours(shard: Shard, cutting: Cutting) -> bool:
-    """Whether both files are whole, and the survey still gives the pixels that the shard was made from."""
+    """Whether both files are whole, and the survey still gives the pixels that the shard was made from.
+
+    Raises SurveyError naming the folder where the survey gives no pixels to compare.
+    """
     try:
         table = pd.read_parquet(shard.path)
         stored = StampStore.open([shard.stamps])
@@ -211,5 +214,13 @@ def _is_ours(shard: Shard, cutting: Cutting) -> bool:
         return False
     if not len(witness):
         return True
-    batch: Any = cutting.survey.cutouts([str(witness[0])], size=cutting.cutouts.size)
+    try:
+        batch: Any = cutting.survey.cutouts([str(witness[0])], size=cutting.cutouts.size)
+    except (SurveyError, PixelError) as error:  # hours of cutouts are not thrown away because a server is down
+        folder = shard.path.parent
+        raise SurveyError(
+            f"{folder} holds cutouts of an earlier run, and {cutting.survey.name} no longer gives {witness[0]}, by which "
+            f"{shard.path.name} is known again: {error}. Run again when the survey answers, or, where its files were "
+            f"exchanged, delete {folder}: every cutout is then made anew"
+        ) from error
     return _witness(batch, 0) == str(witness[1])
