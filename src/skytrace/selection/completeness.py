@@ -112,7 +112,11 @@ def _axis_order(order: dict[str, int]):
 
 @dataclass(frozen=True)
 class _HostCounts:
-    """Trials by group (cell or bin) and by (group, host) pair. pair: (injection,) pair of each injection."""
+    """Trials by group (cell or bin) and by (group, host) pair: counts, without unit.
+
+    group, pair: (injection,), of each injection. pair_group, pair_n: (pair,), the pair's group and its trials.
+    n, n_hosts: (n_groups,), trials and different hosts of each group.
+    """
 
     group: NDArray[np.int64]
     pair: NDArray[np.int64]
@@ -123,6 +127,9 @@ class _HostCounts:
 
     @classmethod
     def of(cls, group: ArrayLike, host: pd.Series, *, n_groups: int) -> _HostCounts:
+        """Count injections. group: (injection,) whole numbers within 0..n_groups - 1, else ValueError or a longer
+        table; callers check the cells. host: (injection,) names. A group without injections has n = n_hosts = 0.
+        """
         group = np.asarray(group, dtype=np.int64)
         codes, names = pd.factorize(host, sort=True)
         pairs, pair = np.unique(group * max(len(names), 1) + codes, return_inverse=True)
