@@ -219,8 +219,8 @@ def _is_ours(shard: Shard, cutting: Cutting) -> bool:
     except (SurveyError, PixelError) as error:  # hours of cutouts are not thrown away because a server is down
         folder = shard.path.parent
         raise SurveyError(
-            f"{folder} holds cutouts of an earlier run, and {cutting.survey.name} no longer gives {witness[0]}, by which "
-            f"{shard.path.name} is known again: {error}. Run again when the survey answers, or, where its files were "
+            f"{folder} holds cutouts of an earlier run, and {cutting.survey.name} no longer gives {witness[0]}, by "
+            f"which {shard.path.name} is known again: {error}. Run again when the survey answers, or, where its files were "
             f"exchanged, delete {folder}: every cutout is then made anew"
         ) from error
     return _witness(batch, 0) == str(witness[1])
