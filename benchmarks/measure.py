@@ -34,6 +34,7 @@ _OWN_PROCESS = "numpy" not in sys.modules
 if _OWN_PROCESS:
     for _name in _VARIABLES:
         os.environ[_name] = "1"
+    os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_cpu_multi_thread_eigen=false".strip()
 _STARTED = time.perf_counter()
 
 #: Parameters of glibc's ``mallopt`` (malloc.h), and the largest threshold that every version of it accepts.
@@ -78,8 +79,11 @@ def one_thread() -> str:
     return f"{processor_name()}, one core"
 
 
-def best_seconds(*works: Callable[[], object], repeats: int) -> list[float]:
-    """CPU seconds of the fastest of ``repeats`` calls of each, after one that is not counted (compilation, caches).
+def best_seconds(
+    *works: Callable[[], object], repeats: int, clock: Callable[[], float] = time.process_time
+) -> list[float]:
+    """CPU seconds of the fastest of ``repeats`` calls of each, after one that is not counted (compilation, caches);
+    seconds of another ``clock`` where the work is not on this processor.
 
     The calls take turns, so that a machine that slows down for a while slows all of them down.
     """
@@ -88,9 +92,9 @@ def best_seconds(*works: Callable[[], object], repeats: int) -> list[float]:
     best = [float("inf")] * len(works)
     for _ in range(repeats):
         for k, work in enumerate(works):
-            start = time.process_time()
+            start = clock()
             work()
-            best[k] = min(best[k], time.process_time() - start)
+            best[k] = min(best[k], clock() - start)
     return best
 
 

@@ -35,6 +35,7 @@ __all__ = [
 _LEAST_INDEX, _LARGEST_INDEX = 0.3, 6.0  # the range of SourceModel
 _LEAST_RHO_SQUARED = 1e-10  # the profile is flat inside 1e-5 Re, where it holds no light and its slope no limit
 
+_EXACT = jax.lax.Precision.HIGHEST  # accelerators multiply float32 with ten bits otherwise
 _SPLIT = 4  # parts that a cell is divided into along each axis
 
 
@@ -167,7 +168,7 @@ def sampled_light(
     # a sample at a cells from the centre is shared by three cells, weights (a^2 - a)/2, 1 - a^2 and (a^2 + a)/2
     share = np.array([[0.0, -0.5, 0.5], [1.0, 0.0, -1.0], [0.0, 0.5, 0.5]])
     shares = jnp.asarray(np.kron(share, share), dtype=source.q.dtype)
-    parts = jnp.einsum("sp,pnm->snm", shares, moments).reshape(3, 3, n, side, side)
+    parts = jnp.einsum("sp,pnm->snm", shares, moments, precision=_EXACT).reshape(3, 3, n, side, side)
     around = ((0, 0), (2, 2), (2, 2))
     padded = [[jnp.pad(parts[i, j], around) for j in range(3)] for i in range(3)]
     shifted = [padded[i][j][:, 2 - i : side + 4 - i, 2 - j : side + 4 - j] for i in range(3) for j in range(3)]
@@ -217,7 +218,7 @@ def _moments(
         return None, source_surface_brightness(*ray_shoot(x + offset[0], y + offset[1], lens), source)
 
     _, light = jax.lax.scan(light_at, None, jnp.asarray(offsets * size, dtype=x.dtype))
-    moments = jnp.einsum("pk,knm->pnm", jnp.asarray(weights, dtype=x.dtype), light)
+    moments = jnp.einsum("pk,knm->pnm", jnp.asarray(weights, dtype=x.dtype), light, precision=_EXACT)
     if not divided:
         return moments
     n, number = x.shape[0], min(divided[0], x.shape[1])

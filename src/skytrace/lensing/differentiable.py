@@ -237,4 +237,6 @@ def _image_transfer(
         angle = 2.0 * np.pi * np.outer(m, np.arange(-reach, reach + 1)) / torus
         return jnp.asarray(np.exp(-1j * angle) * (2 * np.abs(m) < torus)[:, None], dtype=complex_dtype)
 
-    return jnp.einsum("yi,nbij,xj->nbyx", phases(m_y), images.astype(complex_dtype), phases(m_x))
+    return jnp.einsum(
+        "yi,nbij,xj->nbyx", phases(m_y), images.astype(complex_dtype), phases(m_x), precision=jax.lax.Precision.HIGHEST
+    )
