@@ -127,8 +127,8 @@ class _HostCounts:
 
     @classmethod
     def of(cls, group: ArrayLike, host: pd.Series, *, n_groups: int) -> _HostCounts:
-        """Count injections. group: (injection,) whole numbers within 0..n_groups - 1, else ValueError or a longer
-        table; callers check the cells. host: (injection,) names. A group without injections has n = n_hosts = 0.
+        """Count injections. group: (injection,) numbers within 0..n_groups - 1, as ``_check_injections`` leaves them
+        (a negative one is numpy's ValueError). host: (injection,) names. A group without injections has n = 0.
         """
         group = np.asarray(group, dtype=np.int64)
         codes, names = pd.factorize(host, sort=True)

@@ -141,8 +141,8 @@ class _Resampled:
         cls, base: pd.DataFrame, other: pd.DataFrame, threshold: float, other_threshold: float, n_cells: int,
         options: SensitivityOptions,
     ) -> _Resampled:  # fmt: skip
-        """Both sides by cell, hosts drawn whole with replacement: the same draw of (resample, host) weights for both, so
-        that what they share cancels in the difference.
+        """Both sides by cell, hosts drawn whole with replacement: one draw of (resample, host) weights for both, so that
+        what they share cancels in the difference.
 
         base, other: columns cell (within 0..n_cells - 1), galaxy_id and score; threshold, other_threshold: detected
         means score >= it, in (0, 1). Shares are numbers in [0, 1] without unit, NaN where a cell, or a resample of it,

@@ -97,7 +97,8 @@ def cut(cutting: Cutting) -> tuple[StampStore, pd.DataFrame]:
     Columns beyond those of ``cutout_quality``: accepted, reject_reasons ("refused: ..." where the survey gave no
     cutout). No more than a chunk is in memory. Raises CatalogueError where the survey refuses more than
     refused_share_max, or where nothing is accepted; PixelError, after the first chunk, where pixels and catalogue
-    differ in unit; SurveyError where shards of an earlier run cannot be compared with the survey. The folder of the stamps goes with the last store of it.
+    differ in unit; SurveyError where shards of an earlier run cannot be compared with the survey. The folder of the
+    stamps goes with the last store of it.
     """
     n, chunk = len(cutting.sample), cutting.cutouts.chunk
     folder = Path(cutting.cutouts.scratch_folder) / f"stamps-{cutting.key()}"
@@ -220,7 +221,7 @@ def _is_ours(shard: Shard, cutting: Cutting) -> bool:
         folder = shard.path.parent
         raise SurveyError(
             f"{folder} holds cutouts of an earlier run, and {cutting.survey.name} no longer gives {witness[0]}, by "
-            f"which {shard.path.name} is known again: {error}. Run again when the survey answers, or, where its files were "
-            f"exchanged, delete {folder}: every cutout is then made anew"
+            f"which {shard.path.name} is known again: {error}. Run again when the survey answers, or, where its "
+            f"files were exchanged, delete {folder}: every cutout is then made anew"
         ) from error
     return _witness(batch, 0) == str(witness[1])
