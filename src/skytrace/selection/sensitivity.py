@@ -141,7 +141,7 @@ class _Resampled:
         cls, base: pd.DataFrame, other: pd.DataFrame, threshold: float, other_threshold: float, n_cells: int,
         options: SensitivityOptions,
     ) -> _Resampled:  # fmt: skip
-        """Both sides by cell, hosts drawn whole with replacement: one draw of (resample, host) weights for both, so that
+        """Both sides by cell, hosts drawn whole with replacement: one draw of (resample, host) weights, so that
         what they share cancels in the difference.
 
         base, other: columns cell (within 0..n_cells - 1), galaxy_id and score; threshold, other_threshold: detected
