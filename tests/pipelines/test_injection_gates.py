@@ -5,11 +5,17 @@ import pandas as pd
 import pytest
 
 from skytrace.imaging import PreprocessOptions
-from skytrace.imaging.psf import moffat_fwhm_from_psfsize, sky_sigma_nmgy
+from skytrace.imaging.psf import (
+    PIXEL_SCALE_ARCSEC,
+    ImagePsf,
+    moffat_fwhm_from_psfsize,
+    sky_sigma_nmgy,
+    stamp_fwhm_arcsec,
+)
 from skytrace.imaging.quality import QualityOptions
 from skytrace.lensing.population import PopulationOptions, host_light_shape
 from skytrace.pipelines.injection_recovery.anchors import LAYER, measure_anchors, measure_composites
-from skytrace.pipelines.injection_recovery.gates import check_realism
+from skytrace.pipelines.injection_recovery.gates import _background, check_realism
 from skytrace.pipelines.injection_recovery.shards import Campaign, recompute
 from skytrace.selection.arcs import ArcOptions, arc_annulus_snr, measure_arcs
 from skytrace.selection.injection import InjectionOptions
@@ -157,6 +163,28 @@ def test_arc_annuli_of_anchors_and_composites_follow_psf_beta(finished, widths):
     composites, _, _ = composites_of(finished[1].iloc[::11], WIDE, anchors)
     assert len(composites) == len(widths) > 10
     np.testing.assert_allclose(widths / composites["psf_fwhm"], 0.7201, atol=1e-4)
+
+
+def test_the_background_begins_at_the_width_that_was_measured_on_the_psf_image():
+    """A ring of light 4" out: beyond three widths of the PSF image, within three of the Moffat of its psfsize."""
+    rng = np.random.default_rng(2)
+    y, x = np.indices((64, 64)) - 32
+    host = rng.normal(size=(4, 3, 64, 64)).astype(np.float32)
+    ring = np.abs(np.hypot(x, y) * PIXEL_SCALE_ARCSEC - 4.0) < 0.4
+    stamps = {
+        "host": host, "image": host + 50 * ring.astype(np.float32), "invvar": np.ones_like(host),
+        "theta_e": np.full(4, 1.0), "psf_fwhm": np.full(4, 1.5), "sigma_nmgy": np.ones((4, 3)),
+    }  # fmt: skip
+    moffat = _background(stamps, INJECTION, GateOptions())
+    np.testing.assert_array_equal(moffat.before, moffat.after)  # nothing within 1" + 3 x 1.217" = 4.65"
+    narrow = _background({**stamps, "fwhm_arcsec": np.full(4, 0.8)}, INJECTION, GateOptions())
+    lit = (narrow.after != narrow.before).any(axis=1)
+    assert lit.sum() > 0.9 * 4 * ring.sum() and len(narrow.before) > len(moffat.before) + lit.sum()
+    images = ImagePsf(np.exp(-0.5 * np.hypot(*(np.indices((4, 3, 25, 25))[2:] - 12)) ** 2 / 1.5**2))
+    own = stamp_fwhm_arcsec(images, np.full((4, 3), 1.5))[:, 1]
+    np.testing.assert_allclose(own, 2.35482 * 1.5 * PIXEL_SCALE_ARCSEC, rtol=2e-3)  # 0.93", where the Moffat has 1.217"
+    measured = _background({**stamps, "fwhm_arcsec": own}, INJECTION, GateOptions())
+    assert len(moffat.before) < len(measured.before) < len(narrow.before)
 
 
 def test_the_injected_lights_own_snr_is_measured_in_the_same_annulus(finished):

@@ -109,10 +109,14 @@ def plot_blind_panel(key: Table, anchor_stamps: Arrays, composite_stamps: Arrays
 
 
 def _background(stamps: Arrays, injection: InjectionOptions, gates: GateOptions) -> BackgroundSample:
+    """The margin about an arc counts half-maximum widths: ``fwhm_arcsec`` of the stamps, measured where the PSF is an
+    image. Stamps without it were kept by an older release: theirs is that of the Moffat with the catalogue's psfsize.
+    """
+    fwhm = stamps.get("fwhm_arcsec")
+    if fwhm is None:
+        fwhm = moffat_fwhm_from_psfsize(stamps["psf_fwhm"], beta=injection.psf_beta)
     return background_pixels(
-        stamps["host"], stamps["image"], stamps["invvar"],
-        theta_e_arcsec=stamps["theta_e"],
-        fwhm_arcsec=moffat_fwhm_from_psfsize(stamps["psf_fwhm"], beta=injection.psf_beta),
+        stamps["host"], stamps["image"], stamps["invvar"], theta_e_arcsec=stamps["theta_e"], fwhm_arcsec=fwhm,
         sigma_pix_nmgy=stamps["sigma_nmgy"], options=gates,
     )  # fmt: skip
 
