@@ -297,3 +297,7 @@ def test_what_has_no_derivative_or_does_not_fit_is_refused_by_name():
         rendered(lens, source, psf, pixels=4)
     with pytest.raises(OptionError, match="nodes"):
         in_jax.Sampling(nodes=1)
+    with pytest.raises(OptionError, match="batch_size"):
+        rendered(lens, source, psf, batch_size=0)
+    with pytest.raises(OptionError, match="enable_x64"):
+        in_jax.parameters_of(lens, source, psf, dtype="float64")

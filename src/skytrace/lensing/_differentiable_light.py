@@ -18,7 +18,7 @@ from numpy.polynomial import Chebyshev, Polynomial
 
 from skytrace.errors import OptionError
 from skytrace.lensing import sources as numpy_sources
-from skytrace.lensing._differentiable_mass import LensParameters, ray_shoot
+from skytrace.lensing._differentiable_mass import LensParameters, check_dtype, ray_shoot
 from skytrace.lensing.sources import SourceModel
 
 __all__ = [
@@ -79,12 +79,14 @@ class Sampling:
             value = getattr(self, name)
             if not (isinstance(value, int) and low <= value <= high):
                 raise OptionError(f"sampling {name} = {value!r} must be an integer from {low} to {high}")
+        object.__setattr__(self, "divided", tuple(self.divided))  # hashable, as what jit compiles for must be
         if not all(isinstance(number, int) and number > 0 for number in self.divided):
             raise OptionError(f"sampling divided = {self.divided!r} must be positive integers, one a level")
 
 
 def source_parameters(sources: SourceModel, *, dtype: str = "float32") -> SourceParameters:
     """Validated sources as arrays of ``dtype``. Raises OptionError for stamps, which have no derivative here."""
+    check_dtype(dtype)
     if not isinstance(sources, SourceModel):
         raise OptionError(f"a {type(sources).__name__} has no parameters to differentiate; give a SourceModel")
     columns = {name: jnp.asarray(getattr(sources, name), dtype=dtype) for name in SourceParameters._fields[:-1]}
@@ -214,6 +216,7 @@ def _moments(
     """
     offsets, weights = _rule(nodes)
 
+    @jax.checkpoint  # its derivative recomputes the rays: quicker, and smaller by far, than keeping them
     def light_at(_: None, offset: jax.Array) -> tuple[None, jax.Array]:
         return None, source_surface_brightness(*ray_shoot(x + offset[0], y + offset[1], lens), source)
 

@@ -15,10 +15,12 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.polynomial import Chebyshev, Polynomial
 
+from skytrace.errors import OptionError, check_choice
 from skytrace.lensing.deflection import MIN_AXIS_RATIO, LensModel
 
 __all__ = [
     "LensParameters",
+    "check_dtype",
     "convergence",
     "epl_convergence",
     "epl_deflection",
@@ -53,12 +55,21 @@ class LensParameters(NamedTuple):
 def lens_parameters(lenses: LensModel, *, dtype: str = "float32", power_law: bool | None = None) -> LensParameters:
     """Validated lenses as arrays of ``dtype``; float64 needs ``jax.enable_x64(True)`` around this and what follows.
 
-    power_law: whether gamma_epl is a parameter; by default only where a slope differs from 2.
+    power_law: whether gamma_epl is a parameter; by default only where a slope differs from 2. Raises OptionError where
+    the dtype cannot be had.
     """
+    check_dtype(dtype)
     if power_law is None:
         power_law = bool((np.asarray(lenses.gamma_epl) != 2.0).any())
     columns = {name: jnp.asarray(getattr(lenses, name), dtype=dtype) for name in LensParameters._fields[:-1]}
     return LensParameters(**columns, gamma_epl=jnp.asarray(lenses.gamma_epl, dtype=dtype) if power_law else None)
+
+
+def check_dtype(dtype: str) -> None:
+    """Raise OptionError where arrays of ``dtype`` would be something else: JAX makes float32 of float64 by default."""
+    check_choice("parameters dtype", dtype, ("float32", "float64"))
+    if jax.dtypes.canonicalize_dtype(dtype) != dtype:
+        raise OptionError("parameters dtype = 'float64' needs `with jax.enable_x64(True):` around it and its use")
 
 
 @lru_cache(maxsize=4)

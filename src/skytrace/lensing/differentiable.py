@@ -105,12 +105,13 @@ def parameters_of(
 ) -> tuple[LensParameters, SourceParameters, MoffatSeeing | ImageSeeing]:
     """What ``render_lenses`` takes, from validated models. Raises PixelError where they differ in number or band."""
     check_stamps(lenses, sources, psf, 64, PIXEL_SCALE_ARCSEC)
+    lens, source = lens_parameters(lenses, dtype=dtype), source_parameters(sources, dtype=dtype)
     seeing: MoffatSeeing | ImageSeeing
     if isinstance(psf, MoffatPsf):
         seeing = MoffatSeeing(jnp.asarray(psf.fwhm_arcsec, dtype=dtype), float(psf.beta))
     else:
         seeing = ImageSeeing(jnp.asarray(psf.images, dtype=dtype))
-    return lens_parameters(lenses, dtype=dtype), source_parameters(sources, dtype=dtype), seeing
+    return lens, source, seeing
 
 
 @partial(
@@ -135,6 +136,8 @@ def render_lenses(
     """
     if not 8 <= pixels <= 1024:
         raise OptionError(f"pixels = {pixels!r} must be an integer from 8 to 1024")
+    if batch_size is not None and batch_size < 1:
+        raise OptionError(f"batch_size = {batch_size!r} must be at least 1, or None for all lenses at once")
     torus = _torus_pixels(pixels)
 
     def images(rows: tuple[LensParameters, SourceParameters, MoffatSeeing | ImageSeeing]) -> jax.Array:
