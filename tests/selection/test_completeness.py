@@ -96,7 +96,7 @@ def test_host_intervals_cover_where_plain_ones_do_not():
     grid = SelectionGrid(GridOptions(tuple(np.arange(20) * 0.1 + 0.5), (0.9, 1.05), (23.0, 23.5)))
     hits, n_cells = {"": 0, "_hosts": 0}, 0
     expected = np.mean(1 / (1 + np.exp(-(np.log(0.3 / 0.7) + 1.5 * np.random.default_rng(9).normal(size=400_000)))))
-    for seed in range(12):
+    for seed in range(48):
         rng = np.random.default_rng(seed)
         luck = 1.5 * rng.normal(size=(grid.n_cells, 40))  # hosts of each cell of their own
         p = np.repeat(1 / (1 + np.exp(-(np.log(0.3 / 0.7) + luck))), 10, axis=1)
@@ -110,7 +110,7 @@ def test_host_intervals_cover_where_plain_ones_do_not():
         for kind in hits:
             hits[kind] += int(((table[f"low68{kind}"] <= expected) & (expected <= table[f"high68{kind}"])).sum())
     assert hits[""] / n_cells < 0.55
-    assert 0.62 < hits["_hosts"] / n_cells < 0.74
+    assert 0.64 < hits["_hosts"] / n_cells < 0.73  # 3,840 cells: 0.676 +- 0.008
 
 
 def test_a_cell_without_detections_borrows_the_correlation_of_the_others():
