@@ -12,8 +12,7 @@ Beside them in the same turns: jaxtronomy, the fastest peer, in float32 with the
 `ratio_jaxtronomy`), and our own JAX engine, which has derivatives (`ours_jax`), each with its errors on the same
 lenses. --gpu measures that engine and jaxtronomy on a GPU, wall seconds, where jax has one.
 
---quick times the same lenses with fewer repeats and fewer hold-out
-lenses. --check fails outside BOUNDS.
+--quick times the same lenses with fewer repeats and fewer hold-out lenses. --check fails outside BOUNDS.
 """
 
 from __future__ import annotations
@@ -24,6 +23,7 @@ import math
 import sys
 import time
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -40,6 +40,9 @@ HOLD_OUT_SEED = 20260724
 N_OURS, N_PEER, N_JAX = 1024, 12, 32
 N_GPU, GPU_BATCH = 2048, 256
 LARGEST_INDEX, CLUMPS = 4.0, 5
+STAMP = {"pixels": PIXELS, "pixel_scale_arcsec": SCALE, "psf_includes_pixel": False}
+JAXTRONOMY = "jaxtronomy in float32, supersampling 4, full kernel, rays traced once, jit"
+ERROR_OF = "peak of the converged image, largest pixel and band of each lens"
 #: What --check asks of either form: (lowest, highest). The ratio's bound leaves room for a busy machine; those of the
 #: errors are what is promised for any lens in the range, one of n = 4 on a caustic included.
 BOUNDS = {
@@ -161,72 +164,109 @@ def error_table(lenses: LensModel, sources: SourceModel, errors: np.ndarray) -> 
     return table
 
 
+def peer_work(lenses: LensModel, sources: SourceModel, n: int) -> list[tuple[dict, dict]]:
+    """The first n lenses and sources as the peers and the reference take them."""
+    return [(parameters(lenses, i), source_parameters(sources, i)) for i in range(n)]
+
+
 def seeing_of(n: int) -> MoffatPsf:
     """The same three PSFs for n lenses."""
     return MoffatPsf(np.tile(FWHM, (n, 1)), BETA)
 
 
-def jax_images(lenses: LensModel, sources: SourceModel, psf: MoffatPsf, *, batch: int, at_once: int) -> np.ndarray:
-    """Images of our JAX engine in float32, ``batch`` lenses a call and of these ``at_once`` together."""
+def seeing_per_host(n: int) -> MoffatPsf:
+    """Other PSFs for each of n lenses."""
+    return MoffatPsf(FWHM * np.random.default_rng(2).uniform(0.85, 1.15, (n, 1)), BETA)
+
+
+def jax_columns(models: tuple[LensModel, SourceModel, MoffatPsf], rows: np.ndarray) -> tuple:
+    """``rows`` of lenses, sources and PSFs as our JAX engine takes them, float32."""
+    from skytrace.lensing.differentiable import parameters_of
+
+    lenses, sources, psf = models
+    return parameters_of(lenses.take(rows), sources.take(rows), psf.take(rows))
+
+
+def jax_images(columns: tuple, *, at_once: int | None) -> np.ndarray:
+    """Images of our JAX engine, ``at_once`` lenses together (all by default)."""
     from skytrace.lensing import differentiable
 
-    stamp = {"pixels": PIXELS, "pixel_scale_arcsec": SCALE, "psf_includes_pixel": False}
-
-    def images(rows: np.ndarray) -> np.ndarray:
-        columns = differentiable.parameters_of(lenses.take(rows), sources.take(rows), psf.take(rows))
-        return differentiable.render_lenses(*columns, batch_size=at_once, **stamp)
-
-    return in_batches(images, len(lenses), batch)
+    return np.asarray(differentiable.render_lenses(*columns, batch_size=at_once, **STAMP))
 
 
 def measure_gpu(*, quick: bool) -> dict:
-    """The row of our JAX engine and of jaxtronomy on a GPU, wall seconds with the copy of the images to the host; or a
-    row that says why there is none.
-    """
+    """The row of our JAX engine and of jaxtronomy on a GPU, or a row that says why there is none."""
     import jax
 
-    none = {"name": "injection", "unit": "stamps/s", "device": "unavailable"}
     try:
         device = jax.devices("gpu")[0]
     except RuntimeError as error:
         found = ", ".join(sorted({device.platform for device in jax.devices()}))
-        reason = (
-            f"jax {jax.__version__} has no GPU here, only {found} ({str(error).splitlines()[0]}); run without --gpu"
-        )
-        return none | {"ours": None, "peer": None, "peer_name": None, "ratio": None, "reason": reason}
+        why = str(error).splitlines()[0]
+        return {
+            "name": "injection", "unit": "stamps/s", "device": "unavailable", "ours": None, "peer": None,
+            "peer_name": None, "ratio": None,
+            "reason": f"jax {jax.__version__} finds no GPU, only {found} ({why}); run without --gpu",
+        }  # fmt: skip
     with jax.default_device(device):
         return gpu_row(f"{device.device_kind}, one GPU", n=N_GPU // 4 if quick else N_GPU, repeats=3 if quick else 9)
 
 
 def gpu_row(device: str, *, n: int, repeats: int, n_errors: int = 32) -> dict:
-    """Ours and jaxtronomy, batches of GPU_BATCH lenses, on jax's default device."""
-    lenses, sources = draw_lenses(n, seed=1, largest_index=LARGEST_INDEX)
-    per_host = MoffatPsf(FWHM * np.random.default_rng(2).uniform(0.85, 1.15, (n, 1)), BETA)
+    """Ours and jaxtronomy on jax's default device in batches of GPU_BATCH, wall seconds from the lenses' parameters on
+    the device to the images on the host.
+    """
     batch = min(GPU_BATCH, n)
-    peer = Jaxtronomy(at_once=(batch,))
-    work = [(parameters(lenses, i), source_parameters(sources, i)) for i in range(n)]
-    columns = [peer.columns(work[start : start + batch]) for start in range(0, n, batch)]
+    lenses, sources = draw_lenses(n, seed=1, largest_index=LARGEST_INDEX)
+    models, work = (lenses, sources, seeing_per_host(n)), peer_work(lenses, sources, n)
+    peer = Jaxtronomy(at_once=(batch, n_errors))
+    starts = range(0, n, batch)
+    columns = [jax_columns(models, np.arange(start, min(start + batch, n))) for start in starts]
+    peer_columns = [peer.columns(work[start : start + batch]) for start in starts]
     seconds, peer_seconds = measure.best_seconds(
-        lambda: jax_images(lenses, sources, per_host, batch=batch, at_once=batch),
-        lambda: [np.asarray(peer.render[batch](column)) for column in columns],
-        repeats=repeats, clock=time.perf_counter,
-    )  # fmt: skip
-    held = draw_lenses(n_errors, HOLD_OUT_SEED, largest_index=LARGEST_INDEX)
-    work = [(parameters(held[0], i), source_parameters(held[1], i)) for i in range(n_errors)]
-    errors = hold_out_errors(
-        *held,
-        {
-            "error": jax_images(*held, seeing_of(n_errors), batch=n_errors, at_once=n_errors),
-            "peer_error": Jaxtronomy(at_once=(n_errors,)).images(work, at_once=n_errors),
-        },
+        lambda: [jax_images(part, at_once=None) for part in columns],
+        lambda: [np.asarray(peer.render[batch](part)) for part in peer_columns],
+        repeats=repeats,
+        clock=time.perf_counter,
     )
+    held = draw_lenses(n_errors, HOLD_OUT_SEED, largest_index=LARGEST_INDEX)
+    held_models = (*held, seeing_of(n_errors))
+    images = {
+        "error": jax_images(jax_columns(held_models, np.arange(n_errors)), at_once=None),
+        "peer_error": peer.images(peer_work(*held, n_errors), at_once=n_errors),
+    }
+    errors = hold_out_errors(*held, images)
     return {
         "name": "injection", "unit": "stamps/s", "ours": n / seconds, "peer": n / peer_seconds,
-        "peer_name": "jaxtronomy in float32, supersampling 4, full kernel", "ratio": peer_seconds / seconds,
-        "device": device, "stamp": f"64 x 64 pixels x 3 bands; JAX engine, float32, {batch} lenses at once",
-        "seconds_are": "wall, images copied to the host",
+        "peer_name": JAXTRONOMY, "ratio": peer_seconds / seconds, "device": device,
+        "stamp": f"64 x 64 pixels x 3 bands; JAX engine, float32, {batch} lenses at once", "seconds_are": "wall",
         **measure.error_figures(errors["error"]), **measure.error_figures(errors["peer_error"], "peer_error"),
-        "error_of": "peak of the converged image, largest pixel and band of each lens",
+        "error_of": ERROR_OF,
+    }  # fmt: skip
+
+
+def rates(peer: Lenstronomy, jax_peer: Jaxtronomy, *, repeats: int) -> dict[str, float]:
+    """Stamps a second of every engine on one thread, all of them timed in turns."""
+    lenses, sources = draw_lenses(N_OURS, seed=1, largest_index=LARGEST_INDEX)
+    clumpy, per_host = draw_lenses(N_OURS, seed=1, clumps=CLUMPS), seeing_per_host(N_OURS)
+    work = peer_work(lenses, sources, N_JAX)
+    columns, peer_columns = jax_columns((lenses, sources, per_host), np.arange(N_JAX)), jax_peer.columns(work)
+
+    def batched(at_once: int) -> np.ndarray:
+        return np.asarray(jax_peer.render[at_once](peer_columns))
+
+    ours, clumps, theirs, shared, ours_jax, *jaxtronomy = measure.best_seconds(
+        lambda: render_lenses(lenses, sources, per_host, **STAMP),
+        lambda: render_lenses(*clumpy, per_host, **STAMP),
+        lambda: [peer.images(*pair) for pair in work[:N_PEER]],
+        lambda: [peer.images_shared(*pair) for pair in work[:N_PEER]],
+        lambda: jax_images(columns, at_once=1),
+        *(partial(batched, at_once) for at_once in jax_peer.render),
+        repeats=repeats,
+    )
+    return {
+        "ours": N_OURS / ours, "clumpy": N_OURS / clumps, "peer": N_PEER / theirs, "shared": N_PEER / shared,
+        "ours_jax": N_JAX / ours_jax, "jaxtronomy": N_JAX / min(jaxtronomy),
     }  # fmt: skip
 
 
@@ -237,66 +277,43 @@ def main() -> None:
         return
     device = measure.one_thread()
     repeats, n_errors = (3, 32) if options.quick else (9, 96)
-    lenses, sources = draw_lenses(N_OURS, seed=1, largest_index=LARGEST_INDEX)
-    clumpy_lenses, clumpy_sources = draw_lenses(N_OURS, seed=1, clumps=CLUMPS)
-    rng = np.random.default_rng(2)
-    per_host = MoffatPsf(FWHM * rng.uniform(0.85, 1.15, (N_OURS, 1)), BETA)
     peer, jax_peer = Lenstronomy(), Jaxtronomy(at_once=(1, 8))
-    work = [(parameters(lenses, i), source_parameters(sources, i)) for i in range(N_JAX)]
-    jax_rows, jax_columns = np.arange(N_JAX), jax_peer.columns(work)
-    jax_lenses, jax_sources, jax_psf = (model.take(jax_rows) for model in (lenses, sources, per_host))
-    stamp = {"pixels": PIXELS, "pixel_scale_arcsec": SCALE, "psf_includes_pixel": False}
     measure.note("compiling, then timing skytrace, lenstronomy and jaxtronomy in turns")
-    seconds, clumpy_seconds, peer_seconds, shared_seconds, jax_seconds, *jax_peer_seconds = measure.best_seconds(
-        lambda: render_lenses(lenses, sources, per_host, **stamp),
-        lambda: render_lenses(clumpy_lenses, clumpy_sources, per_host, **stamp),
-        lambda: [peer.images(*pair) for pair in work[:N_PEER]],
-        lambda: [peer.images_shared(*pair) for pair in work[:N_PEER]],
-        lambda: jax_images(jax_lenses, jax_sources, jax_psf, batch=N_JAX, at_once=1),
-        *(lambda at_once=at_once: np.asarray(jax_peer.render[at_once](jax_columns)) for at_once in jax_peer.render),
-        repeats=repeats,
-    )
-    ours, theirs, shared = N_OURS / seconds, N_PEER / peer_seconds, N_PEER / shared_seconds
-    ours_jax, jaxtronomy = N_JAX / jax_seconds, N_JAX / min(jax_peer_seconds)
-    measure.note(
-        f"{ours:.0f}, {theirs:.1f} and {jaxtronomy:.0f} stamps/s, our JAX engine {ours_jax:.0f}; {n_errors} hold-out "
-        "lenses against the converged image"
-    )
-    held = draw_lenses(n_errors, HOLD_OUT_SEED, largest_index=LARGEST_INDEX)
-    work = [(parameters(held[0], i), source_parameters(held[1], i)) for i in range(n_errors)]
-    errors = hold_out_errors(
-        *held,
-        {
-            "error": render_lenses(*held, seeing_of(n_errors), **stamp),
-            "peer_error": np.stack([peer.images(*pair) for pair in work]),
-            "ours_jax_error": jax_images(*held, seeing_of(n_errors), batch=N_JAX, at_once=1),
-            "jaxtronomy_error": jax_peer.images(work, at_once=1, batch=N_JAX),
-        },
-    )
+    rate = rates(peer, jax_peer, repeats=repeats)
+    shown = ", ".join(f"{name} {value:.4g}" for name, value in rate.items())
+    measure.note(f"stamps/s: {shown}; {n_errors} hold-out lenses against the converged image")
+    held, seeing = draw_lenses(n_errors, HOLD_OUT_SEED, largest_index=LARGEST_INDEX), seeing_of(n_errors)
+    work = peer_work(*held, n_errors)
+    images = {
+        "error": render_lenses(*held, seeing, **STAMP),
+        "peer_error": np.stack([peer.images(*pair) for pair in work]),
+        "jaxtronomy_error": jax_peer.images(work, at_once=1, batch=N_JAX),
+        "ours_jax_error": in_batches(
+            lambda rows: jax_images(jax_columns((*held, seeing), rows), at_once=1), n_errors, N_JAX
+        ),
+    }
+    errors = hold_out_errors(*held, images)
     held_clumpy = draw_lenses(n_errors // 2, HOLD_OUT_SEED + 1, clumps=CLUMPS)
-    clumpy_error = hold_out_errors(*held_clumpy, {"": render_lenses(*held_clumpy, seeing_of(n_errors // 2), **stamp)})[
-        ""
-    ]
+    clumpy_images = {"clumpy_error": render_lenses(*held_clumpy, seeing_of(n_errors // 2), **STAMP)}
+    clumpy_error = hold_out_errors(*held_clumpy, clumpy_images)["clumpy_error"]
     row = measure.print_line(
-        name="injection", unit="stamps/s/core", ours=ours, peer=theirs,
-        peer_name="lenstronomy, supersampling 4, full kernel", ratio=ours / theirs,
-        peer_shared_rays=shared, ratio_shared_rays=ours / shared,
+        name="injection", unit="stamps/s/core", ours=rate["ours"], peer=rate["peer"],
+        peer_name="lenstronomy, supersampling 4, full kernel", ratio=rate["ours"] / rate["peer"],
+        peer_shared_rays=rate["shared"], ratio_shared_rays=rate["ours"] / rate["shared"],
         threads=1, device=device, stamp="64 x 64 pixels x 3 bands; ours with another PSF for every host and band",
         **measure.error_figures(errors["error"]), **measure.error_figures(errors["peer_error"], "peer_error"),
-        error_of="peak of the converged image, largest pixel and band of each lens",
+        error_of=ERROR_OF,
         hold_out=f"{n_errors} lenses, seed {HOLD_OUT_SEED}, half on the tangential caustic, not used in tuning; "
         f"Sersic indices 0.6 to {LARGEST_INDEX:g}",
         error_by=error_table(*held, errors["error"]),
-        clumpy=N_OURS / clumpy_seconds, clumpy_share=seconds / clumpy_seconds,
+        clumpy=rate["clumpy"], clumpy_share=rate["clumpy"] / rate["ours"],
         **measure.error_figures(clumpy_error, "clumpy_error"),
         clumpy_of=f"{CLUMPS} Gaussian clumps of 0.03 to 0.08 arcsec a source; {n_errors // 2} hold-out lenses",
         clumpy_error_by=error_table(*held_clumpy, clumpy_error),
-        jaxtronomy=jaxtronomy, ratio_jaxtronomy=ours / jaxtronomy,
-        jaxtronomy_is="in float32, supersampling 4, full kernel, rays traced once, jit; the faster of lax.map and 8 "
-        "lenses at once",
+        jaxtronomy=rate["jaxtronomy"], ratio_jaxtronomy=rate["ours"] / rate["jaxtronomy"],
+        jaxtronomy_is=f"{JAXTRONOMY}; the faster of lax.map and 8 lenses at once",
         **measure.error_figures(errors["jaxtronomy_error"], "jaxtronomy_error"),
-        ours_jax=ours_jax, ratio_ours_jax_jaxtronomy=ours_jax / jaxtronomy,
-        **measure.error_figures(errors["ours_jax_error"], "ours_jax_error"),
+        ours_jax=rate["ours_jax"], **measure.error_figures(errors["ours_jax_error"], "ours_jax_error"),
         memory_kept=measure.MEMORY_IS_KEPT,
     )  # fmt: skip
     if options.check and (broken := measure.broken_bounds(row, BOUNDS)):
