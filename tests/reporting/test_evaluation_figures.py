@@ -141,6 +141,18 @@ def test_the_top_k_bars_reach_one_and_what_is_not_resolved_has_no_bar(scores):
     assert len({bar.get_hatch() for bar in axes.patches}) == len(expected)
 
 
+def test_a_scenario_that_is_not_resolved_has_no_panel_and_is_named():
+    rows = [("common", 100, "lens", 0.75), ("common", 100, "ordinary", 0.25), ("rare", 100, "lens", np.nan)]
+    table = pd.DataFrame(rows, columns=["scenario", "k", "category", "share"])
+    figure = figures.topk_composition_figure(table)
+    assert [axes.get_title() for axes in figure.axes] == ["common"]
+    assert [bar.get_height() for bar in figure.axes[0].patches] == [0.75, 0.25]
+    assert figure.get_supxlabel() == "Not resolved for any K: rare"
+    (blank,) = figures.topk_composition_figure(table[table["scenario"] == "rare"]).axes
+    assert "too few galaxies score so high" in blank.texts[0].get_text()
+    assert not blank.patches
+
+
 def test_the_factors_of_each_group_stand_at_their_values_and_multiply(scores):
     table = factor_table(parts.two_factor(scores))
     by_quantity = table.pivot_table(index="group", columns="quantity", values="value")

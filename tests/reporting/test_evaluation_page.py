@@ -282,9 +282,32 @@ def test_a_judged_measure_shows_its_interval_its_bounds_and_its_state(read):
     assert cells[1:] == ["0.800", "–", "0.780 to\xa00.820", "outside 0.950 to\xa01.050"]
     anchors = row(read.tables["Parity"], "anchor flux")
     assert (anchors[1], anchors[4]) == ("0.90", "9 of 10")
-    assert row(read.tables["Parity, further entries"], "anchor flux, disagree, mock-00007")[1] == "1.5"
+    differing = read.tables["Anchors whose central flux is not the catalogue's, the farthest first"]
+    assert row(differing, "mock-00007")[1] == "1.500"
     assert "Verdict: processing artifact (undecided: population)." in read.sections["parity"]
     assert "processing artifact (undecided: population)" in read.sections["checks"]
+
+
+def test_anchors_of_another_flux_are_named_farthest_first_and_no_more_than_a_dozen(evaluation):
+    ratios = {f"bright-{k:02d}": 1.3 + 0.01 * k for k in range(20)} | {"dark": 0.25}
+    parity = {"anchor_flux": {"n": 100, "n_agree": 79, "share": 0.79, "too_faint": 0, "disagree": ratios}}
+    tables = Reader(evaluation_page(evaluation, card=CARD, parity=parity)).tables
+    caption = "Anchors whose central flux is not the catalogue's, the farthest first, and 9 more (all in anchor_fluxes)"
+    assert [cells[0] for cells in tables[caption]][-12:] == ["dark", *(f"bright-{k:02d}" for k in range(19, 8, -1))]
+    assert not any("bright" in str(table) for name, table in tables.items() if name != caption)
+
+
+def test_strata_tables_give_the_unit_of_what_is_binned(evaluation, inputs):
+    known = inputs["strata"]["by_stratum"]
+    strata = {"by_stratum": {"psfsize_r": known["arc_snr"], "type": known["type"]}}
+    read = Reader(evaluation_page(evaluation, card=CARD, strata=strata))
+    for caption in (
+        "Recall at the threshold, by stratum",
+        "Ranking, false positives and calibration in bins that hold both lenses and galaxies",
+    ):
+        strata_named = {cells[0].partition(", ")[0] for cells in read.tables[caption][1:]}
+        assert strata_named <= {"psfsize_r (arcsec)", "type"}
+    assert "psfsize_r (arcsec), < 5" in {cells[0] for cells in read.tables["Recall at the threshold, by stratum"]}
 
 
 def test_gaps_within_strata_stand_beside_the_whole_and_what_chance_gives(read, inputs):

@@ -5,6 +5,7 @@ Entries that a section does not know are shown as plain tables.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,7 @@ from skytrace.reporting.evaluation_parts import Parts, Section, reason
 from skytrace.reporting.evaluation_performance import target_sentences
 from skytrace.reporting.evaluation_provenance import MOST_ROWS, cut_remark, split_sentence
 from skytrace.reporting.evaluation_reports import plain_table, report_sentences, report_tables, thinned
-from skytrace.reporting.evaluation_shapes import factor_table
+from skytrace.reporting.evaluation_shapes import factor_table, with_unit
 from skytrace.reporting.evaluation_tables import (
     DASH,
     LEVELS,
@@ -32,6 +33,8 @@ __all__ = ["audit_sections", "checks_section"]
 #: Colours as a word with a shape of its own: colour is never the only sign.
 COLOUR_TEXT = {"green": "●\u00a0green", "yellow": "▲\u00a0yellow", "red": "■\u00a0red"}
 #: Entries of the audit that have sections of their own.
+#: Anchors whose flux disagrees that the page names; a table of the run holds all.
+_ANCHORS_NAMED = 12
 _AUDIT_ENTRIES = ("columns", "shortcuts", "shortcut_summary", "gates", "verdicts", "does_not_show")
 _SELECTIVE = (
     "Selective classification: stamps are accepted from the surest down. Coverage is the accepted share, risk the "
@@ -231,12 +234,30 @@ def _parity(parts: Parts) -> Section:
     if parts.parity is None:
         return Section("parity", title, absence=reason(parts, "parity"))
     rest = {key: value for key, value in parts.parity.items() if key not in ("verdict", "note")}
+    tables: list[PageTable] = []
+    if "disagree" in rest.get("anchor_flux", {}):
+        fluxes = dict(rest["anchor_flux"])
+        tables = _disagreeing(fluxes.pop("disagree"))
+        rest["anchor_flux"] = fluxes
     verdict = _verdict(parts.parity)
     sentences = [f"Verdict: {verdict}." if verdict else "", str(parts.parity.get("note") or "")]
     return Section(
         "parity", title, tuple(filter(None, [*sentences, *report_sentences(parts.parity)])),
-        tables=tuple(report_tables("Parity", rest)),
+        tables=(*report_tables("Parity", rest), *tables),
     )  # fmt: skip
+
+
+def _disagreeing(ratios: Mapping[str, float]) -> list[PageTable]:
+    """The anchors whose pixels and catalogue differ most, and how many more there are."""
+    if not ratios:
+        return []
+    worst = sorted(ratios, key=lambda name: -abs(math.log(ratios[name])) if ratios[name] > 0 else -math.inf)
+    more = len(ratios) - _ANCHORS_NAMED
+    caption = "Anchors whose central flux is not the catalogue's, the farthest first" + (
+        f", and {more:,} more (all in anchor_fluxes)" if more > 0 else ""
+    )
+    rows = tuple((name, number_text(ratios[name])) for name in worst[:_ANCHORS_NAMED])
+    return [PageTable(caption, ("galaxy", "measured / expected flux"), rows, (False, True))]
 
 
 def _detectability(parts: Parts) -> Section:
@@ -244,6 +265,9 @@ def _detectability(parts: Parts) -> Section:
     if parts.detectability is None:
         return Section("detectability", title, absence=reason(parts, "detectability"))
     rest = dict(parts.detectability)
+    if "completeness" in rest:
+        table = as_table(rest["completeness"])
+        rest["completeness"] = table.assign(axis=table["axis"].map(with_unit)) if "axis" in table else table
     tables: list[PageTable] = []
     factors, note = rest.pop("factors", None), _sentence(str(rest.pop("note", "")))
     if factors is not None:

@@ -218,13 +218,18 @@ def risk_coverage_figure(table: pd.DataFrame, *, risk_label: str = "Risk: share 
 
 @house_style
 def topk_composition_figure(table: pd.DataFrame) -> Figure:
-    """Expected composition of the K highest scores of a survey, one panel a prevalence scenario.
+    """Expected composition of the K highest scores of a survey, one panel a prevalence scenario that the sample
+    resolves for any K; the others are named below.
 
     table: of ``composition_table``: scenario, k, category, share (of the K); NaN where it is not resolved.
     """
     table = as_table(table, needs=("scenario", "k", "category", "share"), name="top-K")
     if table.empty:
         return _blank("no scenario could be followed")
+    resolved = table["share"].notna().groupby(table["scenario"]).transform("any")
+    unresolved, table = list(dict.fromkeys(table["scenario"][~resolved])), table[resolved]
+    if table.empty:
+        return _blank("too few galaxies score so high to tell\nwhat the highest K scores of any scenario hold")
     scenarios, categories = list(dict.fromkeys(table["scenario"])), list(dict.fromkeys(table["category"]))
     figure, axes = new_figure(
         width=DOUBLE_COLUMN_INCHES, height=2.6, columns=len(scenarios), sharey=True, squeeze=False
@@ -250,6 +255,8 @@ def topk_composition_figure(table: pd.DataFrame) -> Figure:
         axis.set(title=str(scenario), xlabel="K", ylim=(0.0, 1.0))
         axis.tick_params(axis="x", length=0, top=False, labelsize=6)
     axes[0, 0].set_ylabel("Expected share of the top K")
+    if unresolved:
+        figure.supxlabel(f"Not resolved for any K: {', '.join(map(str, unresolved))}", fontsize="small")
     handles, labels = axes[0, 0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper center", ncols=min(5, len(labels)), frameon=False)
     return figure

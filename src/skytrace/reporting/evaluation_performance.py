@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from skytrace.reporting.evaluation_parts import Parts, Section, reason
 from skytrace.reporting.evaluation_reports import plain_table, report_tables
-from skytrace.reporting.evaluation_shapes import category_table, gap_table, strata_table
+from skytrace.reporting.evaluation_shapes import category_table, gap_table, strata_table, with_unit
 from skytrace.reporting.evaluation_survey import top_k_section
 from skytrace.reporting.evaluation_tables import (
     PageTable,
@@ -166,16 +166,17 @@ def _recall(parts: Parts) -> Section:
 
 def _strata_tables(table: pd.DataFrame) -> list[PageTable]:
     """Recall in every bin that has lenses; ranking, false positives and calibration in every bin of both classes."""
-    where = table["stratum"].astype(str) + ", " + table["bin"].astype(str)
+    stratum = table["stratum"].astype(str).map(with_unit)
+    where = stratum + ", " + table["bin"].astype(str)
     found = table["n_found"].map(number_text) + " of " + table["n"].map(number_text)
     names = {"where": "stratum, bin", "found": "found"}
     recall = table.assign(where=where, found=found)[table["n"] > 0]
     rows = [
         (
-            f"{row['stratum']}, {row['bin']}", number_text(row["galaxies"]),
+            row["where"], number_text(row["galaxies"]),
             *(brief_text(row[name]) for name in ("auc", "false_positive_rate", "ece")),
         )
-        for row in table[(table["lenses"] > 0) & (table["galaxies"] > 0)].to_dict("records")
+        for row in table.assign(where=where)[(table["lenses"] > 0) & (table["galaxies"] > 0)].to_dict("records")
     ]  # fmt: skip
     columns = ("stratum, bin", "galaxies", "AUC (68 %)", "false-positive rate (68 %)", "ECE before calibration (68 %)")
     caption = "Ranking, false positives and calibration in bins that hold both lenses and galaxies"

@@ -18,7 +18,13 @@ __all__ = [
     "gap_table",
     "pair_matrix",
     "strata_table",
+    "with_unit",
 ]
+
+#: Unit of the columns whose names do not tell it.
+_UNITS = {
+    "psfsize_r": "arcsec", "psfdepth_r": "nmgy⁻²", "galdepth_r": "nmgy⁻²", "theta_e": "arcsec", "arc_evidence": "sigma",
+}  # fmt: skip
 
 #: Categories of the top K that come first and last, whatever the order of the report.
 _FIRST, _LAST = "lens", "ordinary"
@@ -39,6 +45,11 @@ def audit_entries(audit: Mapping[str, Any]) -> dict[str, Any]:
         gates = entries.pop("gates")
         entries |= {"gates": gates["table"], "verdicts": gates["verdicts"]}
     return entries
+
+
+def with_unit(name: str) -> str:
+    """The name of a column with its unit, as psfsize_r (arcsec), where it has one that the name does not tell."""
+    return f"{name} ({_UNITS[name]})" if name in _UNITS else name
 
 
 def strata_table(strata: Mapping[str, Any]) -> pd.DataFrame:

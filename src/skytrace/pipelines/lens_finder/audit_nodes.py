@@ -326,7 +326,14 @@ def check_parity(
         if other is not None:
             measures += _two_routes(ids, batch, other, cutouts, options, first=len(measures))
     fluxes = pd.concat(checked, ignore_index=True)
-    report: Report = {"anchor_flux": anchor_flux_summary(fluxes)}
+    withheld, elsewhere = int(is_anchor.sum()), rows_of(manifest, *_NEVER_TRAINED_ON)
+    n_elsewhere = int((elsewhere["is_anchor"] & (elsewhere["label"] == 1)).sum())
+    report: Report = {
+        "anchor_flux": anchor_flux_summary(fluxes),
+        "sentence": f"The {len(anchors)} anchors here are {'' if len(anchors) == withheld else 'drawn from '}the "
+        f"{withheld} withheld because they lie in a train or val cell; the {n_elsewhere} anchors of the validation "
+        "and test splits count in the recall and the detectability of anchors, not here.",
+    }
     try:
         population = population_test(*(np.concatenate(magnitudes[k]) for k in ("anchors", "training")), options=options)
     except CatalogueError as error:
