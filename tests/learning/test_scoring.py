@@ -49,6 +49,32 @@ def test_threads_of_a_pool_score_alike(detector, stamps, scores):
     np.testing.assert_array_equal(np.concatenate(halves), scores)
 
 
+def test_threads_that_start_together_build_a_network_once(stamps, monkeypatch):
+    from concurrent.futures import ThreadPoolExecutor
+    from threading import Barrier
+    from time import sleep
+
+    from skytrace.learning import scoring
+
+    built = []
+
+    def slowly(detector, build=scoring.frozen_network):
+        built.append(detector)
+        sleep(0.2)
+        return build(detector)
+
+    def score(part):
+        together.wait()
+        return score_stamps(fresh, part)
+
+    monkeypatch.setattr(scoring, "frozen_network", slowly)
+    fresh, together = untrained("resnet18", seed=3), Barrier(4)
+    with ThreadPoolExecutor(4) as pool:
+        parts = list(pool.map(score, [stamps[:16]] * 4))
+    assert len(built) == 1
+    assert all(np.array_equal(part, parts[0]) for part in parts)
+
+
 def test_scoring_leaves_the_number_of_threads_as_it_was(detector, stamps):
     import torch
 

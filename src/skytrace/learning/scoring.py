@@ -8,6 +8,7 @@ batch_size 208 (one pass) or 112 (two).
 from __future__ import annotations
 
 import functools
+import threading
 import warnings
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +33,8 @@ __all__ = ["check_stamps", "network_logits", "score_stamps", "scoring_inputs"]
 _ROWS = 16
 #: Convolutions, ReLU and pooling alone, each normalisation declared right after its convolution.
 _PACKED = ("resnet18",)
+#: Networks are built one at a time: two threads at once would build one twice, and torch's compiler refuses the second.
+_BUILDING = threading.Lock()
 
 
 def score_stamps(
@@ -53,7 +56,8 @@ def score_stamps(
     stamps, extra = scoring_inputs(detector, stamps, metadata, batch_size=batch_size, threads=threads)
     device = resolve_device(device)
     with torch_threads(threads):
-        network = _placed_network(detector, device)
+        with _BUILDING:
+            network = _placed_network(detector, device)
         return expit(network_logits(network, stamps, batch_size=batch_size, metadata=extra, device=device))
 
 
