@@ -82,7 +82,7 @@ _MARGIN, _GAP = 3, 16  # pixels of light beyond each edge, and of torus beyond t
 #: exp(-z) times a polynomial of z: K_(beta - 1) of half-integer order, its coefficients from z^0 up.
 _CLOSED_BETAS = {2.5: (1.0, 1.0), 3.5: (1.0, 1.0, 1.0 / 3.0), 4.5: (1.0, 1.0, 2.0 / 5.0, 1.0 / 15.0)}
 _DEFAULT_SAMPLING = Sampling()
-_HYPERBOLIC_NODES, _HYPERBOLIC_STEP = 44, 0.28  # of the integral for another beta: 1e-12 for z from 1e-3 up
+_HYPERBOLIC_NODES, _HYPERBOLIC_STEP = 44, 0.28  # of the integral for another beta: to 2e-11 below beta 5
 
 
 @partial(jax.tree_util.register_dataclass, data_fields=["fwhm_arcsec"], meta_fields=["beta"])
