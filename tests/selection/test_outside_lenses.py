@@ -6,12 +6,11 @@ import pytest
 
 from skytrace.errors import CatalogueError, PixelError
 from skytrace.imaging.psf import half_maximum_fwhm_arcsec
+from skytrace.selection.realism.outside_comparison import COMPARED, compare_outside
 from skytrace.selection.realism.outside_lenses import (
-    COMPARED,
     OutsideLensOptions,
     SpaceImage,
     as_seen_by_survey,
-    compare_outside,
     light_centre_and_shape,
     measure_outside,
 )

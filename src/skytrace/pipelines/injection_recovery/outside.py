@@ -17,7 +17,8 @@ from skytrace.selection.arcs import ArcOptions, measure_arcs
 from skytrace.selection.grid import GridOptions
 from skytrace.selection.injection import InjectionOptions
 from skytrace.selection.realism.morphology import arc_morphology
-from skytrace.selection.realism.outside_lenses import COMPARED, OutsideLensOptions, compare_outside, measure_outside
+from skytrace.selection.realism.outside_comparison import COMPARED, compare_outside
+from skytrace.selection.realism.outside_lenses import OutsideLensOptions, measure_outside
 from skytrace.surveys.data_root import under_data_root
 from skytrace.surveys.hst_lenses import read_hst_lenses
 from skytrace.surveys.interface import ImagingSurvey
