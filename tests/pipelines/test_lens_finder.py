@@ -33,7 +33,7 @@ from skytrace.learning.calibration import fit_calibrator
 from skytrace.learning.metrics import calibration_errors, roc_auc
 from skytrace.learning.samples import MANIFEST_COLUMNS, sample_weights
 from skytrace.learning.store import StampStore
-from skytrace.pipelines.lens_finder import audit_nodes, create_pipeline, nodes
+from skytrace.pipelines.lens_finder import create_pipeline, nodes, parity_nodes
 from skytrace.pipelines.lens_finder.options import CutoutOptions, PartsOptions
 from skytrace.sky import SelectionOptions, SplitOptions, StrataOptions
 from skytrace.sky.selection_parity import ParityOptions as SelectionParityOptions
@@ -350,7 +350,7 @@ def test_a_gain_between_two_routes_is_a_processing_artifact(run, survey, tmp_pat
             return TwoRoutes(1.2)
 
     cutouts = CutoutOptions(chunk=64, scratch_folder=str(tmp_path))
-    report, _ = audit_nodes.check_parity(
+    report, _ = parity_nodes.check_parity(
         TwoRoutes(1.0), run["sample"], run["manifest"], PartsOptions(), cutouts,
         ParityOptions(n_resamples=100, population_tolerance_mag=3.0), AnchorFluxOptions(),
     )  # fmt: skip

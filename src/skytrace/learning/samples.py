@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "MANIFEST_COLUMNS",
+    "NEVER_TRAINED_ON",
     "check_split_certificate",
     "labelled_stamps",
     "rows_of",
@@ -28,6 +29,8 @@ __all__ = [
     "stamps_at",
 ]
 
+#: Splits with galaxies that no network was trained on, beside the withheld anchors.
+NEVER_TRAINED_ON = ("val", "test")
 #: Columns of a manifest, before those of quality control (design page ``lens_finder``, Outputs).
 MANIFEST_COLUMNS = (
     "galaxy_id", "stamp_row", "label", "tier", "split", "sample_weight", "pool", "confuser_category", "is_anchor",

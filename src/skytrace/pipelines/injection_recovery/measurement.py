@@ -10,7 +10,12 @@ __all__ = ["create_pipeline"]
 
 def create_pipeline(**_: object) -> Pipeline:
     """Hosts, injections, gates, surface."""
-    steps = [
+    return make_pipeline([*_injections(), *_gates(), *_surface()])
+
+
+def _injections() -> list[Node]:
+    """Hosts that the detector never saw, and what it makes of the lenses put into them."""
+    return [
         Node(
             nodes.choose_hosts,
             ["survey", "split_galaxies", "params:host_selection", "params:hosts", "params:grid", "params:preprocess",
@@ -25,6 +30,12 @@ def create_pipeline(**_: object) -> Pipeline:
             "injections",
             name="inject",
         ),
+    ]  # fmt: skip
+
+
+def _gates() -> list[Node]:
+    """Known lenses beside injections of the same kind, and the verdict on the difference."""
+    return [
         Node(
             anchors.measure_anchors,
             ["survey", "detector", "split_galaxies", "params:host_selection", "params:grid", "params:injection",
@@ -58,6 +69,12 @@ def create_pipeline(**_: object) -> Pipeline:
             ["blind_panel_key", "anchor_stamps", "composite_stamps", "params:blind_panel"],
             "blind_panel",
         ),
+    ]  # fmt: skip
+
+
+def _surface() -> list[Node]:
+    """The share of injections that was found, cell by cell."""
+    return [
         Node(
             nodes.measure_surface,
             ["injections", "conditions", "realism_report", "detector", "params:grid", "params:population",
@@ -68,4 +85,3 @@ def create_pipeline(**_: object) -> Pipeline:
         Node(nodes.plot_heatmaps, "selection_function", "heatmaps"),
         Node(nodes.plot_marginals, ["marginals", "selection_function"], "marginals_figure"),
     ]  # fmt: skip
-    return make_pipeline(steps)

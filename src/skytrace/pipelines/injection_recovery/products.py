@@ -10,7 +10,12 @@ __all__ = ["create_pipeline"]
 
 def create_pipeline(**_: object) -> Pipeline:
     """Merged cells, two stages, published surface, monotone model, stability, failure causes, model card, page."""
-    steps = [
+    return make_pipeline([*_of_the_surface(), *_of_the_misses(), *_pages()])
+
+
+def _of_the_surface() -> list[Node]:
+    """What the measured cells say further, and how far they can be trusted."""
+    return [
         Node(
             product_nodes.merge_cells,
             ["injections", "detector", "params:grid", "params:completeness", "params:merging"],
@@ -42,6 +47,12 @@ def create_pipeline(**_: object) -> Pipeline:
             ["stability_report", "stability_figure"],
             name="check_stability",
         ),
+    ]  # fmt: skip
+
+
+def _of_the_misses() -> list[Node]:
+    """Why injections are missed."""
+    return [
         Node(
             product_nodes_failures.explain_failures,
             ["survey", "detector", "hosts", "conditions", "injections", "params:grid", "params:population",
@@ -55,6 +66,12 @@ def create_pipeline(**_: object) -> Pipeline:
             ["failure_counts", "failure_report", "failure_figure"],
             name="count_failures",
         ),
+    ]  # fmt: skip
+
+
+def _pages() -> list[Node]:
+    """What a reader opens."""
+    return [
         Node(
             product_nodes.write_card,
             ["selection_function", "realism_report", "conditions", "trends", "published_report", "host_report"],
@@ -76,4 +93,3 @@ def create_pipeline(**_: object) -> Pipeline:
             name="write_page",
         ),
     ]  # fmt: skip
-    return make_pipeline(steps)

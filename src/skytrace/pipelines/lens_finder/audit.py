@@ -2,7 +2,7 @@
 
 from kedro.pipeline import Node, Pipeline
 
-from skytrace.pipelines.lens_finder import audit_nodes, audit_report
+from skytrace.pipelines.lens_finder import audit_nodes, audit_report, detectability_nodes, parity_nodes
 from skytrace.pipelines.lens_finder.graph import NAME, make_node
 
 __all__ = ["create_pipeline"]
@@ -54,23 +54,23 @@ def _seen_and_found() -> list[Node]:
             audit_nodes.calibrate_scores, ["scores", "params:calibration"], ["calibrated_scores", "calibration"]
         ),
         make_node(
-            audit_nodes.measure_arc_evidence,
+            detectability_nodes.measure_arc_evidence,
             ["survey", "sample", "manifest", "params:preprocess", "params:cutouts", "params:detectability"],
             "arc_evidence",
         ),
         make_node(
-            audit_nodes.evaluate_by_stratum,
+            detectability_nodes.evaluate_by_stratum,
             ["detector", "scores", "manifest", "arc_evidence", "params:evaluation_strata"],
             "strata_evaluation",
         ),
-        make_node(audit_nodes.expect_top, ["scores", "split_galaxies", "params:top"], "top_composition"),
+        make_node(detectability_nodes.expect_top, ["scores", "split_galaxies", "params:top"], "top_composition"),
         make_node(
-            audit_nodes.measure_detectability,
+            detectability_nodes.measure_detectability,
             ["survey", "detector", "scores", "manifest", "arc_evidence", "params:detectability"],
             ["detectability", "anchor_completeness"],
         ),
         make_node(
-            audit_nodes.check_parity,
+            parity_nodes.check_parity,
             ["survey", "sample", "manifest", "params:parts", "params:cutouts", "params:parity", "params:anchor_flux"],
             ["parity", "anchor_fluxes"],
         ),

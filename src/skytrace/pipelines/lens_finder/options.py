@@ -1,8 +1,12 @@
 """What may be chosen about the glue of lens_finder alone. Import-free: Kedro builds these from YAML."""
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from skytrace.errors import check_between, check_whole
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 __all__ = ["CutoutOptions", "PartsOptions"]
 
@@ -40,3 +44,8 @@ class PartsOptions:
         check_whole("max_stamps", self.max_stamps, 100, 10_000_000)
         check_whole("gallery", self.gallery, 1, 1000)
         check_whole("seed", self.seed, 0, 2**32 - 1)
+
+    def draw(self, rows: "pd.DataFrame") -> "pd.DataFrame":
+        """At most max_stamps rows, chosen by lot; sorted, for neighbours lie in one file of a survey."""
+        chosen = rows.sort_values("galaxy_id").sample(n=min(self.max_stamps, len(rows)), random_state=self.seed)
+        return chosen.sort_values("galaxy_id")
