@@ -47,7 +47,7 @@ from skytrace.lensing._differentiable_mass import (
     sie_convergence,
     sie_deflection,
 )
-from skytrace.lensing.rendering import _check as check_stamps
+from skytrace.lensing.rendering import check_stamps
 
 if TYPE_CHECKING:
     from skytrace.lensing.deflection import LensModel

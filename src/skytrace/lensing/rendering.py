@@ -57,7 +57,7 @@ def render_lenses(
     """
     from skytrace.lensing import _fourier, _kernels
 
-    _check(lenses, sources, psf, pixels, pixel_scale_arcsec)
+    check_stamps(lenses, sources, psf, pixels, pixel_scale_arcsec)
     n, bands = sources.flux_nmgy.shape
     out = np.empty((n, bands, pixels, pixels), dtype=np.float32)
     box = pixels + 2 * _fourier.MARGIN
@@ -202,7 +202,7 @@ def _core_cubic(
     return np.linalg.solve(system, np.stack([value, slope, *moments])) * np.exp(ln_center)
 
 
-def _check(
+def check_stamps(
     lenses: LensModel,
     sources: SourceModel | ImageSource,
     psf: MoffatPsf | ImagePsf,

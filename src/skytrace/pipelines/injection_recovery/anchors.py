@@ -186,6 +186,7 @@ def measure_composites(
                 "invvar": stamps.invvar[host][pick],
                 "sigma_nmgy": sigma[pick],
                 "psf_fwhm": psfsize[pick],
+                "fwhm_arcsec": stamps.fwhm_r_arcsec[host][pick],
                 "theta_e": rows["theta_e"].to_numpy()[pick],
             }
         )
