@@ -9,6 +9,11 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 REPORTS = ROOT / "docs" / "results" / "mock"
+#: The reports whose numbers stand in the README; one run of one commit made them.
+CITED = (
+    "lens_finder.evaluation", "injection_recovery.realism_report", "injection_recovery.trends",
+    "injection_recovery.marginals", "injection_recovery.failure_report",
+)  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +45,8 @@ def test_the_readme_cites_the_committed_reports(reported, readme):
     auc, sample = reported["evaluation"]["ranking"]["auc"], reported["evaluation"]["sample"]
     assert f"{auc['value']:.3f} (95 % interval {auc['low_95']:.3f} to {auc['high_95']:.3f}" in readme
     assert f"{sample['rows']:,} stamps, {sample['lenses']:,} of them lenses" in readme
-    assert f"commit `{reported['run']['git']['commit'][:7]}`" in readme
+    made_by = {entry["commit"] for name, entry in reported["run"]["reports"].items() if name in CITED}
+    assert [f"commit `{commit[:7]}`" in readme for commit in made_by] == [True]
     assert f"**{reported['realism_report']['verdict']}**" in readme
     depth = reported["trends"]["depth"]
     assert f"{100 * depth['low_end']:.1f} % at 22.5 to {100 * depth['high_end']:.0f} % at 24.5" in readme
@@ -49,7 +55,8 @@ def test_the_readme_cites_the_committed_reports(reported, readme):
 
 
 def test_the_reports_were_made_by_a_clean_tree(reported):
-    assert reported["run"]["git"]["dirty"] is False
+    assert set(CITED) <= set(reported["run"]["reports"])
+    assert {entry["dirty"] for entry in reported["run"]["reports"].values()} == {False}
 
 
 def test_the_page_of_lens_finder_cites_the_committed_reports_of_the_large_sky():
@@ -67,3 +74,19 @@ def test_the_page_of_lens_finder_cites_the_committed_reports_of_the_large_sky():
         assert error["value"] <= limit
         assert f"{error['value']:.4f} ({error['low_95']:.4f} to {error['high_95']:.4f}); limit {limit}" in page
     assert ensemble["comparison"]["recall_at_false_positive_rate"]["0.001"]["sentence"] in page
+
+
+def test_the_page_of_the_selection_function_cites_the_studies_that_were_run():
+    rows = pd.read_csv(REPORTS / "ablations.csv").query("bin == 'all'")
+    page = (ROOT / "docs" / "selection_function.md").read_text()
+    made_by = json.loads((REPORTS / "run.json").read_text())["reports"]["injection_studies.ablations"]["commit"]
+    assert f"commit `{made_by[:7]}`" in page
+    assert len(rows) >= 15
+    for row in rows.itertuples():
+        share, low, high = 100 * row.difference, 100 * row.low95, 100 * row.high95
+        interval = f"{low:+.2f} to {high:+.2f} %"
+        assert (
+            f"| {row.alternative} | {share:+.2f} % | {interval} | +{row.n_ablation_only} -{row.n_base_only} |" in page
+        )
+    verdict = json.loads((REPORTS / "sensitivity.json").read_text())["verdict"]
+    assert f"**the {verdict}**" in page

@@ -73,4 +73,4 @@ def test_every_detector_has_its_points_on_every_axis():
     figure = detectors_figure(pd.DataFrame(rows), _pairs("detector", ("masked",)))
     for panel in figure.axes[:3]:
         assert [list(line.get_ydata()) for line in panel.lines] == [[0.3, 0.3], [0.4, 0.4]]
-    assert "less the default" in figure.axes[3].get_ylabel()
+    assert "difference to default" in figure.axes[3].get_ylabel()

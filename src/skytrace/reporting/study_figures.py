@@ -135,9 +135,12 @@ def detectors_figure(margins: pd.DataFrame, pairs: pd.DataFrame) -> Figure:
             panel.plot(x, one["completeness"], "o", color=colour, markersize=3, label=name)
         panel.set(xlabel=AXIS_LABELS[axis], ylabel="P(detected), other axes averaged")
         panel.set_ylim(0.0, None)
-    flat[0].legend(frameon=False, title="detector, at its own threshold; bars: 68 %")
     _by_radius(flat[3], pairs, [name for name in detectors if name in set(pairs["detector"])], "detector")
-    flat[3].set_ylabel(f"{flat[3].get_ylabel()}\nless the default detector's")
+    flat[3].set_ylabel("paired difference to default (95 %)")
+    handles, labels = flat[0].get_legend_handles_labels()
+    title = "detector, at its own threshold; bars: 68 % but for the differences"
+    named = [label.replace("_", " ") for label in labels]
+    figure.legend(handles, named, title=title, loc="outside upper center", ncols=len(named), frameon=False)
     return figure
 
 
@@ -158,9 +161,10 @@ def _by_radius(panel: Axes, table: pd.DataFrame, names: Sequence[str], column: s
     panel.axhline(0.0, color="0.5", linewidth=0.6)
     panel.set(xlabel=AXIS_LABELS["theta_e"], ylabel="difference of the share detected, paired (95 %)")
     panel.set_title("ring: Holm's p < 0.05")
-    low, high = panel.get_ylim()
-    panel.set_ylim(low, high + 0.09 * len(names) * (high - low))  # room for the legend above the bars
-    panel.legend(frameon=False, loc="upper left")
+    if column != "detector":  # whose colours are those of the whole figure
+        low, high = panel.get_ylim()
+        panel.set_ylim(low, high + 0.09 * len(names) * (high - low))  # room for the legend above the bars
+        panel.legend(frameon=False, loc="upper left")
 
 
 def _smallest_step(values: NDArray[np.float64]) -> float:

@@ -280,7 +280,8 @@ def _overall(summary: pd.DataFrame) -> tuple[str, str]:
         f"the largest shift is {worst['max_shift']:+.4f} ({worst['alternative']}, {worst['axis']} = {worst['at']:g})"
     )
     if names["dominates"]:
-        words = f"Priors dominate: {', '.join(names['dominates'])} moves the surface by more than its own errors"
+        verb = "moves" if len(names["dominates"]) == 1 else "move"
+        words = f"Priors dominate: {', '.join(names['dominates'])} {verb} the surface by more than its own errors"
         return "priors dominate", f"{words}; {largest}."
     if names["matters"]:
         words = f"Priors matter within the errors: {', '.join(names['matters'])}"
