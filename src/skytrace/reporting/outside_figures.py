@@ -28,10 +28,10 @@ def outside_figure(report: Mapping[str, Any], ranked: pd.DataFrame) -> Figure:
     cells. Right: mean rank of the lenses among their injections with its 95 % interval; 1/2 where nothing differs.
     """
     figure, axes = new_figure(width=DOUBLE_COLUMN_INCHES, height=0.36 * DOUBLE_COLUMN_INCHES, columns=3)
-    used = ranked.dropna(subset=[f"{name}_matched" for name in _LABELS if f"{name}_matched" in ranked])
+    used = ranked[ranked["compared"].to_numpy(dtype=bool)]
     for axis, (name, label) in zip(axes, _LABELS.items(), strict=False):
         if not len(used):
-            axis.text(0.5, 0.5, "no lens observable in a cell", ha="center", va="center", transform=axis.transAxes)
+            axis.text(0.5, 0.5, "no lens with enough\nmatched injections", ha="center", va="center", transform=axis.transAxes)
             axis.set(xlabel=label)
             continue
         groups = used.groupby("name")[[name, f"{name}_matched"]]
@@ -64,6 +64,8 @@ def outside_figure(report: Mapping[str, Any], ranked: pd.DataFrame) -> Figure:
     handles, labels = right.get_legend_handles_labels()
     if handles:
         right.legend(handles, labels, loc="upper right", frameon=False)
+    else:
+        right.text(0.5, 0.85, "too few lenses to rank", ha="center", transform=right.transAxes)
     figure.suptitle(
         f"{report['lenses_compared']} lenses imaged in F140W, in {report['lens_cells_compared']} lens-cells: "
         f"{report['verdict']} (colours and absolute S/N are not checked)",

@@ -39,8 +39,9 @@ def compare_outside(
     for key, part in outside.groupby(["psf_fwhm", "depth"]):
         if key in cells:
             rows.append(_ranks(part, cells[key], options))
-    ranked = pd.concat(rows, ignore_index=True) if rows else pd.DataFrame(columns=["name", *COMPARED])
-    used = ranked[ranked["n_matched"] >= options.min_neighbours] if rows else ranked
+    ranked = pd.concat(rows, ignore_index=True) if rows else pd.DataFrame(columns=["name", "n_matched", *COMPARED])
+    ranked["compared"] = ranked["n_matched"].to_numpy(dtype=float) >= options.min_neighbours
+    used = ranked[ranked["compared"]]
     report: dict[str, Any] = {
         "what": "real lenses imaged in F140W from space, as each survey cell would show them, against its injections",
         "assumed": {
