@@ -31,7 +31,8 @@ def outside_figure(report: Mapping[str, Any], ranked: pd.DataFrame) -> Figure:
     used = ranked[ranked["compared"].to_numpy(dtype=bool)]
     for axis, (name, label) in zip(axes, _LABELS.items(), strict=False):
         if not len(used):
-            axis.text(0.5, 0.5, "no lens with enough\nmatched injections", ha="center", va="center", transform=axis.transAxes)
+            words = "no lens with enough\nmatched injections"
+            axis.text(0.5, 0.5, words, ha="center", va="center", transform=axis.transAxes)
             axis.set(xlabel=label)
             continue
         groups = used.groupby("name")[[name, f"{name}_matched"]]
