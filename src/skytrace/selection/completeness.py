@@ -21,12 +21,17 @@ if TYPE_CHECKING:
 
     from skytrace.selection.grid import SelectionGrid
 
-__all__ = ["CELL_STATES", "INJECTION_COLUMNS", "CompletenessOptions", "completeness_table", "marginals"]
+__all__ = [
+    "CELL_STATES", "HOST_COLUMNS", "INJECTION_COLUMNS", "CompletenessOptions", "completeness_table", "host_tallies",
+    "marginals",
+]  # fmt: skip
 
 #: What a scored injection must say: its cell, its host, how the host came there (matched or degraded), its score.
 INJECTION_COLUMNS = ("cell", "galaxy_id", "mode", "score")
 #: ok: enough injections. insufficient: fewer than ``min_injections``. no_hosts: none. merged: cells joined by rule.
 CELL_STATES = ("ok", "insufficient", "no_hosts", "merged")
+#: What each host adds to a cell, as lists: its number (the same in every cell), its injections, how many were detected.
+HOST_COLUMNS = ("hosts", "host_n", "host_n_detected")
 
 
 @dataclass(frozen=True)
@@ -82,6 +87,33 @@ def completeness_table(
     return pd.concat(tables, ignore_index=True)
 
 
+def host_tallies(
+    injections: pd.DataFrame, grid: SelectionGrid, *, options: CompletenessOptions | None = None
+) -> pd.DataFrame:
+    """HOST_COLUMNS of every row of ``completeness_table``: which cells share hosts, and how these fared in each.
+
+    With them any average over cells has an uncertainty, hosts taken whole. Raises as ``completeness_table``.
+    """
+    options = _usable(options)
+    _check_injections(injections, n_cells=grid.n_cells)
+    cell = injections["cell"].to_numpy(dtype=np.int64)
+    counts = _HostCounts.of(cell, injections["galaxy_id"], n_groups=grid.n_cells)
+    score = injections["score"].to_numpy(dtype=np.float64)
+    ends = np.cumsum(np.bincount(counts.pair_group, minlength=grid.n_cells))[:-1]
+
+    def by_cell(values: NDArray[np.float64]) -> list[NDArray[np.int32]]:
+        return np.split(values.astype(np.int32), ends)
+
+    tables = []
+    for threshold in options.thresholds:
+        hits = np.bincount(counts.pair, weights=score >= threshold, minlength=len(counts.pair_n))
+        columns = (by_cell(counts.pair_host), by_cell(counts.pair_n), by_cell(hits))
+        tables.append(
+            pd.DataFrame({name: pd.Series(v, dtype=object) for name, v in zip(HOST_COLUMNS, columns, strict=True)})
+        )
+    return pd.concat(tables, ignore_index=True)
+
+
 def marginals(
     injections: pd.DataFrame, grid: SelectionGrid, *, options: CompletenessOptions | None = None
 ) -> pd.DataFrame:
@@ -114,13 +146,14 @@ def _axis_order(order: dict[str, int]):
 class _HostCounts:
     """Trials by group (cell or bin) and by (group, host) pair: counts, without unit.
 
-    group, pair: (injection,), of each injection. pair_group, pair_n: (pair,), the pair's group and its trials.
-    n, n_hosts: (n_groups,), trials and different hosts of each group.
+    group, pair: (injection,), of each injection. pair_group, pair_host, pair_n: (pair,), the pair's group, the number
+    of its host and its trials. n, n_hosts: (n_groups,), trials and different hosts of each group.
     """
 
     group: NDArray[np.int64]
     pair: NDArray[np.int64]
     pair_group: NDArray[np.int64]
+    pair_host: NDArray[np.int64]
     pair_n: NDArray[np.float64]
     n: NDArray[np.int64]
     n_hosts: NDArray[np.int64]
@@ -135,7 +168,8 @@ class _HostCounts:
         pairs, pair = np.unique(group * max(len(names), 1) + codes, return_inverse=True)
         pair_group = pairs // max(len(names), 1)
         return cls(
-            group, pair, pair_group, np.bincount(pair, minlength=len(pairs)).astype(np.float64),
+            group, pair, pair_group, pairs % max(len(names), 1),
+            np.bincount(pair, minlength=len(pairs)).astype(np.float64),
             np.bincount(group, minlength=n_groups), np.bincount(pair_group, minlength=n_groups),
         )  # fmt: skip
 

@@ -1,9 +1,12 @@
 """From lenses found to lenses there are: an observed histogram of Einstein radii divided by its completeness.
 
 The rate of a bin is N / C with C the completeness averaged over the searched sky's conditions. N is Poisson (Jeffreys
-posterior Gamma(N + 1/2)); every cell's completeness is Beta(k + 1/2, n - k + 1/2) at its *effective* number of trials,
-so that shared hosts widen the result. The estimate is N / C divided by 1 + var(C) / C^2, which takes out the bias of
-one over a noisy number to second order; the interval is that of posterior draws.
+posterior Gamma(N + 1/2)). C has the variance V of that average with hosts drawn whole: a host serves many cells, and
+its luck moves them together (linearised, m / (m - 1); Kish 1965, ch. 6). Its posterior is the Beta of as many trials as
+have this variance, C (1 - C) / V, with Jeffreys' halves once a bin (one a cell would add up where completeness is low).
+Bins that share hosts are drawn together (ranks of correlated normals; Iman & Conover 1982). The estimate is N / C
+divided by 1 + V / C^2, which takes out the bias of one over a noisy number to second order; the interval is that of
+posterior draws.
 
 What is estimated is the expected number of lenses of the injected population (its sources, magnifications and hosts) in
 the searched sky, not the number that happens to lie there. It takes the observed lenses for real ones with well
@@ -27,35 +30,39 @@ from skytrace.errors import (
     check_choice,
     check_whole,
 )
+from skytrace.selection.completeness import HOST_COLUMNS
 from skytrace.selection.grid import AXES, GridOptions, SelectionGrid
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["ForwardCorrection", "ForwardOptions", "corrected_rates", "forward_correct"]
+__all__ = [
+    "DEPENDENCES", "ForwardCorrection", "ForwardOptions", "cell_covariance", "corrected_rates", "forward_correct",
+    "host_covariance",
+]  # fmt: skip
 
 _NEEDED = (*AXES, "threshold", "state", "n", "completeness", "n_effective")
 _QUANTILES = {"low95": 0.02275, "low68": 0.158655, "high68": 0.841345, "high95": 0.97725}
 _USABLE = ("ok", "merged")
+DEPENDENCES = ("hosts", "cells", "condition", "all")
 
 
 @dataclass(frozen=True)
 class ForwardOptions:
-    """n_draws: of the posterior. dependence: which cells' completeness errors move together: none ("cells"), those of
-    one condition, whose hosts are the same ("condition"), or all, as where degraded hosts serve every condition
-    ("all"); it changes the total's interval, and with "all" the bins'. refused: what a bin does that cannot be
-    corrected: "error" or "nan" (with its state). max_relative_error: of a bin's completeness, above which it is
-    refused as unconstrained.
+    """n_draws: of the posterior. dependence: which cells' completeness errors move together: "hosts", as the tallies of
+    their hosts say (a surface with HOST_COLUMNS, as the Parquet file has); "cells": none; "condition": those of one
+    condition; "all". refused: what a bin does that cannot be corrected: "error" or "nan" (with its state).
+    max_relative_error: of a bin's completeness, above which it is refused as unconstrained.
     """
 
     n_draws: int = 8000
-    dependence: str = "condition"
+    dependence: str = "hosts"
     refused: str = "error"
     max_relative_error: float = 0.5
 
     def __post_init__(self) -> None:
         check_whole("n_draws", self.n_draws, 100, 10_000_000)
-        check_choice("dependence", self.dependence, ("cells", "condition", "all"))
+        check_choice("dependence", self.dependence, DEPENDENCES)
         check_choice("refused", self.refused, ("error", "nan"))
         check_between("max_relative_error", self.max_relative_error, 0.0, 1.0, include_low=False)
 
@@ -73,37 +80,83 @@ class ForwardCorrection:
 
 def corrected_rates(
     counts: ArrayLike,
-    share: ArrayLike,
-    n_effective: ArrayLike,
-    weight: ArrayLike,
+    completeness: ArrayLike,
+    covariance: ArrayLike,
     *,
     n_draws: int = 8000,
-    dependence: str = "condition",
     rng: np.random.Generator,
 ) -> tuple[dict[str, NDArray[np.float64]], dict[str, NDArray[np.float64]]]:
     """Lenses by bin and in total behind observed counts, for any number of surveys at once.
 
-    counts: (..., bin). share, n_effective: (..., bin, condition) completeness and effective trials. weight:
-    (condition,) share of the searched sky, adding up to 1. Returns (bins, total): lenses, low68, high68, low95, high95,
-    of shape (..., bin) and (...); bins also completeness and completeness_error. NaN where the completeness is 0.
+    counts, completeness: (..., bin), the latter averaged over the searched sky. covariance: (..., bin, bin) of the
+    completeness. Returns (bins, total): lenses, low68, high68, low95, high95, of shape (..., bin) and (...); bins also
+    completeness and completeness_error. NaN where the completeness is 0.
     """
-    counts, weight = np.asarray(counts, dtype=np.float64), np.asarray(weight, dtype=np.float64)
-    share, n_effective = np.broadcast_arrays(np.asarray(share, np.float64), np.asarray(n_effective, np.float64))
-    if share.shape != (*counts.shape, len(weight)):
-        raise CatalogueError(f"counts {counts.shape} and weight {weight.shape} do not fit completeness {share.shape}")
-    k = share * n_effective
-    a, b = k + 0.5, n_effective - k + 0.5
-    completeness, error = share @ weight, _completeness_error(share, n_effective, weight, dependence)
+    counts, covariance = np.asarray(counts, dtype=np.float64), np.asarray(covariance, dtype=np.float64)
+    completeness = np.broadcast_to(np.asarray(completeness, dtype=np.float64), counts.shape)
+    if covariance.shape[-2:] != (counts.shape[-1],) * 2:
+        raise CatalogueError(f"counts {counts.shape} need a covariance of their bins; got {covariance.shape}")
+    covariance = np.broadcast_to(covariance, (*counts.shape, counts.shape[-1]))
+    variance = np.diagonal(covariance, axis1=-2, axis2=-1)
+    error = np.sqrt(variance)
     with np.errstate(divide="ignore", invalid="ignore"):
-        lenses = np.where(completeness > 0, counts / completeness / (1.0 + (error / completeness) ** 2), np.nan)
-    drawn = rng.beta(a, b, size=(n_draws, *share.shape))
-    if dependence != "cells":
-        drawn = _moving_together(drawn, dependence, rng)
-    rates = rng.gamma(counts + 0.5, size=(n_draws, *counts.shape)) / (drawn @ weight)
+        lenses = np.where(completeness > 0, counts / completeness / (1.0 + variance / completeness**2), np.nan)
+        trials = np.nan_to_num(completeness * (1.0 - completeness) / variance, nan=0.0, posinf=1e15)
+    a, b = completeness * trials + 0.5, (1.0 - completeness) * trials + 0.5
+    drawn = np.sort(rng.beta(a, b, size=(n_draws, *counts.shape)), axis=0)
+    drawn = np.take_along_axis(drawn, _ranks(covariance, n_draws, rng), axis=0)
+    rates = rng.gamma(counts + 0.5, size=(n_draws, *counts.shape)) / drawn
     bins = {"completeness": completeness, "completeness_error": error, "lenses": lenses, **_intervals(rates)}
     for name in _QUANTILES:
         bins[name] = np.where(completeness > 0, bins[name], np.nan)
     return bins, {"lenses": lenses.sum(axis=-1), **_intervals(rates.sum(axis=-1))}
+
+
+def cell_covariance(
+    share: ArrayLike, n_effective: ArrayLike, weight: ArrayLike, *, dependence: str
+) -> NDArray[np.float64]:
+    """Covariance (..., bin, bin) of the averaged completeness where only each cell's effective trials are known.
+
+    share, n_effective: (..., bin, condition). weight: (condition,), adding up to 1. dependence: "cells" (errors are
+    independent), "condition" (those of one condition are the same number of standard deviations), or "all".
+    """
+    check_choice("dependence", dependence, DEPENDENCES[1:])
+    share, n_effective = np.broadcast_arrays(np.asarray(share, np.float64), np.asarray(n_effective, np.float64))
+    error = np.sqrt(share * (1.0 - share) / n_effective) * np.asarray(weight, dtype=np.float64)
+    if dependence == "all":
+        summed = error.sum(axis=-1)
+        return summed[..., :, None] * summed[..., None, :]
+    if dependence == "condition":
+        return error @ np.swapaxes(error, -1, -2)
+    return (error**2).sum(axis=-1)[..., None] * np.eye(share.shape[-2])
+
+
+def host_covariance(
+    host: ArrayLike, n: ArrayLike, n_detected: ArrayLike, place: ArrayLike, weight: ArrayLike, *, shape: tuple[int, int]
+) -> NDArray[np.float64]:
+    """Covariance (bin, bin) of the averaged completeness with hosts drawn whole, from the tallies of hosts in cells.
+
+    host, n, n_detected: (pair,) number of the host, its injections and detections in a cell. place: (pair,) the cell,
+    bin * conditions + condition. weight: (condition,), adding up to 1. shape: (bins, conditions). A variance is never
+    taken smaller than that of independent injections.
+    """
+    n, hits, place = np.asarray(n, np.float64), np.asarray(n_detected, np.float64), np.asarray(place, np.int64)
+    cells, weight = shape[0] * shape[1], np.asarray(weight, dtype=np.float64)
+    names, code = np.unique(np.asarray(host), return_inverse=True)
+    trials = np.bincount(place, n, cells)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        share, scale = np.bincount(place, hits, cells) / trials, np.tile(weight, shape[0]) / trials
+        plain = (share * (1.0 - share) * np.tile(weight, shape[0]) ** 2 / trials).reshape(shape).sum(axis=1)
+    bins = place // shape[1]
+    pulled = np.zeros((len(names), shape[0]))
+    np.add.at(pulled, (code, bins), scale[place] * (hits - share[place] * n))
+    different = np.zeros((len(names), shape[0]), dtype=bool)
+    different[code, bins] = True
+    many = different.sum(axis=0).astype(np.float64)
+    correction = np.sqrt(many / np.maximum(many - 1.0, 1.0))
+    covariance = pulled.T @ pulled * correction[:, None] * correction
+    short = np.maximum(plain - np.diagonal(covariance), 0.0)
+    return covariance + np.diag(np.where(many > 1, short, np.inf))  # one host says nothing of how hosts differ
 
 
 def forward_correct(
@@ -119,9 +172,9 @@ def forward_correct(
     """Correct the histogram of theta_E of lenses found at ``threshold``.
 
     counts: (n,) lenses found. edges_arcsec: (n + 1,) edges, which must be edges of the surface's own bins, one bin
-    each: cells are not interpolated. surface: ``completeness_table``, ``merged_completeness`` or the table of a
-    SelectionFunction (with n_effective). conditions: psf_fwhm, depth, weight (area searched; scaled to 1) of the sky in
-    which the counts were made.
+    each: cells are not interpolated. surface: ``completeness_table`` with ``host_tallies`` joined, or the table of a
+    SelectionFunction (without tallies, ``dependence`` must be said). conditions: psf_fwhm, depth, weight (area
+    searched; scaled to 1) of the sky in which the counts were made.
     Raises SelectionEnvelopeError where a condition lies outside the grid, or (unless refused="nan") where a bin lies
     outside it, needs a cell without enough injections, or has too uncertain a completeness; OptionError on counts,
     edges or weights that are none.
@@ -135,38 +188,53 @@ def forward_correct(
     by_cell = rows.set_index("cell").reindex(np.arange(grid.n_cells))
     cell = np.maximum(place, 0)[:, None] * len(weight) + used
     state = by_cell["state"].fillna("no_hosts").to_numpy(dtype=object)[cell]
-    share, trials = (by_cell[name].to_numpy(dtype=np.float64)[cell] for name in ("completeness", "n_effective"))
+    share = by_cell["completeness"].to_numpy(dtype=np.float64)[cell]
     verdict = _verdicts(place, state)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        error = _completeness_error(share, trials, weight[used], options.dependence)
-        vague = ~(error <= options.max_relative_error * (share @ weight[used]))
+    covariance = np.full((len(cell),) * 2, np.nan)
+    known = np.flatnonzero(verdict == "ok")
+    covariance[np.ix_(known, known)] = _covariance(by_cell, cell[known], weight[used], options.dependence)
+    with np.errstate(invalid="ignore"):
+        completeness = share @ weight[used]
+        vague = ~(np.sqrt(np.diagonal(covariance)) <= options.max_relative_error * completeness) | ~(completeness > 0)
     verdict[(verdict == "ok") & vague] = "unconstrained"
     good = verdict == "ok"
     if options.refused == "error" and not good.all():
         raise SelectionEnvelopeError(_refusal(edges, verdict))
     bins, total = corrected_rates(
-        counts[good], share[good], trials[good], weight[used],
-        n_draws=options.n_draws, dependence=options.dependence, rng=rng,
-    )  # fmt: skip
+        counts[good], completeness[good], covariance[np.ix_(good, good)], n_draws=options.n_draws, rng=rng
+    )
     return _collected(counts, edges, verdict, good, bins, total)
 
 
-def _completeness_error(
-    share: NDArray[np.float64], n_effective: NDArray[np.float64], weight: NDArray[np.float64], dependence: str
+def _covariance(
+    by_cell: pd.DataFrame, cell: NDArray[np.int64], weight: NDArray[np.float64], dependence: str
 ) -> NDArray[np.float64]:
-    """Posterior standard deviation of the averaged completeness: errors that move together add up, others in square."""
-    a, b = share * n_effective + 0.5, (1.0 - share) * n_effective + 0.5
-    spread = np.sqrt(a * b / ((a + b) ** 2 * (a + b + 1.0)))
-    return spread @ weight if dependence == "all" else np.sqrt(spread**2 @ weight**2)
+    """Covariance of the averages over ``cell`` (bin, condition), as ``dependence`` says."""
+    if dependence != "hosts":
+        share, trials = (by_cell[name].to_numpy(dtype=np.float64)[cell] for name in ("completeness", "n_effective"))
+        return cell_covariance(share, trials, weight, dependence=dependence)
+    if not set(HOST_COLUMNS) <= set(by_cell.columns):
+        raise OptionError(
+            'dependence = "hosts" needs to know which cells share hosts, and this table does not say (only the Parquet '
+            'file of a selection function does); choose "condition" or, where one set of hosts serves all, "all"'
+        )
+    place = by_cell.iloc[cell.ravel()]
+    host, n, hits = (np.concatenate([np.empty(0, np.int64), *place[name]]) for name in HOST_COLUMNS)
+    sizes = [len(one) for one in place["hosts"]]
+    return host_covariance(host, n, hits, np.repeat(np.arange(cell.size), sizes), weight, shape=cell.shape)
 
 
-def _moving_together(drawn: NDArray[np.float64], dependence: str, rng: np.random.Generator) -> NDArray[np.float64]:
-    """The same draws of each cell in another order: cells that share hosts are high together and low together."""
-    n_draws, surveys = drawn.shape[0], drawn.shape[1:-2]
-    shape = (n_draws, *surveys, 1, drawn.shape[-1] if dependence == "condition" else 1)
-    rank = np.argsort(rng.random(shape), axis=0)
-    drawn.sort(axis=0)
-    return np.take_along_axis(drawn, np.broadcast_to(rank, drawn.shape), axis=0)
+def _ranks(covariance: NDArray[np.float64], n_draws: int, rng: np.random.Generator) -> NDArray[np.intp]:
+    """Ranks (draw, ..., bin) of normal numbers that are correlated as the bins are."""
+    error = np.sqrt(np.diagonal(covariance, axis1=-2, axis2=-1))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        correlation = np.nan_to_num(covariance / (error[..., :, None] * error[..., None, :]), posinf=0.0, neginf=0.0)
+    diagonal = np.arange(correlation.shape[-1])
+    correlation[..., diagonal, diagonal] = 1.0
+    value, vector = np.linalg.eigh(correlation)  # singular where bins move together wholly, which Cholesky cannot do
+    root = vector * np.sqrt(np.maximum(value, 0.0))[..., None, :]
+    normal = rng.standard_normal((n_draws, *error.shape))
+    return np.argsort(np.argsort((root @ normal[..., None])[..., 0], axis=0), axis=0)
 
 
 def _intervals(draws: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:

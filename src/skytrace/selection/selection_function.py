@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from skytrace.errors import CatalogueError, OptionError, SelectionEnvelopeError, check_between, check_choice
+from skytrace.selection.completeness import HOST_COLUMNS
 from skytrace.selection.grid import AXES, GridOptions, SelectionGrid
 
 if TYPE_CHECKING:
@@ -214,11 +215,11 @@ threshold 0.5; detector resnet18; verdict GO, validated; 8 ok)
             self.to_table().to_parquet(partial, compression="zstd", index=False)
 
     def to_csv(self, path: str | os.PathLike) -> None:
-        """Write the same as text, whole or not at all."""
+        """Write the same as text, whole or not at all; without the tallies of hosts, which are lists."""
         from skytrace.compute import atomic_path
 
         with atomic_path(path) as partial:
-            self.to_table().to_csv(partial, index=False)
+            self.to_table().drop(columns=list(HOST_COLUMNS), errors="ignore").to_csv(partial, index=False)
 
     def __repr__(self) -> str:
         spans = ", ".join(f"{axis} {low:g}..{high:g} {_UNITS[axis]}" for axis, (low, high) in self.envelope.items())

@@ -13,7 +13,13 @@ from skytrace.imaging.quality import QualityOptions, cutout_quality, quality_fla
 from skytrace.learning.samples import check_split_certificate
 from skytrace.lensing.population import PopulationOptions
 from skytrace.pipelines.injection_recovery.shards import Campaign, run_campaign
-from skytrace.selection.completeness import CompletenessOptions, completeness_table, marginals
+from skytrace.selection.completeness import (
+    HOST_COLUMNS,
+    CompletenessOptions,
+    completeness_table,
+    host_tallies,
+    marginals,
+)
 from skytrace.selection.grid import GridOptions, SelectionGrid
 from skytrace.selection.hosts import HostOptions, eligible_hosts, match_hosts, verify_hosts
 from skytrace.selection.injection import InjectionOptions
@@ -148,6 +154,7 @@ def measure_surface(
     grid = SelectionGrid(grid_options)
     chosen = options.with_detector(detector.threshold)
     table = completeness_table(injections, grid, options=chosen)
+    table = table.join(host_tallies(injections, grid, options=chosen))  # which cells share hosts: errors of averages
     available = conditions[["psf_index", "depth_index", "n_matched", "n_degraded"]]
     available = available.rename(columns={"n_matched": "n_hosts_matched", "n_degraded": "n_hosts_degradable"})
     table = table.merge(available, on=["psf_index", "depth_index"], how="left", validate="many_to_one")
@@ -169,7 +176,7 @@ def measure_surface(
         metadata |= {"survey": str(host_report["survey"]), "host_split": str(host_report["host_splits"])}
     published = SelectionFunction.from_table(table, metadata=metadata).to_table()
     trends = trend_tests(injections, grid, threshold=detector.threshold)
-    return published, published, marginals(injections, grid, options=chosen), trends
+    return published, published.drop(columns=list(HOST_COLUMNS)), marginals(injections, grid, options=chosen), trends
 
 
 def _host_false_positives(injections: Table, thresholds: tuple[float, ...]) -> list[Report]:
