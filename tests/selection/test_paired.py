@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from skytrace.errors import CatalogueError, OptionError
-from skytrace.selection.paired import PairedOptions, holm_adjusted, pair_injections, paired_table, paired_test
+from skytrace.selection.paired import PairedOptions, pair_injections, paired_table, paired_test
 
 
 def detections(both, base_only, ablation_only, neither):
@@ -128,11 +128,6 @@ def test_pairs_are_matched_by_id_whatever_the_order():
     expected = ablation.iloc[:300].sort_values("injection_id")
     np.testing.assert_array_equal(pairs["injection_id"], expected["injection_id"])
     np.testing.assert_array_equal(pairs["score_ablation"], expected["score"])
-
-
-def test_holm_adjustment_of_a_textbook_case():
-    np.testing.assert_allclose(holm_adjusted([0.01, 0.04, 0.03, 0.005]), [0.03, 0.06, 0.06, 0.02])
-    np.testing.assert_allclose(holm_adjusted([np.nan, 0.5, 0.9]), [np.nan, 1.0, 1.0])
 
 
 def test_bins_that_do_not_rise_are_refused():

@@ -15,13 +15,14 @@ import numpy as np
 import pandas as pd
 
 from skytrace.errors import CatalogueError, OptionError, check_between, check_whole
+from skytrace.statistics import holm_adjusted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["PairedOptions", "PairedTest", "holm_adjusted", "pair_injections", "paired_table", "paired_test"]
+__all__ = ["PairedOptions", "PairedTest", "pair_injections", "paired_table", "paired_test"]
 
 #: What must be equal in both tables for a pair to be one: common random numbers.
 COMMON_COLUMNS = ("galaxy_id", "theta_e_arcsec", "source_mag_r", "source_x_arcsec", "source_y_arcsec", "mode")
@@ -184,16 +185,6 @@ def paired_table(
     for name in ("p_mcnemar", "p_hosts"):
         table[f"{name}_holm"] = np.append(holm_adjusted(table[name].to_numpy()[:-1]), np.nan)
     return table
-
-
-def holm_adjusted(p_values: ArrayLike) -> NDArray[np.float64]:
-    """p-values that hold for all tests together (Holm 1979, Scand. J. Stat. 6, 65); NaN are left out of the count."""
-    p = np.asarray(p_values, dtype=np.float64)
-    out = np.full(p.shape, np.nan)
-    known = np.flatnonzero(np.isfinite(p))
-    order = known[np.argsort(p[known], kind="stable")]
-    out[order] = np.minimum(np.maximum.accumulate(p[order] * np.arange(len(order), 0, -1)), 1.0)
-    return out
 
 
 def _host_exchange(by_host: NDArray[np.float64], n_permutations: int, seed: int) -> float:

@@ -8,6 +8,7 @@ from skytrace.statistics.bootstrap import (
     design_effect,
 )
 from skytrace.statistics.intervals import LEVELS, beta_interval, beta_mean
+from skytrace.statistics.multiple_tests import holm_adjusted
 from skytrace.statistics.two_sample import (
     EnergyTest,
     KsTest,
@@ -31,6 +32,7 @@ __all__ = [
     "design_effect",
     "energy_distance",
     "energy_distance_permutation",
+    "holm_adjusted",
     "ks_fixed_sample",
     "ks_statistic",
     "standardised_mean_difference",

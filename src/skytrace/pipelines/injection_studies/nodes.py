@@ -23,9 +23,10 @@ from skytrace.pipelines.injection_studies.shards import run_study
 from skytrace.selection.grid import GridOptions, SelectionGrid
 from skytrace.selection.hosts import HostOptions, verify_hosts
 from skytrace.selection.injection import InjectionOptions
-from skytrace.selection.paired import COMMON_COLUMNS, PairedOptions, holm_adjusted, pair_injections, paired_table
+from skytrace.selection.paired import COMMON_COLUMNS, PairedOptions, pair_injections, paired_table
 from skytrace.selection.sensitivity import SensitivityOptions, sensitivity
 from skytrace.sky import SelectionOptions
+from skytrace.statistics import holm_adjusted
 from skytrace.surveys.interface import ImagingSurvey
 
 Table = pd.DataFrame
