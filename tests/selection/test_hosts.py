@@ -7,7 +7,7 @@ import pytest
 from skytrace.errors import CatalogueError, LeakageError, OptionError
 from skytrace.imaging.photometry import psfdepth_from_mag
 from skytrace.selection.grid import GridOptions, SelectionGrid
-from skytrace.selection.hosts import HostOptions, eligible_hosts, match_hosts, verify_hosts
+from skytrace.selection.hosts import HostOptions, eligible_hosts, hosts_in_use, match_hosts, verify_hosts
 
 GRID = SelectionGrid(GridOptions(psf_fwhm_arcsec=(1.2, 1.5), depth_mag=(23.5, 24.0)))
 NO_LENSES = pd.DataFrame({"galaxy_id": [], "ra": [], "dec": []})
@@ -103,3 +103,27 @@ def test_few_hosts_leave_a_cell_short_of_injections():
 def test_an_unknown_split_is_refused():
     with pytest.raises(OptionError, match="host_splits = 'train' is not one of test, any"):
         HostOptions(host_splits="train")
+
+
+def test_every_condition_draws_hosts_of_its_own_so_that_no_few_carry_the_sky():
+    grid = SelectionGrid(
+        GridOptions(psf_fwhm_arcsec=(1.2, 1.35, 1.5), depth_mag=(22.0, 22.5, 23.0), injections_per_cell=200)
+    )
+    table = galaxies([0.9] * 400, [25.0] * 400)
+    assignments, conditions = match_hosts(table, grid, options=HostOptions(max_hosts_per_cell=40))
+    assert (conditions["mode"] == "degraded").all() and (conditions["n_hosts"] == 40).all()
+    found = hosts_in_use(assignments, conditions)["degraded"]
+    # 9 draws of 40 out of 400: 400 (1 - 0.9^9) = 245 different ones, give or take 6
+    assert 225 < found["hosts"] < 265
+    # of those uses m ~ Binomial(9, 0.1): (sum m)^2 / sum m^2 = 400 E[m]^2 / E[m^2] = 400 * 0.81 / 1.62 = 200
+    assert found["effective_hosts"] == pytest.approx(200, abs=15)
+    assert found["conditions"] == 9
+
+
+def test_hosts_used_alike_count_fully_and_one_that_carries_half_counts_for_little():
+    conditions = pd.DataFrame({"condition": [0, 1], "n_per_cell": [100, 100], "n_hosts": [5, 1]})
+    rows = [(0, "degraded", f"h{i}") for i in range(5)] + [(1, "matched", "h0")]
+    assignments = pd.DataFrame(rows, columns=["condition", "mode", "galaxy_id"])
+    found = hosts_in_use(assignments, conditions)
+    assert found["degraded"] == {"conditions": 1, "hosts": 5, "effective_hosts": pytest.approx(5.0)}
+    assert found["all"]["effective_hosts"] == pytest.approx(200**2 / (120**2 + 4 * 20**2))

@@ -17,13 +17,14 @@ from skytrace.errors import CatalogueError, LeakageError, check_between, check_c
 from skytrace.imaging.photometry import band_columns, mag_ab, mag_depth
 from skytrace.selection.condition_sky import SkyRelation
 from skytrace.sky import crossmatch, galaxy_hash
+from skytrace.statistics.streams import splitmix64
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from skytrace.selection.grid import SelectionGrid
 
-__all__ = ["TARGET_COLUMNS", "HostOptions", "eligible_hosts", "match_hosts", "verify_hosts"]
+__all__ = ["TARGET_COLUMNS", "HostOptions", "eligible_hosts", "hosts_in_use", "match_hosts", "verify_hosts"]
 
 _SPLITS_SEEN = ("train", "val")
 #: Sky of a condition, for degraded hosts: psfsize [arcsec] and psfdepth [nanomaggies^-2].
@@ -34,9 +35,10 @@ TARGET_COLUMNS = tuple(f"target_{name}_{band}" for name in ("psfsize", "psfdepth
 class HostOptions:
     """host_splits: "test" (the detector's own sky: its test split) or "any" (a sky it never saw; checked all the same).
     min_matched_hosts: below this a condition turns to degraded hosts, if they are more. max_hosts_per_cell: hosts of a
-    condition, chosen by hash. max_injections_per_host: of one cell; few hosts then leave a cell insufficient rather
-    than repeating themselves. degraded_hosts: whether degrading is allowed. exclusion_radius_arcsec: a host this close
-    to anything in training or validation, or to a lens, is a leak. seed: of the choice by hash.
+    condition, chosen by a hash of galaxy and condition. max_injections_per_host: of one cell; few hosts then leave a
+    cell insufficient rather than repeating themselves. degraded_hosts: whether degrading is allowed.
+    exclusion_radius_arcsec: a host this close to anything in training or validation, or to a lens, is a leak. seed: of
+    the choice by hash.
     """
 
     host_splits: str = "test"
@@ -138,7 +140,7 @@ def match_hosts(
     relation = SkyRelation.fit(hosts)
     psf_bin, depth_bin = grid.bin_of("psf_fwhm", psf), grid.bin_of("depth", mag_depth(depth))
     names = hosts["galaxy_id"].astype(str).to_numpy()
-    order = np.argsort(galaxy_hash(names, seed=options.seed), kind="stable")
+    hashed = galaxy_hash(names, seed=options.seed)
     parts, account = [], []
     centres = conditions[["psf_fwhm", "depth"]].to_numpy(dtype=float)
     for cell, (psf_centre, depth_centre) in zip(conditions.itertuples(), centres, strict=True):
@@ -149,7 +151,9 @@ def match_hosts(
         mode = "matched" if n_matched >= min(options.min_matched_hosts, max(n_degraded, 1)) else "degraded"
         if n_matched + n_degraded == 0:
             mode = "no_hosts"
-        chosen = order[(matched if mode == "matched" else worse)[order]][: options.max_hosts_per_cell]
+        # a choice of its own in every condition: with one for all, the same few galaxies would carry most of the sky
+        order = splitmix64(hashed ^ splitmix64(np.array([cell.condition + 1], dtype=np.uint64)))
+        chosen = _lowest(np.flatnonzero(matched if mode == "matched" else worse), order, options.max_hosts_per_cell)
         chosen = chosen[: 0 if mode == "no_hosts" else None]
         parts.append(_rows(cell, mode, names[chosen]))
         n_per_cell = min(grid.options.injections_per_cell, options.max_injections_per_host * len(chosen))
@@ -157,6 +161,34 @@ def match_hosts(
     columns = ["mode", "n_matched", "n_degraded", "n_hosts", "n_per_cell", *TARGET_COLUMNS]
     conditions = conditions.join(pd.DataFrame(account, columns=columns))
     return pd.concat(parts, ignore_index=True), conditions
+
+
+def hosts_in_use(assignments: pd.DataFrame, conditions: pd.DataFrame) -> dict[str, dict[str, float]]:
+    """By mode, and for all ("all"): conditions, hosts (different galaxies), and their effective number.
+
+    Effective: (sum m)^2 / sum m^2 of each galaxy's share m of the injections (Kish 1965, ch. 11): that of as many
+    galaxies used alike. assignments, conditions: as ``match_hosts`` returns them.
+    """
+    share = assignments["condition"].map(
+        (conditions["n_per_cell"] / conditions["n_hosts"]).set_axis(conditions["condition"])
+    )
+    found = {}
+    for mode in (*sorted(assignments["mode"].unique()), "all"):
+        mine = np.ones(len(assignments), dtype=bool) if mode == "all" else (assignments["mode"] == mode).to_numpy()
+        each = share[mine].groupby(assignments.loc[mine, "galaxy_id"]).sum().to_numpy()
+        found[mode] = {
+            "conditions": int(assignments.loc[mine, "condition"].nunique()),
+            "hosts": len(each),
+            "effective_hosts": float(each.sum() ** 2 / np.sum(each**2)) if len(each) else 0.0,
+        }
+    return found
+
+
+def _lowest(members: NDArray[np.intp], order: NDArray[np.uint64], most: int) -> NDArray[np.intp]:
+    """At most ``most`` of ``members``, those of the lowest ``order``, rising."""
+    if len(members) > most:
+        members = members[np.argpartition(order[members], most - 1)[:most]]
+    return members[np.argsort(order[members], kind="stable")]
 
 
 def _rows(cell: object, mode: str, names: NDArray[np.object_]) -> pd.DataFrame:

@@ -21,7 +21,7 @@ from skytrace.selection.completeness import (
     marginals,
 )
 from skytrace.selection.grid import GridOptions, SelectionGrid
-from skytrace.selection.hosts import HostOptions, eligible_hosts, match_hosts, verify_hosts
+from skytrace.selection.hosts import HostOptions, eligible_hosts, hosts_in_use, match_hosts, verify_hosts
 from skytrace.selection.injection import InjectionOptions
 from skytrace.selection.selection_function import SelectionFunction
 from skytrace.selection.trends import trend_tests
@@ -79,6 +79,7 @@ def choose_hosts(
         "candidates": len(candidates),
         "rejected_by_quality": int(sum(not accepted for accepted in checked.values())),
         "hosts_used": len(used),
+        "hosts_in_use": hosts_in_use(assignments, conditions),
         "conditions_of_the_most_used_host": int(used.max()) if len(used) else 0,
         "conditions": conditions["mode"].value_counts().to_dict(),
         "axes": grid.definitions(),
