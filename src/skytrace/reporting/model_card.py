@@ -276,7 +276,7 @@ def _use(selection: SelectionFunction) -> Section:
         (
             f"SelectionFunction.load(path).probability({asked}) gives value, intervals, n, hosts, state and validated.",
             "Quote the interval with the ending _hosts, the state, the threshold and the detector's hash.",
-            "Cite the file by its hash and the release that made it (kedro trace names both).",
+            "Cite the file by its SHA-256, with the run and commit that made it: the run manifest has all three.",
         ),
     )
 
