@@ -12,7 +12,7 @@ from skytrace.lensing.population import PopulationOptions
 from skytrace.pipelines.injection_recovery.page_nodes import _failure_galleries, summarise_products
 from skytrace.pipelines.injection_recovery.product_nodes import compare_with_published
 from skytrace.pipelines.injection_recovery.product_nodes_failures import count_failures, explain_failures
-from skytrace.selection.completeness import CompletenessOptions, completeness_table
+from skytrace.selection.completeness import CompletenessOptions, completeness_table, host_tallies
 from skytrace.selection.failure_sampling import FailureSample, draw_for_failures, stratified_shares
 from skytrace.selection.failures import FailureOptions
 from skytrace.selection.forward import ForwardOptions
@@ -48,7 +48,8 @@ def test_a_known_truth_comes_back_with_intervals_that_cover_it_and_corrects_coun
     conditions = FIVE.cells().drop_duplicates(["psf_fwhm", "depth"])[["psf_fwhm", "depth"]].assign(weight=1.0)
     lenses = np.array([600.0, 400.0, 250.0, 120.0, 60.0])
     for seed in range(30):
-        table = completeness_table(scored(FIVE, n=400, seed=seed), FIVE, options=CompletenessOptions((0.5,)))
+        sample, options = scored(FIVE, n=400, seed=seed), CompletenessOptions((0.5,))
+        table = completeness_table(sample, FIVE, options=options).join(host_tallies(sample, FIVE, options=options))
         surface = SelectionFunction.from_table(table, metadata={"verdict": "GO", "threshold_default": 0.5})
         cells = FIVE.cells()
         answer = surface.probability(**{axis: cells[axis] for axis in ("theta_e", "psf_fwhm", "depth")})

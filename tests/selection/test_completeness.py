@@ -254,3 +254,36 @@ def test_an_axis_with_too_few_cells_says_so_and_the_others_are_measured():
     assert found["theta_e"]["direction"] == "not measured"
     assert "Einstein radius is not measured" in found["theta_e"]["sentence"]
     assert found["depth"]["slope"] == trend_test(sample[sample["cell"] < 4], SMALL, axis="depth", threshold=0.5).slope
+
+
+def test_eight_hosts_are_too_few_for_a_cell_however_often_each_is_used():
+    table = completeness_table(injections(SMALL, per_cell=200, hosts=8), SMALL)
+    assert (table["state"] == "insufficient").all()
+    few = CompletenessOptions(min_hosts=8)
+    assert (completeness_table(injections(SMALL, per_cell=200, hosts=8), SMALL, options=few)["state"] == "ok").all()
+
+
+def test_one_detection_somewhere_does_not_make_trials_of_eight_hosts_independent():
+    """3,200 injections into 8 hosts without a detection are 8 trials, whatever one hit in another bin looks like."""
+    rows = [(cell, f"h{i % 8}", "matched", 0.1) for cell in range(2) for i in range(3200)]
+    table = pd.DataFrame(rows, columns=["cell", "galaxy_id", "mode", "score"])
+    table.loc[3200, "score"] = 0.9
+    found = completeness_table(table, SMALL)
+    assert found["n_effective"][:2].tolist() == pytest.approx([8.0, 8.0])
+    assert found["high68_hosts"][0] == pytest.approx(beta_interval(0, 8, 0.6827)[1])
+
+
+def test_hosts_of_which_a_few_are_good_are_covered_although_most_surveys_hold_none_of_these():
+    """3 % of hosts at P = 0.5, the others at 1e-4, eight of them in a cell: the case that a fitted effect fails."""
+    rng, truth, grid = np.random.default_rng(3), 0.03 * 0.5 + 0.97 * 1e-4, SMALL
+    covered = []
+    for _ in range(60):
+        cell = np.repeat(np.arange(grid.n_cells), 200)
+        p = np.where(rng.random(8 * grid.n_cells) < 0.03, 0.5, 1e-4)
+        host = cell * 8 + np.tile(np.arange(200) % 8, grid.n_cells)
+        score = np.where(rng.random(len(cell)) < p[host], 0.9, 0.1)
+        table = completeness_table(
+            pd.DataFrame({"cell": cell, "galaxy_id": host, "mode": "matched", "score": score}), grid
+        )
+        covered.append((table["low95_hosts"] <= truth) & (truth <= table["high95_hosts"]))
+    assert np.mean(covered) > 0.95  # 0.22 of them, with an effect fitted to one hit

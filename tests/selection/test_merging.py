@@ -64,7 +64,7 @@ def sample(seed=0):
     cell = np.repeat(np.arange(GRID.n_cells), n)
     return pd.DataFrame(
         {
-            "cell": cell, "galaxy_id": [f"h{i % 17}" for i in range(len(cell))], "mode": mode[cell],
+            "cell": cell, "galaxy_id": [f"h{i % 23}" for i in range(len(cell))], "mode": mode[cell],
             "score": rng.random(len(cell)),
         }
     )  # fmt: skip
@@ -97,6 +97,12 @@ def test_a_group_has_the_pooled_counts_hosts_and_intervals_and_says_merged():
     pd.testing.assert_frame_equal(table.loc[others, plain.columns], plain[others])
     assert set(table.loc[table["cell"].isin([12, 16]), "state"]) == {"insufficient"}  # 180 together, still short
     assert table.loc[8, "state"] == "no_hosts"
+
+
+def test_a_group_of_enough_injections_into_too_few_hosts_stays_insufficient():
+    table = merged_completeness(sample().assign(galaxy_id="h0"), GRID)
+    rows = table[table["merge_group"] == 0]
+    assert (rows["n"] == 210).all() and (rows["state"] == "insufficient").all() and not rows["sufficient"].any()
 
 
 def test_the_groups_do_not_depend_on_what_was_detected():

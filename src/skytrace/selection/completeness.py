@@ -2,6 +2,9 @@
 
 A cell is never smoothed. The plain interval (Jeffreys) treats every injection as a trial of its own; the ``_hosts``
 interval uses n / design effect trials, because injections into one host succeed and fail together (Kish 1965, ch. 6).
+Where fewer than five hosts have a detection, or fewer than five a miss, a cell hardly says how alike its injections
+are: its effect is then taken no smaller than that of the correlation pooled over cells that do say, and where none does
+a host counts as one trial.
 """
 
 from __future__ import annotations
@@ -28,20 +31,23 @@ __all__ = [
 
 #: What a scored injection must say: its cell, its host, how the host came there (matched or degraded), its score.
 INJECTION_COLUMNS = ("cell", "galaxy_id", "mode", "score")
-#: ok: enough injections. insufficient: fewer than ``min_injections``. no_hosts: none. merged: cells joined by rule.
+#: ok: enough injections and hosts. insufficient: too few of either. no_hosts: none. merged: cells joined by rule.
 CELL_STATES = ("ok", "insufficient", "no_hosts", "merged")
 #: What each host adds to a cell, as lists: its number (the same in every cell), its injections, how many were detected.
 HOST_COLUMNS = ("hosts", "host_n", "host_n_detected")
+#: Hosts with a detection, and with a miss, from which a cell's own design effect is believed.
+_TELLING_HOSTS = 5
 
 
 @dataclass(frozen=True)
 class CompletenessOptions:
     """thresholds: detected means score >= threshold, each in (0, 1), or one such number; none where only the
-    detector's own is meant (see ``with_detector``). min_injections: fewer make a cell insufficient.
+    detector's own is meant (see ``with_detector``). min_injections, min_hosts: fewer make a cell insufficient.
     """
 
     thresholds: tuple[float, ...] = (0.5,)
     min_injections: int = 200
+    min_hosts: int = 20
 
     def __post_init__(self) -> None:
         listed = self.thresholds if isinstance(self.thresholds, list | tuple) else (self.thresholds,)
@@ -51,6 +57,7 @@ class CompletenessOptions:
         if len(set(self.thresholds)) != len(self.thresholds):
             raise OptionError(f"thresholds = {list(self.thresholds)} must be different values")
         check_whole("min_injections", self.min_injections, 1, 1_000_000)
+        check_whole("min_hosts", self.min_hosts, 1, 1_000_000)
 
     def with_detector(self, threshold: float) -> CompletenessOptions:
         """The same with the detector's own threshold first."""
@@ -76,7 +83,8 @@ def completeness_table(
     counts = _HostCounts.of(cell, injections["galaxy_id"], n_groups=grid.n_cells)
     mode = np.full(grid.n_cells, "none", dtype=object)
     mode[cell] = injections["mode"].to_numpy()
-    state = np.where(counts.n >= options.min_injections, "ok", np.where(counts.n > 0, "insufficient", "no_hosts"))
+    enough = (counts.n >= options.min_injections) & (counts.n_hosts >= options.min_hosts)
+    state = np.where(enough, "ok", np.where(counts.n > 0, "insufficient", "no_hosts"))
     score = injections["score"].to_numpy(dtype=np.float64)
     tables = []
     for threshold in options.thresholds:
@@ -179,8 +187,9 @@ class _HostCounts:
         k = np.bincount(self.group, weights=detected, minlength=groups).astype(np.int64)
         with np.errstate(invalid="ignore", divide="ignore"):
             share = np.where(full, k / self.n, np.nan)
-        effect = self._design_effect(detected, share)
-        used = np.where(np.isfinite(effect), effect, self._expected_effect(effect))
+        effect, telling = self._design_effect(detected, share)
+        expected = self._expected_effect(np.where(telling, effect, np.nan))
+        used = np.where(telling, effect, np.fmax(effect, expected))
         with np.errstate(invalid="ignore"):
             # hosts never make the interval narrower than independent trials would
             effective = np.where(full, self.n / np.maximum(used, 1.0), 0.0)
@@ -195,18 +204,25 @@ class _HostCounts:
             columns[f"high{name}_hosts"] = np.where(full, high, np.nan)
         return columns
 
-    def _design_effect(self, detected: NDArray[np.bool_], share: NDArray[np.float64]) -> NDArray[np.float64]:
-        """``statistics.design_effect`` of every group at once; NaN where it cannot be measured."""
+    def _design_effect(
+        self, detected: NDArray[np.bool_], share: NDArray[np.float64]
+    ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+        """``statistics.design_effect`` of every group at once, NaN where it cannot be measured; and whether enough
+        hosts have a detection, and enough a miss, for it to tell how alike they are.
+        """
         hits = np.bincount(self.pair, weights=detected, minlength=len(self.pair_n))
         residual = (hits - share[self.pair_group] * self.pair_n) ** 2
         with np.errstate(invalid="ignore", divide="ignore"):
             spread = np.bincount(self.pair_group, weights=residual, minlength=len(self.n))
             clustered = self.n_hosts / (self.n_hosts - 1.0) * spread / self.n**2
             effect = clustered / (share * (1.0 - share) / self.n)
-        return np.where((self.n_hosts > 1) & (share > 0) & (share < 1), effect, np.nan)
+        effect = np.where((self.n_hosts > 1) & (share > 0) & (share < 1), effect, np.nan)
+        hit = np.bincount(self.pair_group, weights=hits > 0, minlength=len(self.n))
+        missed = np.bincount(self.pair_group, weights=hits < self.pair_n, minlength=len(self.n))
+        return effect, np.minimum(hit, missed) >= _TELLING_HOSTS
 
     def _expected_effect(self, effect: NDArray[np.float64]) -> NDArray[np.float64]:
-        """1 + (m - 1) rho with the intra-host correlation rho pooled over the groups where it was measured.
+        """1 + (m - 1) rho with the intra-host correlation rho pooled over the groups whose ``effect`` is finite.
 
         A cell with none (or all) detected says nothing of its own correlation, and its trials are no more independent.
         m: trials a host, weighted by trials. rho is 1 where it was measured nowhere: then a host is one trial.

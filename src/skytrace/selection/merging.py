@@ -83,8 +83,8 @@ def merged_completeness(
     """``completeness_table`` in which the cells of a group carry the counts and intervals of the whole group.
 
     Further columns: merge_group (lowest cell of the group), merge_cells (how many), n_own, n_detected_own (the cell's
-    own counts: these add up to the injections; n does so over one row a group). State is "merged" in groups,
-    ``sufficient`` is true there, because a group has reached the minimum. The shared completeness weighs the group's
+    own counts: these add up to the injections; n does so over one row a group). State is "merged" in groups
+    that have enough hosts too, and ``sufficient`` is true there. The shared completeness weighs the group's
     injections alike: it is that of no single cell. Raises as ``completeness_table``.
     """
     options = options or CompletenessOptions()
@@ -103,7 +103,8 @@ def merged_completeness(
         if name not in _OF_THE_CELL:
             merged[name] = shared[name].to_numpy()
     members = size[group[table["cell"]]]
-    merged["state"] = np.where(members > 1, "merged", merged["state"]).astype(object)
+    # a group of enough injections can still lack hosts
+    merged["state"] = np.where((members > 1) & merged["sufficient"], "merged", merged["state"]).astype(object)
     merged["merge_group"], merged["merge_cells"] = group[table["cell"]], members
     merged["n_own"], merged["n_detected_own"] = table["n"], table["n_detected"]
     return merged
