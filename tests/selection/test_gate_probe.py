@@ -46,6 +46,12 @@ def test_equal_features_pass_with_size_and_power_stated():
     assert gate.status == "pass" and "mock anchors" in gate.sentence
     assert gate.statistics["false_alarm_rate"] == 0.0 and gate.statistics["power"] >= 0.8
     assert abs(gate.statistics["auc_if_equal"] - 0.5) < 0.08 < gate.statistics["auc_if_changed"] - 0.7
+    # the smaller the difference, the less it sees; the sentence says both
+    reached = gate.statistics["auc_if_changed_at"]
+    assert reached["0.8"] < reached["0.85"] < gate.statistics["auc_if_changed"] and reached["0.8"] < 0.80
+    power = gate.statistics["power_at"]
+    assert power["0.8"] <= power["0.85"] <= gate.statistics["power"]
+    assert f"{power['0.8']:.0%} at 0.8, {power['0.85']:.0%} at 0.85" in gate.sentence
 
 
 def test_a_shift_in_the_features_fails_with_the_auc_that_it_allows():

@@ -37,12 +37,13 @@ def test_lenses_of_one_generator_are_told_apart_by_none(injections):
     snr, morphology, classifier = judged(injections)
     assert snr.status == "pass" and morphology.statistics["p"] > 0.05
     assert classifier.statistics["low_95"] <= 0.5 <= classifier.statistics["high_95"]
+    assert classifier.status == "pass"
 
 
 def test_ten_times_the_flux_falls_at_brightness_and_classifier(injections):
     snr, _, classifier = judged(injections, flux=0.1)  # the injections are ten times as bright as the anchors
     assert snr.status == "fail"
-    assert classifier.statistics["auc"] > 0.9 and classifier.statistics["low_95"] > 0.75
+    assert classifier.status == "fail" and classifier.statistics["auc"] > 0.9
 
 
 def test_a_wrong_psf_falls_at_shape_or_classifier(injections):

@@ -36,12 +36,13 @@ def test_injections_of_the_anchors_own_universe_are_go():
     assert result["verdict"] == "GO" and result["validated"] is True
     assert list(statuses(result)) == list(GATE_NAMES)
     judged = {name: status for name, status in statuses(result).items() if status != "reported"}
-    assert set(judged.values()) == {"pass"} and [name[0] for name in judged] == ["1", "2", "3", "7", "8"]
+    assert set(judged.values()) == {"pass"} and [name[0] for name in judged] == ["1", "2", "3", "5", "7", "8"]
 
 
 def test_the_probe_is_judged_and_reported_gates_decide_nothing():
     anchors = arcs(120, seed=1, discovered=True)
-    assert report(anchors, INJECTIONS, gate_8="fail")["verdict"] == "NO-GO"
+    for judged in ("gate_5", "gate_8"):
+        assert report(anchors, INJECTIONS, **{judged: "fail"})["verdict"] == "NO-GO"
     assert report(anchors, INJECTIONS, gate_8="insufficient")["verdict"] == "INSUFFICIENT"
     assert report(anchors, INJECTIONS, gate_4="insufficient")["verdict"] == "INSUFFICIENT"
     reported = [GateResult(name, "reported", {}, {}, 0, 0, "") for name in GATE_NAMES]

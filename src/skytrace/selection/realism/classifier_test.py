@@ -4,6 +4,9 @@ A classifier two-sample test (Lopez-Paz & Oquab 2017): where the two samples are
 better than AUC 1/2 on stamps that it was not fitted on. What it used is named by the loss of AUC when one feature's
 values are exchanged between the scored stamps (Breiman 2001), beside the AUC of each feature alone: of two features
 that tell the same, each may look dispensable.
+
+The bound is judged as a test of equivalence: injections need not be the same as lenses, the AUC must be *shown* to lie
+below the bound, and a fault to lie above it. An interval that holds the bound decides neither.
 """
 
 from __future__ import annotations
@@ -13,7 +16,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from skytrace.errors import CatalogueError
-from skytrace.selection.realism.cross_validation import cross_validated_auc, out_of_fold, within_fold_auc
+from skytrace.selection.realism.cross_validation import (
+    chance_above,
+    cross_validated_auc,
+    out_of_fold,
+    within_fold_auc,
+)
 from skytrace.selection.realism.gates import GateResult
 from skytrace.selection.realism.matching import match_injections
 from skytrace.selection.realism.options import ClassifierTestOptions
@@ -24,11 +32,14 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from skytrace.selection.realism.comparison import ComparisonSample
+    from skytrace.selection.realism.cross_validation import CrossValidatedAuc
     from skytrace.selection.realism.options import GateOptions
 
 __all__ = ["classifier_columns", "gate_classifier"]
 
 _NAME = "5 classifier"
+#: The chance to fail that ``falls_at`` names.
+_MOSTLY = 0.8
 #: Columns of the compared tables that are conditions, not what the arcs look like.
 _NOT_SEEN = ("arc_coverage",)
 
@@ -47,16 +58,18 @@ def gate_classifier(
     gates: GateOptions,
     options: ClassifierTestOptions | None = None,
 ) -> GateResult:
-    """Gate 5: cross-validated AUC of anchors against matched injections; reported, not judged.
+    """Gate 5: cross-validated AUC of anchors against matched injections. pass: its 95 % interval lies below
+    ``auc_max``; fail: above; insufficient: the interval holds the bound, or the samples are too small.
 
     sample: its tables carry ``columns`` (``classifier_columns`` by default) and ``group_column``, the host or sky cell
     that is never split between folds. Statistics: auc with intervals, p, widening; importance: feature -> loss of AUC
-    when exchanged, and its own AUC (below 1/2: anchors have smaller values), the most telling first; named.
+    when exchanged, and its own AUC (below 1/2: anchors have smaller values), the most telling first; named. power:
+    stated AUC -> chance to fail if that were the truth; falls_at: the true AUC that fails four times in five.
     Raises CatalogueError on missing columns.
     """
     options = options or ClassifierTestOptions()
     columns = tuple(classifier_columns(sample) if columns is None else columns)
-    bound = {"classifier": options.classifier, "columns": list(columns)}
+    bound = {"auc_max": options.auc_max, "classifier": options.classifier, "columns": list(columns)}
     for table in (sample.anchors, sample.injections):
         missing = [name for name in (*columns, group_column) if name not in table.columns]
         if missing or not columns:
@@ -82,13 +95,40 @@ def gate_classifier(
     importance = _importances(features[:, known], matched.is_anchor, result.fold, names, make, options)
     named = list(importance)[: options.n_named]
     statistics |= {**result.as_dict(), "importance": importance, "named": named}
-    words = ", ".join(f"{name} ({importance[name]['loss']:.2f})" for name in named)
-    sentence = (
+    statistics |= _power(result, sizes, options)
+    status = "pass" if result.high_95 < options.auc_max else "insufficient"
+    status = "fail" if result.low_95 > options.auc_max else status
+    return GateResult(_NAME, status, statistics, bound, *sizes, _sentence(result, statistics, sizes, options, status))
+
+
+def _power(result: CrossValidatedAuc, sizes: tuple[int, int], options: ClassifierTestOptions) -> dict[str, Any]:
+    """The chance to fail at the stated true AUCs, and the AUC (a multiple of 0.001) where it reaches 80 %."""
+    tried = np.round(np.arange(options.auc_max, 0.9995, 0.001), 3)
+    chance = chance_above(result, tried, bound=options.auc_max, n_anchors=sizes[0], n_injections=sizes[1])
+    stated = chance_above(result, options.stated_aucs, bound=options.auc_max, n_anchors=sizes[0], n_injections=sizes[1])
+    enough = tried[chance >= _MOSTLY]
+    return {
+        "power": {f"{auc:g}": float(share) for auc, share in zip(options.stated_aucs, stated, strict=True)},
+        "falls_at": float(enough[0]) if len(enough) else None,
+    }
+
+
+def _sentence(
+    result: CrossValidatedAuc,
+    statistics: dict[str, Any],
+    sizes: tuple[int, int],
+    options: ClassifierTestOptions,
+    status: str,
+) -> str:
+    words = ", ".join(f"{name} ({statistics['importance'][name]['loss']:.2f})" for name in statistics["named"])
+    power = " and ".join(f"{share:.0%} at a true AUC of {auc}" for auc, share in statistics["power"].items())
+    lies = {"pass": "lies below the bound", "fail": "lies above the bound", "insufficient": "holds the bound"}[status]
+    return (
         f"A classifier of arc shape, colours and profile tells anchors from matched injections with AUC "
-        f"{result.auc:.2f} (95 %: {result.low_95:.2f}-{result.high_95:.2f}, permutation p {result.p:.3f}; "
-        f"reported, not judged); most telling, by loss of AUC when exchanged: {words}."
+        f"{result.auc:.3f} (95 %: {result.low_95:.3f}-{result.high_95:.3f}, permutation p {result.p:.3f}): the "
+        f"interval {lies} of {options.auc_max:g}. With {sizes[0]} anchors the gate would fail with a chance of "
+        f"{power}. Most telling, by loss of AUC when exchanged: {words}."
     )
-    return GateResult(_NAME, "reported", statistics, bound, *sizes, sentence)
 
 
 def _importances(

@@ -1,8 +1,8 @@
 """The gates, each a function of samples and pre-registered bounds that returns one GateResult.
 
 Gate 1 arc S/N, 2 background, 3 arc colour, 7 parity of the injection path; 4, 5, 6 and 8 have modules of their own. A
-gate is insufficient where its samples are too small, whatever their numbers say. Gates 4, 5 and 6 are reported: they
-have no registered bound, so they neither pass nor fail.
+gate is insufficient where its samples are too small, whatever their numbers say. Gates 4 and 6 are reported: they have
+no registered bound, so they neither pass nor fail.
 """
 
 from __future__ import annotations

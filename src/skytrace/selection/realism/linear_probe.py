@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from scipy.special import ndtri
 
 from skytrace.errors import CatalogueError
 from skytrace.selection.realism.cross_validation import (
@@ -72,7 +73,8 @@ def gate_linear_probe(
     ``group_column`` (host or sky cell, never split between folds).
     Size and power: mock anchors drawn from the injections, as many as the matched anchors, against the others; as they
     are (false_alarm_rate; interval_holds_half), and moved so that the best linear classifier would have AUC
-    ``planted_auc`` (power). alternative: (n, d) features of the same injections made otherwise (another source family),
+    ``planted_auc`` (power) or one of ``stated_aucs`` (power_at, by AUC; the same mock anchors and directions).
+    alternative: (n, d) features of the same injections made otherwise (another source family),
     for the power against that instead. A pass needs power >= min_power, else the gate is insufficient.
     Raises CatalogueError where features do not fit the tables.
     """
@@ -127,6 +129,9 @@ def _judged(
             f"{statistics['n_simulations']} trials where nothing differs and in {power:.0%} where "
             f"{statistics['power_against']}."
         )
+        if statistics["power_at"]:
+            at = ", ".join(f"{share:.0%} at {auc}" for auc, share in statistics["power_at"].items())
+            sentence += f" Of smaller differences it sees less: by the best linear classifier's AUC, {at}."
     weak = power is None or power < options.min_power
     if weak:
         sentence += " That is too little power, or too few injections to measure it, for a pass to mean anything."
@@ -173,6 +178,7 @@ def _size_and_power(
     changed: list[float] = []
     trials = options.n_simulations if len(features) >= n * (1 + options.per_anchor) else 0
     shifts = planted_shifts(features, auc=options.planted_auc, n=trials, rng=rng)
+    smaller: dict[str, list[float]] = {f"{auc:g}": [] for auc in options.stated_aucs}
     for shift in shifts:
         mock = rng.choice(len(features), size=n, replace=False, p=weight / weight.sum())
         rest = np.setdiff1d(np.arange(len(features)), mock)
@@ -190,11 +196,18 @@ def _size_and_power(
         for aucs, tried in ((equal, values), (changed, moved)):
             score, _ = out_of_fold(tried, matched.is_anchor, fold, _maker(options))
             aucs.append(float(within_fold_auc(score, matched.is_anchor, fold)[0]))
+        for auc, aucs in smaller.items():  # the shift's length goes with the normal quantile of the AUC
+            moved = values.copy()
+            moved[matched.is_anchor] += shift * (ndtri(float(auc)) / ndtri(options.planted_auc))
+            score, _ = out_of_fold(moved, matched.is_anchor, fold, _maker(options))
+            aucs.append(float(within_fold_auc(score, matched.is_anchor, fold)[0]))
     if not equal:
-        return {"power": None, "false_alarm_rate": None, "n_simulations": 0, **said}
+        return {"power": None, "power_at": {}, "false_alarm_rate": None, "n_simulations": 0, **said}
     half_width = 0.5 * (result.high_95 - result.low_95)
     return {
         "power": float(np.mean(np.array(changed) > options.auc_max)),
+        "power_at": {auc: float(np.mean(np.array(aucs) > options.auc_max)) for auc, aucs in smaller.items()},
+        "auc_if_changed_at": {auc: float(np.mean(aucs)) for auc, aucs in smaller.items()},
         "false_alarm_rate": float(np.mean(np.array(equal) > options.auc_max)),
         "interval_holds_half": float(np.mean(np.abs(np.array(equal) - 0.5) <= half_width)),
         "auc_if_equal": float(np.mean(equal)), "auc_if_changed": float(np.mean(changed)),

@@ -21,8 +21,9 @@ __all__ = [
 ]
 
 #: What the code of the comparison means: raised by one whenever it changes. 1: anchors as they were found. 2: anchors
-#: pass the selection and the quality control of hosts; the arc annulus follows psf_beta. 3: gates 4, 5, 6 and 8 too.
-COMPARISON_RULE = 3
+#: pass the selection and the quality control of hosts; the arc annulus follows psf_beta. 3: gates 4, 5, 6 and 8 too. 4:
+#: gate 5 is judged.
+COMPARISON_RULE = 4
 
 
 @dataclass(frozen=True)
@@ -125,16 +126,22 @@ class CrossValidationOptions:
 
 @dataclass(frozen=True)
 class ClassifierTestOptions(CrossValidationOptions):
-    """Gate 5. classifier: gradient_boosting (values may be missing) or logistic (medians take their place).
-    n_shuffles: of each feature in the scored folds, for its permutation importance. n_named: features named.
+    """Gate 5. auc_max: bound on the AUC; the whole 95 % interval below it passes, the whole interval above it fails.
+    classifier: gradient_boosting (values may be missing) or logistic (medians take their place). stated_aucs: true AUCs
+    that the chance to fail is stated for. n_shuffles: of each feature in the scored folds, for its permutation
+    importance. n_named: features named.
     """
 
+    auc_max: float = 0.85
     classifier: str = "gradient_boosting"
+    stated_aucs: tuple[float, ...] = (0.90, 0.95)
     n_shuffles: int = 10
     n_named: int = 3
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        check_between("auc_max", self.auc_max, 0.5, 1.0, include_high=False)
+        _check_stated(self)
         check_choice("classifier", self.classifier, ("gradient_boosting", "logistic"))
         _check_counts(self, n_shuffles=1, n_named=1)
 
@@ -145,7 +152,8 @@ class LinearProbeOptions(CrossValidationOptions):
     standardised features. arc_snr_step_dex: a step of the matching in log10 of the measured arc S/N, beside the steps
     of GateOptions. n_frechet: permutations of the Frechet distances. n_simulations: mock anchors drawn from the
     injections, for size and power. planted_auc: the AUC of the best linear classifier against the difference that power
-    is stated for. min_power: a pass of a test with less power is insufficient instead.
+    is stated for; stated_aucs: others, of the same trials. min_power: a pass of a test with less power (against
+    planted_auc) is insufficient instead.
     """
 
     auc_max: float = 0.75
@@ -154,6 +162,7 @@ class LinearProbeOptions(CrossValidationOptions):
     n_frechet: int = 99
     n_simulations: int = 40
     planted_auc: float = 0.95
+    stated_aucs: tuple[float, ...] = (0.80, 0.85)
     min_power: float = 0.8
     seed: int = 20260508
 
@@ -162,6 +171,7 @@ class LinearProbeOptions(CrossValidationOptions):
         check_between("auc_max", self.auc_max, 0.5, 1.0, include_high=False)
         check_between("min_power", self.min_power, 0.0, 1.0)
         check_between("planted_auc", self.planted_auc, 0.5, 1.0, include_low=False, include_high=False)
+        _check_stated(self)
         check_between("inverse_regularisation", self.inverse_regularisation, 1e-6, 1e3)
         check_between("arc_snr_step_dex", self.arc_snr_step_dex, 0.01, 10.0)
         _check_counts(self, n_frechet=19, n_simulations=0)
@@ -206,6 +216,12 @@ class ComparisonSettings:
     def __post_init__(self) -> None:
         check_between("psf_beta", self.psf_beta, 1.0, 10.0, include_low=False)
         _check_counts(self, composites_per_anchor=1, n_stamps=1, comparison_rule=1)
+
+
+def _check_stated(options: ClassifierTestOptions | LinearProbeOptions) -> None:
+    object.__setattr__(options, "stated_aucs", tuple(float(auc) for auc in options.stated_aucs))
+    for auc in options.stated_aucs:
+        check_between("stated_aucs", auc, 0.5, 1.0, include_low=False, include_high=False)
 
 
 def _check_counts(options: object, **lowest: int) -> None:

@@ -30,9 +30,11 @@ GATE_NAMES = (
 
 #: What these gates can and cannot show, word for word in every report.
 _LIMITS = (
-    "Gates 1, 2, 3, 7 and 8 are judged against bounds that were registered; 4 (distributions), 5 (two-sample "
-    "classifier) and 6 (blind panel) are reported without one: GO does not say that a classifier of arc shapes, or a "
-    "person, takes injections for real lenses.",
+    "Gates 1, 2, 3, 5, 7 and 8 are judged against bounds that were registered; 4 (distributions) and 6 (blind panel) "
+    "are reported without one: GO does not say that the distributions of arc shapes are equal, or that a person takes "
+    "injections for real lenses.",
+    "Gate 5 asks whether a classifier of arc shapes stays below its bound, not whether it sees no difference: a pass "
+    "may leave most injections told from lenses. Its sentence states how large a difference would make it fail.",
     "Anchors are discovered lenses. Both sides are cut at the same measured arc S/N and the injections are weighted to "
     "the anchors' theta_E, PSF and depth (and hosts): the gates ask whether observable injections resemble discovered "
     "lenses.",
