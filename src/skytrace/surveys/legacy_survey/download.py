@@ -15,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
@@ -28,12 +28,50 @@ if TYPE_CHECKING:
 
     import httpx
 
-    from skytrace.surveys.legacy_survey.options import LegacySurveyOptions
-
-__all__ = ["DownloadReport", "Manifest", "Request", "download_all"]
+__all__ = ["DownloadReport", "Manifest", "Politeness", "Request", "download_all"]
 
 MANIFEST_NAME = "manifest.jsonl"
 _RETRIED_STATUS = frozenset({408, 425, 429, 500, 502, 503, 504})
+
+
+class Politeness(Protocol):
+    """Whom to ask, and how politely: what ``download_all`` needs of a survey's options."""
+
+    @property
+    def base_url(self) -> str:
+        """Of the server."""
+
+    @property
+    def workers(self) -> int:
+        """Requests in flight."""
+
+    @property
+    def rate_per_s(self) -> float:
+        """Requests started a second, all workers together."""
+
+    @property
+    def attempts(self) -> int:
+        """Tries of one file."""
+
+    @property
+    def timeout_s(self) -> float:
+        """Of one request."""
+
+    @property
+    def backoff_s(self) -> float:
+        """First wait between tries, doubled each time."""
+
+    @property
+    def backoff_max_s(self) -> float:
+        """Longest wait."""
+
+    @property
+    def max_response_mb(self) -> float:
+        """A longer answer is refused."""
+
+    @property
+    def seed(self) -> int:
+        """Of the jitter of waits."""
 
 
 @dataclass(frozen=True)
@@ -148,7 +186,7 @@ def download_all(
     *,
     url_path: str,
     check: Callable[[bytes, str], None],
-    options: LegacySurveyOptions,
+    options: Politeness,
     description: str = "cutouts",
 ) -> DownloadReport:
     """Fetch what is not yet in ``folder``. A failure ends neither the other downloads nor what is already on disk.
@@ -204,7 +242,7 @@ def _fetch_with_retries(
     check: Callable[[bytes, str], None],
     *,
     pace: _Pace,
-    options: LegacySurveyOptions,
+    options: Politeness,
 ) -> tuple[bytes, str]:
     # full jitter (Brooker 2015) from the request's own stream, so that reruns wait alike whatever the thread order
     seed = [options.seed, int.from_bytes(hashlib.sha256(request.file.encode()).digest()[:8], "big")]

@@ -99,16 +99,17 @@ class MockSupernovaOptions:
 
 @dataclass(frozen=True)
 class SupernovaTableOptions:
-    """light_curves: a Parquet file, or a CSV with columns SNID, MJD, FLUX_JY, FLUX_ERR_JY, WAVELENGTH_NM, z, BAND.
-    index: one row a SN; null: none. hubble: name of a release -> its Parquet file. surveys: those to keep; empty: all.
-    csv_survey: what a CSV's rows are said to come from.
+    """Files of a folder. light_curves: Parquet, or a CSV with columns SNID, MJD, FLUX_JY, FLUX_ERR_JY, WAVELENGTH_NM,
+    z, BAND (any case; z is heliocentric). index: Parquet, one row a SN; null: none. hubble: name of a release -> its
+    table, Parquet, CSV or text as published. surveys: those of the light curves to keep; empty: all. survey: what rows
+    come from that do not say it.
     """
 
     light_curves: str = "lightcurves.parquet"
     index: str | None = "lc_index.parquet"
-    hubble: Mapping[str, str] = field(default_factory=dict)
+    hubble: dict[str, str] = field(default_factory=dict)
     surveys: tuple[str, ...] = ()
-    csv_survey: str = "CSV"
+    survey: str = "unknown"
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "surveys", tuple(self.surveys))
@@ -122,14 +123,17 @@ class SupernovaTableOptions:
 
 @dataclass(frozen=True)
 class SnanaOptions:
-    """survey: its name, also in the table of filters. filters: CSV with columns survey, band, wavelength_nm and
-    ab_offset_mag. apply_ab_offset: bring native magnitudes to AB. text_glob: the text files; FITS are found by HEAD.
+    """survey: its name, which is also looked up in the table of filters. filters: CSV with columns survey, band,
+    wavelength_nm, ab_offset_mag. ab_offset: bring native magnitudes to AB; without it F = FLUXCAL 3.631e-8 Jy.
+    text: pattern of the text files; FITS are found by their names, *_HEAD.FITS and *_PHOT.FITS, also with .gz.
+    strip_zeros: leading zeros of identifiers that are numbers, as published Hubble tables write them.
     """
 
     survey: str = "DES"
     filters: str = "filters.csv"
-    apply_ab_offset: bool = True
-    text_glob: str = "*.[dD][aA][tT]"
+    ab_offset: bool = True
+    text: str = "*.dat"
+    strip_zeros: bool = True
 
     @classmethod
     def from_mapping(cls, values: Mapping[str, Any]) -> SnanaOptions:

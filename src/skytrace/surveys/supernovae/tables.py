@@ -1,0 +1,143 @@
+"""Supernovae from tables: light curves as Parquet or CSV, and Hubble diagrams as their authors published them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from skytrace.errors import CatalogueError, SurveyError
+from skytrace.surveys.data_root import require_folder, under_data_root
+from skytrace.surveys.supernovae.interface import TRUTH_COLUMNS, hubble_table, objects_table
+from skytrace.surveys.supernovae.options import SupernovaTableOptions
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Mapping
+
+__all__ = ["TabulatedSupernovae", "read_hubble_table", "read_light_curve_table"]
+
+#: Names that light-curve tables use, in lower case, for ours.
+_LIGHT_CURVE_NAMES = {"z": "z_hel", "zhel": "z_hel", "z_helio": "z_hel", "filter": "band"}
+#: Names that Hubble tables use, in lower case; of several for one of ours the first counts.
+_HUBBLE_NAMES = {
+    "snid": ("snid", "cid"),
+    "survey": ("survey", "idsurvey"),
+    "z_hd": ("zhd", "z_hd"),
+    "z_hel": ("zhel", "z_hel"),
+    "mu_mag": ("mu", "mu_mag", "mu_sh0es"),
+    "mu_err_mag": ("mu_err", "muerr_final", "muerr", "mu_err_mag", "mu_sh0es_err_diag"),
+    "prob_ia": ("prob_ia", "probia_beams"),
+    "mb": ("mb",),
+}
+_NEEDED = ("snid", "z_hd", "z_hel", "mu_mag", "mu_err_mag")
+
+
+class TabulatedSupernovae:
+    """A SupernovaSurvey of tables in ``folder``, absolute or under $SKYTRACE_DATA."""
+
+    name = "tables"
+
+    def __init__(
+        self, folder: str | os.PathLike, options: SupernovaTableOptions | Mapping[str, Any] | None = None
+    ) -> None:
+        self.folder = under_data_root(folder)
+        self.options = (
+            options if isinstance(options, SupernovaTableOptions) else SupernovaTableOptions.from_mapping(options or {})
+        )
+        self.files_read: set[Path] = set()
+
+    def light_curves(self) -> pd.DataFrame:
+        """Observations, LIGHT_CURVE_COLUMNS, of the surveys asked for."""
+        table = read_light_curve_table(self._file(self.options.light_curves), survey=self.options.survey)
+        return self._of_surveys(table)
+
+    def objects(self) -> pd.DataFrame:
+        """One row a SN, OBJECT_COLUMNS; mb and z_hd from the Hubble tables (the median where releases differ)."""
+        if self.options.index is None:
+            index = self.light_curves().drop_duplicates("snid")[["snid", "survey", "z_hel"]]
+        else:
+            index = self._of_surveys(pd.read_parquet(self._file(self.options.index)))
+        tables = list(self.hubble_tables().values())
+        if tables:
+            published = pd.concat(tables, ignore_index=True).groupby("snid")[["z_hd", "mb"]].median()
+            index = index.drop(columns=["z_hd", "mb"], errors="ignore").join(published, on="snid")
+        return objects_table(index, source=f"{self.folder}")
+
+    def hubble_tables(self) -> dict[str, pd.DataFrame]:
+        """Published distances by release, HUBBLE_COLUMNS."""
+        return {name: read_hubble_table(self._file(file)) for name, file in self.options.hubble.items()}
+
+    def truth(self) -> pd.DataFrame:
+        """No row: nobody knows."""
+        return pd.DataFrame(columns=list(TRUTH_COLUMNS))
+
+    def _file(self, name: str) -> Path:
+        path = require_folder(self.folder, files="light curves and Hubble tables of supernovae") / name
+        if not path.is_file():
+            there = ", ".join(sorted(other.name for other in self.folder.glob("*")))
+            raise SurveyError(f"no file {path}; the folder holds {there or 'nothing'}")
+        self.files_read.add(path)
+        return path
+
+    def _of_surveys(self, table: pd.DataFrame) -> pd.DataFrame:
+        wanted = self.options.surveys
+        if not wanted:
+            return table
+        unknown = sorted(set(wanted) - set(table["survey"]))
+        if unknown:
+            raise SurveyError(
+                f"{self.folder} has no survey {', '.join(unknown)}; it has {', '.join(sorted(set(table['survey'])))}"
+            )
+        return table[table["survey"].isin(wanted)].reset_index(drop=True)
+
+
+def read_light_curve_table(path: Path, *, survey: str) -> pd.DataFrame:
+    """Observations of a Parquet or CSV file with our names for the columns; identifiers of a CSV stay text, leading
+    zeros and all. survey: of rows where the file has no such column. Raises SurveyError for a file that is no table.
+    """
+    table = _read(path)
+    lower = {name: name.strip().lower() for name in table.columns}
+    table = table.rename(columns={name: _LIGHT_CURVE_NAMES.get(low, low) for name, low in lower.items()})
+    repeated = sorted(set(table.columns[table.columns.duplicated()]))
+    if repeated:
+        raise CatalogueError(f"{path} has several columns for {', '.join(repeated)}")
+    return table if "survey" in table else table.assign(survey=survey)
+
+
+def read_hubble_table(path: Path) -> pd.DataFrame:
+    """HUBBLE_COLUMNS of a published table: zHD, zHEL, MU, MUERR and P(Ia), by the names that DES-SN5YR, DES-Dovekie and
+    Pantheon+ give them. Sentinels (-9 and less) become NaN. Raises CatalogueError naming what the file lacks.
+    """
+    table = _read(path)
+    by_lower = {name.strip().lower(): name for name in table.columns}
+    found = {
+        ours: next((by_lower[name] for name in names if name in by_lower), None)
+        for ours, names in _HUBBLE_NAMES.items()
+    }
+    missing = [name for name in _NEEDED if found[name] is None]
+    if missing:
+        raise CatalogueError(f"{path} lacks columns for {', '.join(missing)}; it has {', '.join(table.columns)}")
+    read = pd.DataFrame({ours: table[name] for ours, name in found.items() if name is not None})
+    for name in ("snid", "survey"):
+        read[name] = (read[name] if name in read else pd.Series("unknown", index=read.index)).astype("str")
+    if "prob_ia" not in read and "probcc_beams" in by_lower:
+        read["prob_ia"] = 1.0 - pd.to_numeric(table[by_lower["probcc_beams"]], errors="coerce")
+    for name in [ours for ours in read.columns if ours not in ("snid", "survey")]:
+        values = pd.to_numeric(read[name], errors="coerce").astype(float)
+        read[name] = values.where(values > -9.0)
+    return hubble_table(read)
+
+
+def _read(path: Path) -> pd.DataFrame:
+    """Parquet by its suffix, else text with commas or white space; columns of identifiers as text."""
+    try:
+        if path.suffix == ".parquet":
+            return pd.read_parquet(path)
+        text = dict.fromkeys(("SNID", "snid", "CID", "cid", "BAND", "band"), "str")
+        with path.open(encoding="utf-8") as file:
+            comma = "," in file.readline()
+        return pd.read_csv(path, sep="," if comma else r"\s+", dtype=text, comment="#", encoding="utf-8")
+    except (OSError, ValueError) as error:
+        raise SurveyError(f"{path} cannot be read as a table: {error}") from error

@@ -1,0 +1,184 @@
+"""SNANA files, CSV and Parquet give every observation they hold, in Jy, under the right supernova."""
+
+import hashlib
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from skytrace.errors import CatalogueError, SurveyError
+from skytrace.supernovae.light_curves import LIGHT_CURVE_COLUMNS, validate_light_curves
+from skytrace.surveys.supernovae.download import DownloadOptions, RemoteFile, download_files, download_release
+from skytrace.surveys.supernovae.interface import HUBBLE_COLUMNS, OBJECT_COLUMNS, SupernovaSurvey
+from skytrace.surveys.supernovae.snana import SnanaSupernovae, photometry_rows, read_snana_fits, read_snana_text
+from skytrace.surveys.supernovae.tables import TabulatedSupernovae, read_hubble_table
+from tests.surveys.cutout_server import serving
+from tests.surveys.snana_files import REDSHIFTS, SUPERNOVAE, write_filters, write_fits, write_text
+
+
+def observations(table: pd.DataFrame) -> dict[str, list[tuple]]:
+    return {
+        name: list(group[["mjd", "band", "fluxcal", "fluxcal_err"]].itertuples(index=False, name=None))
+        for name, group in table.groupby("snid", sort=False)
+    }
+
+
+@pytest.mark.parametrize("compress", [False, True], ids=["plain", "gz"])
+@pytest.mark.parametrize("separators", [True, False])
+def test_fits_photometry_is_whole_to_the_first_and_the_last_row(tmp_path, compress, separators):
+    objects, photometry = read_snana_fits(*write_fits(tmp_path, compress=compress, separators=separators))
+    assert observations(photometry) == SUPERNOVAE
+    assert objects["snid"].tolist() == list(SUPERNOVAE)
+    np.testing.assert_allclose(objects["z_hel"], list(REDSHIFTS.values()), rtol=1e-7)
+    assert objects["z_cmb"].iloc[0] == pytest.approx(0.099)
+    assert objects["mwebv"].isna().tolist() == [False, False, True]
+    assert objects["peakmjd"].tolist()[:2] == [56001.0, 56012.0]
+
+
+def test_fits_photometry_is_that_of_sncosmo(tmp_path):
+    from sncosmo import read_snana_fits as peer
+
+    head, phot = write_fits(tmp_path)
+    _, photometry = read_snana_fits(head, phot)
+    theirs = peer(str(head), str(phot))
+    assert [len(table) for table in theirs] == photometry.groupby("snid", sort=False).size().tolist()
+    for name, column in (("mjd", "MJD"), ("fluxcal", "FLUXCAL"), ("fluxcal_err", "FLUXCALERR")):
+        np.testing.assert_array_equal(photometry[name], np.concatenate([table[column] for table in theirs]))
+
+
+@pytest.mark.parametrize("shift", [-1, 1])
+def test_pointers_off_by_one_are_an_error_that_names_the_supernova(tmp_path, shift):
+    with pytest.raises(SurveyError, match=r"PTROBS of (001234|77)"):
+        read_snana_fits(*write_fits(tmp_path, shift=shift))
+
+
+def test_rows_are_those_of_the_definition_for_any_pointers():
+    first, last = np.array([1, 4, 9]), np.array([2, 7, 9])
+    rows, owner = photometry_rows(first, last, np.arange(9.0), names=np.array(["a", "b", "c"]))
+    assert rows.tolist() == [0, 1, 3, 4, 5, 6, 8]
+    assert owner.tolist() == [0, 0, 1, 1, 1, 1, 2]
+
+
+def test_text_photometry_is_that_of_the_fits_files(tmp_path):
+    objects, photometry = read_snana_text(write_text(tmp_path))
+    assert observations(photometry) == SUPERNOVAE
+    assert dict(zip(objects["snid"], objects["z_hel"], strict=True)) == REDSHIFTS
+    assert objects["peakmjd"].tolist() == [56012.0] * 3
+
+
+def test_identifiers_in_text_files_are_text_even_where_they_look_like_numbers(tmp_path):
+    names = {"2011fe": "2001e5", "77": "Supernová"}
+    objects, photometry = read_snana_text(write_text(tmp_path, names))
+    assert set(objects["snid"]) == {"001234", "2001e5", "Supernová"} == set(photometry["snid"])
+
+
+@pytest.mark.parametrize("write", [write_fits, write_text], ids=["fits", "text"])
+def test_fluxes_are_jy_by_the_zero_point_and_the_offset(tmp_path, write):
+    write(tmp_path)
+    write_filters(tmp_path, offset_mag=0.25)
+    native = SnanaSupernovae(tmp_path, {"ab_offset": False})
+    table = native.light_curves()
+    assert isinstance(native, SupernovaSurvey)
+    assert tuple(table) == LIGHT_CURVE_COLUMNS
+    assert tuple(native.objects()) == OBJECT_COLUMNS
+    row = table[table["band"] == "i"].iloc[0]
+    assert row["snid"] == "2011fe" and row["z_hel"] == pytest.approx(0.25) and row["wavelength_nm"] == 781.603
+    assert row["flux_jy"] == pytest.approx(25.0 * 3.631e-8, rel=1e-9)
+    assert row["flux_err_jy"] == pytest.approx(2.5 * 3.631e-8, rel=1e-9)
+    assert -2.5 * np.log10(row["flux_jy"] / 3631.0) == pytest.approx(27.5 - 2.5 * np.log10(25.0), abs=1e-9)
+    ab = SnanaSupernovae(tmp_path).light_curves()
+    np.testing.assert_allclose(ab["flux_jy"] / table["flux_jy"], 10 ** (-0.1), rtol=1e-12)
+    np.testing.assert_allclose(ab["flux_err_jy"] / table["flux_err_jy"], 10 ** (-0.1), rtol=1e-12)
+    assert {path.name for path in native.files_read} >= {"filters.csv"}
+
+
+def test_identifiers_are_those_of_published_hubble_tables_on_request(tmp_path):
+    write_fits(tmp_path)
+    write_filters(tmp_path)
+    assert set(SnanaSupernovae(tmp_path).objects()["snid"]) == {"1234", "2011fe", "77"}
+    assert set(SnanaSupernovae(tmp_path, {"strip_zeros": False}).light_curves()["snid"]) == set(SUPERNOVAE)
+
+
+def test_a_band_without_a_filter_is_rejected_row_by_row(tmp_path):
+    write_fits(tmp_path)
+    write_filters(tmp_path, bands="gri")
+    clean, rejections = validate_light_curves(SnanaSupernovae(tmp_path).light_curves())
+    assert rejections["reason"].tolist() == ["wavelength_not_finite"] * 2
+    assert rejections["band"].tolist() == ["z", "z"]
+    assert len(clean) == 3
+
+
+def test_a_folder_without_files_or_filters_says_what_belongs_there(tmp_path):
+    with pytest.raises(SurveyError, match=r"neither \*_HEAD.FITS"):
+        SnanaSupernovae(tmp_path).objects()
+    write_text(tmp_path)
+    with pytest.raises(SurveyError, match="no table of filters"):
+        SnanaSupernovae(tmp_path).light_curves()
+    with pytest.raises(SurveyError, match=r"must hold SNANA files"):
+        SnanaSupernovae(tmp_path / "absent").objects()
+
+
+SEED_CSV = """SNID,MJD,FLUX_JY,FLUX_ERR_JY,WAVELENGTH_NM,z,BAND
+0012,56000.5,1.5e-6,1.0e-7,642.0,0.35,r
+0012,56001.5,-2.0e-8,1.0e-7,781.6,0.35,i
+évé,56002.5,3.0e-6,1.0e-7,642.0,0.45,r
+"""
+
+
+def test_the_csv_of_the_seeds_is_read_under_our_names(tmp_path):
+    (tmp_path / "seed.csv").write_text(SEED_CSV, encoding="utf-8")
+    survey = TabulatedSupernovae(tmp_path, {"light_curves": "seed.csv", "index": None, "survey": "QFD"})
+    table = survey.light_curves()
+    assert set(table) == set(LIGHT_CURVE_COLUMNS)
+    assert table["snid"].tolist() == ["0012", "0012", "évé"]
+    assert table["flux_jy"].tolist() == [1.5e-6, -2.0e-8, 3.0e-6]
+    assert table["z_hel"].tolist() == [0.35, 0.35, 0.45]
+    objects = survey.objects()
+    assert objects["snid"].tolist() == ["0012", "évé"]
+    assert objects["z_hd"].tolist() == [0.35, 0.45]  # nothing better is known
+    assert len(validate_light_curves(table)[0]) == 3
+    assert survey.files_read == {tmp_path / "seed.csv"}
+
+
+PUBLISHED = {
+    "des.csv": "CID,IDSURVEY,zCMB,zHD,zHEL,MU,MUERR_FINAL,PROBIA_BEAMS,mB\n0042,10,.1,.101,.102,38.5,.15,.98,20.0\n",
+    "v12.csv": "CID,IDSURVEY,zHD,zHEL,MU,MUERR,PROBCC_BEAMS\n0042,10,.101,.102,38.5,.15,.02\n",
+    "pantheon.dat": "CID IDSURVEY zHD zHEL MU_SH0ES MU_SH0ES_ERR_DIAG mB\n0042 51 .101 .102 38.5 .15 20.0\n",
+}
+
+
+@pytest.mark.parametrize("name", list(PUBLISHED))
+def test_published_hubble_tables_are_read_by_their_own_names(tmp_path, name):
+    (tmp_path / name).write_text(PUBLISHED[name])
+    table = read_hubble_table(tmp_path / name)
+    assert tuple(table) == HUBBLE_COLUMNS
+    row = table.iloc[0]
+    assert row["snid"] == "0042"
+    assert row[["z_hd", "z_hel", "mu_mag", "mu_err_mag"]].tolist() == [0.101, 0.102, 38.5, 0.15]
+    assert row["alpha"] == pytest.approx(-38.5 * np.log(10) / 2.5)
+    assert row["alpha_err"] == pytest.approx(0.15 * np.log(10) / 2.5)
+    assert row["prob_ia"] == pytest.approx(0.98) or (name == "pantheon.dat" and np.isnan(row["prob_ia"]))
+
+
+def test_a_hubble_table_says_what_it_lacks(tmp_path):
+    (tmp_path / "a.csv").write_text("CID,zHD,MU\n1,.1,38\n")
+    with pytest.raises(CatalogueError, match="lacks columns for z_hel, mu_err_mag"):
+        read_hubble_table(tmp_path / "a.csv")
+
+
+def test_files_are_fetched_once_and_a_wrong_checksum_is_told(tmp_path):
+    content = {"/release/a%2Bb.csv": b"CID,zHD\n", "/release/c.csv": b"other"}
+    right = hashlib.sha256(b"CID,zHD\n").hexdigest()
+    with serving(lambda query: b"") as server:
+        server.script.clear()
+        good = RemoteFile("/release/a%2Bb.csv", right)
+        options = DownloadOptions(base_url=server.url, attempts=2, backoff_s=0.0, backoff_max_s=0.0, rate_per_s=1000.0)
+        server.respond = lambda query: content["/release/a%2Bb.csv"]
+        assert download_files([good], tmp_path, options=options).fetched == 1
+        assert (tmp_path / "a+b.csv").read_bytes() == b"CID,zHD\n"
+        assert download_files([good], tmp_path, options=options).reused == 1
+        with pytest.raises(SurveyError, match=r"1 of 2 files were not fetched: c.csv: .* has SHA-256"):
+            download_files([good, RemoteFile("/release/c.csv", "0" * 64)], tmp_path, options=options)
+    assert not (tmp_path / "c.csv").exists()
+    with pytest.raises(ValueError, match="release = 'nothing' is not one of"):
+        download_release("nothing", tmp_path)
