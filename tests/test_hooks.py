@@ -4,6 +4,9 @@ import errno
 import hashlib
 import json
 import logging
+import multiprocessing
+import os
+import signal
 import time
 from pathlib import Path
 from types import SimpleNamespace
@@ -18,6 +21,7 @@ from kedro.runner import SequentialRunner
 from skytrace.catalog import ReleaseCatalog
 from skytrace.compute import ClusterOptions
 from skytrace.hooks import ProgressHook, ResultsHook, RunManifestHook
+from skytrace.provenance.runs import run_words
 
 RUN_ID = "2026-01-01T00.00.00.000Z"
 
@@ -36,6 +40,8 @@ def tabulate(arrays: dict) -> pd.DataFrame:
 def report(table: pd.DataFrame) -> dict:
     if len(table) == 13:
         raise ValueError("thirteen rows")
+    if len(table) == 9:
+        os.kill(os.getpid(), signal.SIGKILL)
     return {"verdict": "GO"}
 
 
@@ -125,6 +131,24 @@ def test_a_failed_run_leaves_a_manifest_that_says_where(run):
     assert manifest["error"] == "ValueError: thirteen rows"
     assert [node["status"] for node in manifest["nodes"].values()] == ["done", "done", "failed"]
     assert manifest["datasets"]["table"]["rows"] == 13
+
+
+def test_a_killed_run_leaves_a_manifest_of_what_it_wrote_until_then(run, tmp_path):
+    process = multiprocessing.get_context("fork").Process(target=run, args=(9,))
+    process.start()
+    process.join(60)
+    assert process.exitcode == -signal.SIGKILL
+    (path,) = (tmp_path / "data/08_reporting/toy/manifests").iterdir()
+    manifest = json.loads(path.read_text())
+    assert manifest["status"] == "running"
+    assert run_words(manifest) == f"run {RUN_ID} was killed in report"
+    assert [node["status"] for node in manifest["nodes"].values()] == ["done", "done", "running"]
+    assert manifest["parameters"]["options"]["workers"] == 9
+    assert {"git", "packages", "device", "seeds"} <= set(manifest)
+    for name in ("arrays", "table"):
+        record = manifest["datasets"][name]
+        content = (tmp_path / record["path"]).read_bytes()
+        assert (record["role"], record["sha256"]) == ("output", hashlib.sha256(content).hexdigest())
 
 
 def test_a_manifest_that_cannot_be_written_does_not_hide_the_error_of_the_run(tmp_path, monkeypatch, caplog):

@@ -110,3 +110,16 @@ def test_an_error_that_nobody_expected_keeps_its_traceback():
 
     with pytest.raises(ZeroDivisionError):
         fail()
+
+
+def test_results_of_an_environment_without_any_fail_and_say_what_to_run_there(repository, monkeypatch):
+    from click.testing import CliRunner
+
+    from skytrace.cli import results
+    from skytrace.provenance import results as module
+
+    monkeypatch.chdir(repository)
+    monkeypatch.setattr(module, "find_results", lambda *_: module.Results(None, None))
+    done = CliRunner().invoke(results, ["--env", "smoke"])
+    assert done.exit_code == 1
+    assert "no results yet: kedro run --env smoke --pipelines injection_recovery" in done.output

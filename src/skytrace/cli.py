@@ -104,7 +104,11 @@ def results(env: str | None, save: Path | None) -> None:
     bootstrap_project(project)
     with KedroSession.create(project_path=project, env=env) as session:
         catalog = session.load_context().config_loader["catalog"]
-    for line in find_results(catalog, project).lines(project):
+    found = find_results(catalog, project)
+    lines = found.lines(project, env=env)
+    if not found.paths:
+        raise MessageError("\n".join(lines))
+    for line in lines:
         click.echo(line)
     if save is not None:
         for path in save_reports(catalog, project, save):

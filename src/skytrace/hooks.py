@@ -60,7 +60,9 @@ class ProgressHook:
 
 
 class RunManifestHook:
-    """Writes data/08_reporting/<sky>/manifests/<run id>.json, also for a run that fails."""
+    """Writes data/08_reporting/<sky>/manifests/<run id>.json when the run begins, renews it as nodes begin and save,
+    and closes it when the run ends or fails: a run that is killed has left one with status "running".
+    """
 
     def __init__(self) -> None:
         self._project = Path()
@@ -91,18 +93,17 @@ class RunManifestHook:
             command=_command(run_params),
         )
         self._manifest.add_parameters(self._parameters, globals_=self._globals)
+        self._renew()
 
     @hook_impl
     def before_dataset_loaded(self, node: Any) -> None:
         """A node begins with its first load."""
-        if self._manifest is not None:
-            self._manifest.node_begins(_short(node))
+        self._node_begins(node)
 
     @hook_impl
     def before_node_run(self, node: Any) -> None:
         """A node that loads nothing begins here."""
-        if self._manifest is not None:
-            self._manifest.node_begins(_short(node))
+        self._node_begins(node)
 
     @hook_impl
     def after_node_run(self, node: Any) -> None:
@@ -127,6 +128,7 @@ class RunManifestHook:
         self._record(dataset_name, data, node, role="output")
         if self._manifest is not None:
             self._manifest.node_ends(_short(node))  # so far: saving counts too
+        self._renew()
 
     @hook_impl
     def after_pipeline_run(self) -> None:
@@ -140,6 +142,10 @@ class RunManifestHook:
             self._write("failed", error)
         except Exception as hidden:
             logger.warning("the run manifest could not be written: %s: %s", type(hidden).__name__, hidden)
+
+    def _node_begins(self, node: Any) -> None:
+        if self._manifest is not None and self._manifest.node_begins(_short(node)):
+            self._renew()
 
     def _record(self, name: str, data: Any, node: Any, *, role: str) -> None:
         if self._manifest is None or name == "parameters" or name.startswith("params:"):
@@ -159,13 +165,26 @@ class RunManifestHook:
             files=getattr(dataset, "source_files", None),
         )
 
+    def _path(self, manifest: RunManifest) -> Path:
+        folder = self._project / "data/08_reporting" / str(self._globals.get("sky", "unknown")) / "manifests"
+        # a run id is a time of day; colons are not allowed in file names everywhere, and Kedro's has none
+        return folder / f"{manifest.facts['run_id']}.json"
+
+    def _renew(self) -> None:
+        """What is known so far, on disk: a run that is killed says no more. One that fails is tried again soon."""
+        if self._manifest is None:
+            return
+        path = self._path(self._manifest)
+        try:
+            self._manifest.snapshot(path)
+        except (OSError, ShardError) as hidden:  # not a warning: the last one that cannot be written is
+            logger.info("the run manifest %s could not be renewed: %s: %s", path, type(hidden).__name__, hidden)
+
     def _write(self, status: str, error: Exception | None = None) -> None:
         manifest, self._manifest = self._manifest, None
         if manifest is None:
             return
-        folder = self._project / "data/08_reporting" / str(self._globals.get("sky", "unknown")) / "manifests"
-        # a run id is a time of day; colons are not allowed in file names everywhere, and Kedro's has none
-        path = folder / f"{manifest.facts['run_id']}.json"
+        path = self._path(manifest)
         try:
             manifest.write(path, status=status, error=error)
         except (OSError, ShardError) as hidden:

@@ -14,6 +14,7 @@ from skytrace.errors import SkytraceError
 from skytrace.provenance import RunManifest, describe_path, device, package_versions, repository_state
 from skytrace.provenance.manifest import collect_seeds, count_rows, plain
 from skytrace.provenance.results import find_results, save_reports
+from skytrace.provenance.runs import run_state, run_words, this_process
 
 
 def _git(folder, *arguments: str) -> None:
@@ -179,8 +180,10 @@ def test_results_name_the_newest_version_or_the_release(tmp_path, monkeypatch, r
         "lens_finder.evaluation": {"filepath": "evaluation.json"},
         "lens_finder.detector": {"filepath": "d.safetensors", "versioned": True},
     }
-    assert find_results(catalog, tmp_path).lines(tmp_path) == [
-        "no results yet: kedro run --pipelines injection_recovery"
+    nothing = find_results(catalog, tmp_path)
+    assert nothing.lines(tmp_path) == ["no results yet: kedro run --pipelines injection_recovery"]
+    assert nothing.lines(tmp_path, env="decam_fields") == [
+        "no results yet: kedro run --env decam_fields --pipelines injection_recovery"
     ]
     (tmp_path / "report.json").write_text('{"verdict": "NO-GO"}')
     auc = '{"ranking": {"auc": {"value": 0.97, "low_68": 0.965, "low_95": 0.96, "high_95": 0.98}}}'
@@ -203,7 +206,7 @@ def test_saved_reports_carry_the_run_that_made_them(tmp_path):
         save_reports(catalog, tmp_path, tmp_path / "kept")
     (reports / "injection_recovery").mkdir(parents=True)
     (reports / "injection_recovery" / "trends.json").write_text('{"depth": 1}')
-    with pytest.raises(SkytraceError, match="no manifest in data/mock/manifests is of a run that wrote"):
+    with pytest.raises(SkytraceError, match="no manifest in data/mock/manifests is of a finished run that wrote"):
         save_reports(catalog, tmp_path, tmp_path / "kept")
     (reports / "manifests").mkdir()
     sha256 = hashlib.sha256(b'{"depth": 1}').hexdigest()
@@ -221,3 +224,67 @@ def test_saved_reports_carry_the_run_that_made_them(tmp_path):
     (reports / "injection_recovery" / "trends.json").write_text('{"depth": 2}')
     with pytest.raises(SkytraceError, match="as it is now"):
         save_reports(catalog, tmp_path, tmp_path / "kept")
+
+
+def test_a_run_whose_process_is_gone_was_killed_and_one_of_another_machine_is_unfinished():
+    here = this_process()
+    facts = {"run_id": "r1", "status": "running", "process": here, "nodes": {"x.train": {"status": "running"}}}
+    assert run_words(facts) == "run r1 is still running in x.train"
+    assert run_state(facts | {"process": here | {"began": here["began"] - 100}}) == "killed", "a pid was used again"
+    assert run_state(facts | {"process": here | {"pid": 2**30}}) == "killed"
+    assert run_words(facts | {"process": here | {"pid": 2**30}}) == "run r1 was killed in x.train"
+    assert run_words(facts | {"process": here | {"host": "far"}}) == "run r1 on far has not finished in x.train"
+    assert run_state(facts | {"process": None}) == "unfinished"
+    assert run_state(facts | {"status": "done"}) == "done"
+
+
+def test_reports_of_a_killed_run_are_told_and_not_saved(tmp_path):
+    reports = tmp_path / "data" / "mock"
+    verdict = b'{"verdict": "GO"}'
+    name = "injection_recovery.realism_report"
+    catalog = {name: {"filepath": "data/mock/injection_recovery/realism_report.json"}}
+    (reports / "injection_recovery").mkdir(parents=True)
+    (reports / "injection_recovery" / "realism_report.json").write_bytes(verdict)
+    (reports / "manifests").mkdir()
+    record = {
+        "role": "output", "path": "data/mock/injection_recovery/realism_report.json", "bytes": len(verdict),
+        "sha256": hashlib.sha256(verdict).hexdigest(),
+    }  # fmt: skip
+    killed = {
+        "run_id": "2026-01-02", "status": "running", "process": this_process() | {"pid": 2**30},
+        "nodes": {"x.one": {"status": "done"}, "x.two": {"status": "running"}}, "datasets": {name: record},
+    }  # fmt: skip
+    (reports / "manifests" / "2026-01-02.json").write_text(json.dumps(killed))
+    note = "note: run 2026-01-02 was killed in x.two"
+    lines = find_results(catalog, tmp_path).lines(tmp_path)
+    assert lines[-1] == f"{note}; data/mock/injection_recovery/realism_report.json is of that run"
+    with pytest.raises(
+        SkytraceError, match=r"run 2026-01-02 was killed in x\.two, and wrote it: run the pipeline again"
+    ):
+        save_reports(catalog, tmp_path, tmp_path / "kept")
+    done = killed | {"run_id": "2026-01-03", "status": "done"}
+    (reports / "injection_recovery" / "realism_report.json").write_bytes(verdict + b" ")
+    assert find_results(catalog, tmp_path).lines(tmp_path)[-1] == f"{note}; no file named here is of that run"
+    (reports / "manifests" / "2026-01-03.json").write_text(json.dumps(done))
+    assert not any(line.startswith("note") for line in find_results(catalog, tmp_path).lines(tmp_path))
+
+
+def test_a_snapshot_is_hashed_once_and_again_where_the_file_changed(tmp_path, monkeypatch):
+    from skytrace.provenance import manifest as module
+
+    looked = []
+    monkeypatch.setattr(module, "describe_path", lambda path: looked.append(path.name) or describe_path(path))
+    table, target = tmp_path / "table.csv", tmp_path / "manifests" / "r1.json"
+    table.write_text("a\n1\n")
+    manifest = RunManifest(tmp_path, run_id="r1", environment="smoke", command={})
+    manifest.add_dataset("t", role="output", kind="CSV", path=table, version=None, rows=1, node="one")
+    for _ in range(3):
+        manifest.snapshot(target)
+    facts = json.loads(target.read_text())
+    assert (facts["status"], run_state(facts)) == ("running", "running")
+    assert facts["datasets"]["t"]["sha256"] == hashlib.sha256(b"a\n1\n").hexdigest()
+    assert looked == ["table.csv"]
+    table.write_text("a\n2\n3\n")
+    manifest.write(target, status="done")
+    assert json.loads(target.read_text())["datasets"]["t"]["sha256"] == hashlib.sha256(b"a\n2\n3\n").hexdigest()
+    assert looked == ["table.csv", "table.csv"]

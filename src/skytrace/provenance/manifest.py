@@ -1,8 +1,14 @@
-"""The manifest of one run: everything needed to say where its numbers came from, as one JSON file."""
+"""The manifest of one run: everything needed to say where its numbers came from, as one JSON file.
+
+It is there from the run's first moment and renewed as nodes begin and save, so that a run that is killed leaves one
+too: with status "running" and a process that is gone (``provenance.runs.run_state``).
+"""
 
 from __future__ import annotations
 
 import json
+import os
+import threading
 import time
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,6 +22,7 @@ from skytrace.provenance.hashing import describe_files, describe_path, file_sha2
 from skytrace.provenance.machine import device, package_versions
 from skytrace.provenance.memory import PeakMemory
 from skytrace.provenance.repository import repository_state
+from skytrace.provenance.runs import this_process
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,7 +33,7 @@ _FORMAT = "skytrace.run-manifest/1"
 
 
 class RunManifest:
-    """Collects the facts of a run while it goes on; ``write`` adds the hashes and leaves the file."""
+    """Collects the facts of a run while it goes on; ``snapshot`` leaves what is known so far, ``write`` closes it."""
 
     def __init__(self, project: Path, *, run_id: str, environment: str, command: dict[str, Any]) -> None:
         self.project = project
@@ -39,12 +46,15 @@ class RunManifest:
             "command": plain(command),
             "git": repository_state(project),
             "packages": package_versions(),
+            "process": this_process(),
         }
         lock = project / "requirements.lock"
         self.facts["requirements_lock_sha256"] = file_sha256(lock) if lock.is_file() else None
         self._began = time.perf_counter()
         self._nodes: dict[str, dict[str, Any]] = {}
         self._datasets: dict[str, dict[str, Any]] = {}
+        self._described: dict[str, tuple[Any, dict[str, Any]]] = {}
+        self._lock = threading.RLock()  # nodes may run in threads
         self._memory = PeakMemory()
         self._memory.start()
 
@@ -57,12 +67,14 @@ class RunManifest:
             **collect_seeds(self.facts["parameters"]),
         }
 
-    def node_begins(self, name: str) -> None:
-        """A node starts, by loading or by running: its clock and its peak memory begin here, once."""
-        if name in self._nodes:
-            return
-        self._memory.reset()
-        self._nodes[name] = {"status": "running", "began": time.perf_counter()}
+    def node_begins(self, name: str) -> bool:
+        """A node starts, by loading or by running: its clock and its peak memory begin here, once; whether they did."""
+        with self._lock:
+            if name in self._nodes:
+                return False
+            self._memory.reset()
+            self._nodes[name] = {"status": "running", "began": time.perf_counter()}
+            return True
 
     def node_ends(self, name: str, *, status: str = "done") -> None:
         """A node is through, has failed, or has saved one more output: the last call counts."""
@@ -87,41 +99,84 @@ class RunManifest:
 
         ``files()`` is asked then for what was read of the folder ``path``, which may hold far more; None: all of it.
         """
-        record = self._datasets.setdefault(name, {"role": role, "type": kind, "nodes": []})
-        record.update(path=path, version=version, rows=rows if rows is not None else record.get("rows"), files=files)
-        if role == "output":
-            record["role"] = role
-        record["nodes"].append(node)
+        with self._lock:
+            record = self._datasets.setdefault(name, {"role": role, "type": kind, "nodes": []})
+            record.update(
+                path=path, version=version, rows=rows if rows is not None else record.get("rows"), files=files
+            )
+            if role == "output":
+                record["role"] = role
+            record["nodes"].append(node)
+
+    def snapshot(self, path: Path) -> Path | None:
+        """Write what is known so far to ``path``, status running; None in a process that did not open the run.
+
+        Folders that are asked for their files (raw sky) are hashed at the end only: the run may yet read more of them.
+        """
+        if self.facts["process"]["pid"] != os.getpid():  # a worker that was forked knows its own nodes alone
+            return None
+        with self._lock:
+            return self._save(path, seconds=self._seconds(), device=device(), **self._tables(final=False))
 
     def write(self, path: Path, *, status: str, error: BaseException | None = None) -> Path:
         """Close the run and write the manifest to ``path``."""
-        self._memory.stop()
-        for node in self._nodes.values():
-            node.pop("began", None)
-        self.facts.update(
-            status=status,
-            error=f"{type(error).__name__}: {error}" if error is not None else None,
-            seconds=round(time.perf_counter() - self._began, 3),
-            device=device(),
-            nodes=self._nodes,
-            datasets={name: self._hashed(record) for name, record in sorted(self._datasets.items())},
-        )
+        with self._lock:
+            self._memory.stop()
+            self.facts.update(
+                status=status,
+                error=f"{type(error).__name__}: {error}" if error is not None else None,
+                seconds=self._seconds(),
+                device=device(),
+                **self._tables(final=True),
+            )
+            return self._save(path)
+
+    def _seconds(self) -> float:
+        return round(time.perf_counter() - self._began, 3)
+
+    def _tables(self, *, final: bool) -> dict[str, Any]:
+        return {
+            "nodes": {
+                name: {key: value for key, value in node.items() if key != "began"}
+                for name, node in self._nodes.items()
+            },
+            "datasets": {name: self._hashed(name, final=final) for name in sorted(self._datasets)},
+        }
+
+    def _save(self, path: Path, **now: Any) -> Path:
+        facts = plain(self.facts | now)
         with atomic_path(path) as partial:
-            partial.write_text(json.dumps(plain(self.facts), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+            partial.write_text(json.dumps(facts, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
         return path
 
-    def _hashed(self, record: dict[str, Any]) -> dict[str, Any]:
-        record = dict(record)
+    def _hashed(self, name: str, *, final: bool) -> dict[str, Any]:
+        record = dict(self._datasets[name])
         path, ask = record["path"], record.pop("files")
         if path is None:
             return record
-        files = ask() if ask is not None else None
-        content = describe_path(path) if files is None else describe_files(files, path)
-        described = {**record, "path": relative_name(path, self.project), **content}
+        described = {**record, "path": relative_name(path, self.project)}
+        files = ask() if ask is not None and final else None
+        if files is not None:
+            described |= describe_files(files, path)
+        elif final or ask is None:
+            described |= self._content(name, path)
         card = path.with_suffix(".card.json")  # a detector's weights mean little without their card
         if card.is_file():
             described["card"] = {"path": relative_name(card, self.project), **describe_path(card)}
         return described
+
+    def _content(self, name: str, path: Path) -> dict[str, Any]:
+        """``describe_path``, read again only where a file is another than at the last look."""
+        state = [_state(file) for file in (sorted(path.rglob("*")) if path.is_dir() else [path]) if file.is_file()]
+        known = self._described.get(name)
+        if known is None or known[0] != state:
+            self._described[name] = known = (state, describe_path(path))
+        return known[1]
+
+
+def _state(path: Path) -> tuple[str, int, int, int]:
+    found = path.stat()
+    return str(path), found.st_ino, found.st_size, found.st_mtime_ns
 
 
 def plain(value: Any) -> Any:

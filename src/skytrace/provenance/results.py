@@ -12,6 +12,7 @@ from typing import Any
 from skytrace.compute import atomic_path
 from skytrace.errors import SkytraceError
 from skytrace.provenance.hashing import file_sha256, relative_name
+from skytrace.provenance.runs import read_manifests, run_state, run_words
 
 __all__ = ["HEADLINES", "REPORTS", "Results", "find_results", "save_reports"]
 
@@ -49,25 +50,28 @@ REPORTS = (
 class Results:
     """verdict: of the realism gates, None while there is none. auc: (value, low, high at 95 %) of the detector on
     its test split, or None. paths: dataset name -> file, of those that are there. detector_sky: folder of the sky that
-    the detector was trained and tested on, where it is not that of the other results.
+    the detector was trained and tested on, where it is not that of the other results. notes: runs that were killed or
+    failed, or still go on, as far as they are the newest or wrote one of ``paths``.
     """
 
     verdict: str | None
     auc: tuple[float, float, float] | None
     paths: dict[str, Path] = field(default_factory=dict)
     detector_sky: str = ""
+    notes: tuple[str, ...] = ()
 
-    def lines(self, project: Path) -> list[str]:
-        """The results in words, one line each, paths relative to ``project``."""
+    def lines(self, project: Path, *, env: str | None = None) -> list[str]:
+        """The results in words, one line each, paths relative to ``project``. env: Kedro's, for what to run."""
         if not self.paths:
-            return ["no results yet: kedro run --pipelines injection_recovery"]
+            asked = f" --env {env}" if env else ""
+            return [f"no results yet: kedro run{asked} --pipelines injection_recovery", *self.notes]
         lines = [f"verdict: {self.verdict or 'none yet'}"]
         if self.auc is not None:
             auc = "detector: AUC {:.4f} [{:.4f}, {:.4f} at 95 %] on the test split".format(*self.auc)
             lines.append(f"{auc} of {self.detector_sky}" if self.detector_sky else auc)
         shown = {name: relative_name(path, project) for name, path in self.paths.items()}
         width = max(map(len, shown.values()))
-        return lines + [f"{path:<{width}}  {HEADLINES[name]}" for name, path in shown.items()]
+        return [*lines, *(f"{path:<{width}}  {HEADLINES[name]}" for name, path in shown.items()), *self.notes]
 
 
 def find_results(catalog: dict[str, Any], project: Path) -> Results:
@@ -79,7 +83,38 @@ def find_results(catalog: dict[str, Any], project: Path) -> Results:
         if path is not None:
             paths[name] = path
     report = _read(paths.get("injection_recovery.realism_report"))
-    return Results(report.get("verdict"), _auc(_read(paths.get("lens_finder.evaluation"))), paths, _other_sky(catalog))
+    auc = _auc(_read(paths.get("lens_finder.evaluation")))
+    return Results(report.get("verdict"), auc, paths, _other_sky(catalog), _notes(catalog, project, paths))
+
+
+def _notes(catalog: dict[str, Any], project: Path, paths: dict[str, Path]) -> tuple[str, ...]:
+    """A line for every run that is not done, as far as it is its sky's newest or wrote a file of ``paths`` as it is."""
+    notes = []
+    for folder in _manifest_folders(catalog, project):
+        for place, facts in enumerate(read_manifests(folder)):
+            if facts.get("status") == "done":
+                continue
+            kept = [path for name, path in paths.items() if _wrote(facts, name, path, project)]
+            if kept:
+                files = ", ".join(relative_name(path, project) for path in kept)
+                notes.append(f"note: {run_words(facts)}; {files} is of that run")
+            elif place == 0:
+                notes.append(f"note: {run_words(facts)}" + ("; no file named here is of that run" if paths else ""))
+    return tuple(notes)
+
+
+def _manifest_folders(catalog: dict[str, Any], project: Path) -> list[Path]:
+    """Where the runs that write the HEADLINES' reports leave their manifests: a folder a sky."""
+    reports = (catalog.get(name, {}).get("filepath") for name in ("injection_recovery.realism_report", REPORTS[0]))
+    return list(dict.fromkeys((project / path).parents[1] / "manifests" for path in reports if path))
+
+
+def _wrote(facts: dict[str, Any], name: str, path: Path, project: Path) -> bool:
+    """Whether this run's manifest says that it wrote ``path`` with the bytes that it has now."""
+    record = (facts.get("datasets") or {}).get(name, {})
+    if record.get("role") != "output" or record.get("path") != relative_name(path, project):
+        return False
+    return record.get("bytes") == path.stat().st_size and record.get("sha256") == file_sha256(path)
 
 
 def _other_sky(catalog: dict[str, Any]) -> str:
@@ -103,13 +138,14 @@ def save_reports(catalog: dict[str, Any], project: Path, folder: Path) -> list[P
     if not found:
         raise SkytraceError("no reports to save yet: kedro run --pipelines injection_recovery")
     near = next(iter(found.values())).parents[1] / "manifests"
-    manifests = [_read(path) for path in sorted(near.glob("*.json"), reverse=True)]
+    manifests = read_manifests(near)
     makers = {name: _maker(name, file_sha256(path), manifests) for name, path in found.items()}
     for name, maker in makers.items():
         if maker is None:
             report, folder_of_runs = (relative_name(path, project) for path in (found[name], near))
             raise SkytraceError(
-                f"no manifest in {folder_of_runs} is of a run that wrote {report} as it is now: run the pipeline again"
+                f"no manifest in {folder_of_runs} is of a finished run that wrote {report} as it is now"
+                f"{_unfinished_maker(name, found[name], manifests, project)}: run the pipeline again"
             )
     folder.mkdir(parents=True, exist_ok=True)
     saved, reports = [], {}
@@ -137,6 +173,14 @@ def _maker(name: str, sha256: str, manifests: list[dict[str, Any]]) -> dict[str,
         if facts.get("status") == "done" and record.get("role") == "output" and record.get("sha256") == sha256:
             return facts
     return None
+
+
+def _unfinished_maker(name: str, path: Path, manifests: list[dict[str, Any]], project: Path) -> str:
+    """Who wrote these bytes, where it is a run that did not end well."""
+    for facts in manifests:
+        if run_state(facts) != "done" and _wrote(facts, name, path, project):
+            return f"; {run_words(facts)}, and wrote it"
+    return ""
 
 
 def _newest(path: Path, versioned: bool) -> Path | None:
