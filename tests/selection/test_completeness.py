@@ -287,3 +287,25 @@ def test_hosts_of_which_a_few_are_good_are_covered_although_most_surveys_hold_no
         )
         covered.append((table["low95_hosts"] <= truth) & (truth <= table["high95_hosts"]))
     assert np.mean(covered) > 0.95  # 0.22 of them, with an effect fitted to one hit
+
+
+FIVE_RADII = SelectionGrid(GridOptions((1.0, 1.5, 2.0, 2.5, 3.0), (0.9, 1.05), (23.0, 23.5)))
+
+
+def test_a_turnover_is_named_where_completeness_peaks_and_never_where_it_only_rises():
+    radius = FIVE_RADII.cells()["theta_e"].to_numpy()
+    peaked = injections(
+        FIVE_RADII, per_cell=400, hosts=40, probability=0.1 + 0.2 * np.exp(-(((radius - 2.0) / 0.5) ** 2))
+    )
+    found = trend_test(peaked, FIVE_RADII, axis="theta_e", threshold=0.5)
+    assert found.turns_at == 2.0 and max(found.end_z) < -4
+    # 0.1 + 0.2 e^-4 = 0.104 at the ends, 0.3 at the top: four cells of 400 on each side
+    assert found.end_z[0] == pytest.approx(-0.196 / np.sqrt((0.3 * 0.7 + 0.104 * 0.896) / 1600), rel=0.25)
+    assert "completeness is highest at 2 arcsec" in found.sentence
+    flat = [
+        trend_test(
+            injections(FIVE_RADII, per_cell=60, hosts=20, seed=seed), FIVE_RADII, axis="theta_e", threshold=0.5
+        ).turns_at
+        for seed in range(60)
+    ]
+    assert sum(turn is not None for turn in flat) <= 3

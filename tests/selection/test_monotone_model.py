@@ -1,5 +1,7 @@
 """The smooth model: monotone by construction, close to a known P, honest about hosts, stored without pickle."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -177,6 +179,40 @@ def test_the_calibration_test_keeps_its_size_where_hosts_share_their_luck():
     assert 0.1 < (p_values <= 0.2).mean() < 0.31
 
 
+def test_a_tilt_is_found_that_chi_square_is_blind_to_and_its_slope_is_measured():
+    rng, slopes, tilted, blind = np.random.default_rng(4), [], [], []
+    for trial in range(30):
+        # 120 cells of 60 injections, hosts of their own; the truth is 1.15 times as steep in log-odds as the prediction
+        p = np.repeat(expit(rng.uniform(-3.0, 0.5, 120)), 60)
+        cell, host = np.repeat(np.arange(120), 60), np.arange(7200) // 2
+        y = rng.random(7200) < expit(1.15 * np.log(p / (1 - p)) + 0.18)
+        found = calibration_test(y, p, cell=cell, host=host, n_simulations=199, seed=trial)
+        slopes.append(found.slope)
+        tilted.append(found.slope_p_value <= 0.01)
+        blind.append(found.p_value > 0.01)
+    assert np.mean(slopes) == pytest.approx(1.15, abs=0.04)
+    assert np.mean(tilted) > 0.7 and np.mean(blind) > 0.5
+
+
+def test_the_slope_of_a_calibrated_model_is_one_and_keeps_the_size_of_its_test():
+    rng, slopes, p_values = np.random.default_rng(6), [], []
+    for trial in range(100):
+        y, p, cell, host = trials(rng)
+        found = calibration_test(y, p, cell=cell, host=host, n_simulations=79, seed=trial)
+        slopes.append(found.slope)
+        p_values.append(found.slope_p_value)
+    assert np.mean(slopes) == pytest.approx(1.0, abs=3.5 * np.std(slopes) / 10)
+    assert np.mean(np.array(p_values) <= 0.05) < 0.12 and 0.1 < np.mean(np.array(p_values) <= 0.2) < 0.32
+
+
+def test_a_model_of_a_handful_of_detections_is_not_judged():
+    y = np.zeros(3200, dtype=bool)
+    y[:4] = True
+    cell, host = np.arange(3200) % 16, np.arange(3200) % 8
+    found = calibration_test(y, np.full(3200, 4 / 3200), cell=cell, host=host, n_simulations=39, seed=0)
+    assert found.verdict == "not judged" and "With 4 injections" in found.sentence
+
+
 def test_a_cell_that_is_off_is_found_and_named():
     rng = np.random.default_rng(1)
     y, p, cell, host = trials(rng, rho=0.1)
@@ -227,6 +263,10 @@ def test_out_of_fold_predictions_of_the_model_are_calibrated_in_cells_and_a_shif
         table["depth_mag"], [23.0, 23.5, 24.0]
     )
     options = {"cell": cell, "host": table["host"], "n_simulations": 199, "seed": 1}
+    # forty trees are too few for these lenses: the model is still too flat, which chi-square does not see
+    flat = calibration_test(detected, fit.out_of_fold, members=fit.model.member_probabilities(table), **options)
+    assert flat.verdict == "miscalibrated" and flat.slope > 1.1 and flat.p_value > 0.1
+    fit = fit_monotone_model(table, detected, options=replace(QUICK, max_iterations=100, n_folds=3))
     members = fit.model.member_probabilities(table)
     assert calibration_test(detected, fit.out_of_fold, members=members, **options).verdict == "calibrated"
     shifted = expit(np.log(fit.out_of_fold / (1 - fit.out_of_fold)) + 0.5)

@@ -3,8 +3,9 @@
 In every cell the detected are compared with the sum of the predicted P. Hosts enter as a latent luck common to all of a
 host's injections, in every cell: detected where sqrt(rho) z_host + sqrt(1 - rho) z < Phi^-1(P), which keeps every P
 as it is (a Gaussian copula). rho is measured from the residuals by the tetrachoric series (Pearson 1900, Phil. Trans.
-A 195, 1), and so are the cells' variances; the p-value is that of simulated detections, cells that share hosts
-included.
+A 195, 1), and so are the cells' variances; p-values are those of simulated detections, cells that share hosts included.
+Two are asked: chi-square, against any disagreement, and the slope of observed against predicted log-odds (Cox 1958,
+Biometrika 45, 562), to which a chi-square of hundreds of cells is nearly blind.
 """
 
 from __future__ import annotations
@@ -34,7 +35,9 @@ class CellCalibration:
     """table: one row a filled cell: cell, n, n_detected, predicted (expected count), observed and predicted
     completeness, difference, standard_error (hosts, and the model's own where given), z. chi2: sum of z^2.
     p_value: share of simulations with one at least as large. rho: latent correlation within a host. rms_difference:
-    of completeness beyond the noise, weighted by n. verdict: "calibrated" or "miscalibrated" at ``level``.
+    of completeness beyond the noise, weighted by n. slope: of observed against predicted log-odds, to first
+    order about 1 (above 1: the model is too flat). slope_p_value: two-sided. verdict: "calibrated", "miscalibrated"
+    (either p-value below half of ``level``), or "not judged" (fewer than ``min_detections`` detected, or missed).
     """
 
     table: pd.DataFrame
@@ -43,6 +46,8 @@ class CellCalibration:
     p_value: float
     rho: float
     rms_difference: float
+    slope: float
+    slope_p_value: float
     verdict: str
     sentence: str
 
@@ -56,6 +61,7 @@ def calibration_test(
     members: ArrayLike | None = None,
     n_simulations: int = 499,
     level: float = 0.01,
+    min_detections: int = 50,
     seed: int,
 ) -> CellCalibration:
     """Chi-square-like comparison of detections with predictions in cells.
@@ -81,21 +87,34 @@ def calibration_test(
     variance = _cell_variance(p, cells, hosts, rho, len(names)) + drift.var(axis=0)
     difference = np.add.reduceat(y - p, start)
     chi2 = float(np.sum(difference**2 / variance))
-    simulated = _simulated_chi2(p, hosts, rho, start, variance, drift, n_simulations, seed)
-    p_value = (1.0 + np.sum(simulated >= chi2)) / (1.0 + n_simulations)
     expected = np.add.reduceat(p, start)
+    lever, curvature = _tilt(p, expected, start)
+    simulated = _simulated_counts(p, hosts, rho, start, drift, n_simulations, seed)
+    p_value = (1.0 + np.sum(np.sum(simulated**2 / variance, axis=1) >= chi2)) / (1.0 + n_simulations)
+    slope = 1.0 + float(lever @ difference) / curvature if curvature > 0 else float("nan")
+    steeper = np.abs(simulated @ lever) >= abs(float(lever @ difference))
+    slope_p_value = (1.0 + np.sum(steeper)) / (1.0 + n_simulations)
     table = pd.DataFrame({"cell": names, "n": n, "n_detected": np.add.reduceat(y, start).astype(np.int64)})
     table = table.assign(predicted=expected, observed_completeness=table["n_detected"] / n)
     table = table.assign(predicted_completeness=expected / n, difference=difference / n)
     table = table.assign(standard_error=np.sqrt(variance) / n, z=difference / np.sqrt(variance))
     beyond = np.sum((difference**2 - variance) / n) / n.sum()
     rms = float(np.sqrt(max(0.0, beyond)))
-    verdict = "miscalibrated" if p_value <= level else "calibrated"
+    fewest = int(min(y.sum(), len(y) - y.sum()))
+    verdict = "miscalibrated" if min(p_value, slope_p_value) <= 0.5 * level else "calibrated"
     sentence = (
         f"The model is {verdict} in the {len(names)} filled cells (chi2 = {chi2:.1f}, p = {p_value:.2g} by simulation "
-        f"with a latent correlation of {rho:.2f} within a host); its completeness is off by {rms:.4f} rms beyond noise."
+        f"with a latent correlation of {rho:.2f} within a host); observed against predicted log-odds have the slope "
+        f"{slope:.2f} (p = {slope_p_value:.2g} for 1), and its completeness is off by {rms:.4f} rms beyond noise."
     )
-    return CellCalibration(table, chi2, len(names), float(p_value), rho, rms, verdict, sentence)
+    if fewest < min_detections:
+        verdict = "not judged"
+        sentence = (
+            f"With {fewest} injections on the rarer side the model cannot be judged; {min_detections} are needed."
+        )
+    return CellCalibration(
+        table, chi2, len(names), float(p_value), rho, rms, slope, float(slope_p_value), verdict, sentence
+    )
 
 
 def host_correlation(detected: ArrayLike, predicted: ArrayLike, *, cell: ArrayLike, host: ArrayLike) -> float:
@@ -163,10 +182,20 @@ def _model_errors(members: ArrayLike | None, order: NDArray[np.int64], start: ND
     return (counts - counts.mean(axis=0)) * np.sqrt(len(members) / (len(members) - 1.0))
 
 
-def _simulated_chi2(
+def _tilt(p: NDArray[np.float64], expected: NDArray[np.float64], start: NDArray[np.int64]) -> tuple[NDArray, float]:
+    """Lever of each cell's difference in the score of a slope other than 1, its intercept free; and the curvature."""
+    information = np.add.reduceat(p * (1.0 - p), start)
+    share = expected / np.diff(np.append(start, len(p)))
+    odds = np.log(share / (1.0 - share))
+    lever = odds - np.sum(information * odds) / np.sum(information)
+    return lever, float(np.sum(information * lever**2))
+
+
+def _simulated_counts(
     p: NDArray[np.float64], hosts: NDArray[np.int64], rho: float, start: NDArray[np.int64],
-    variance: NDArray[np.float64], drift: NDArray[np.float64], n_simulations: int, seed: int,
+    drift: NDArray[np.float64], n_simulations: int, seed: int,
 ) -> NDArray[np.float64]:  # fmt: skip
+    """Detected less expected in every cell where the model holds, (simulation, cell)."""
     rng, n_hosts = np.random.default_rng(seed), int(hosts.max()) + 1
     limit, expected = ndtri(p), np.add.reduceat(p, start)
     found = []
@@ -176,6 +205,5 @@ def _simulated_chi2(
         luck = np.sqrt(rho) * rng.standard_normal((size, n_hosts))
         own = np.sqrt(1.0 - rho) * rng.standard_normal((size, len(p)))
         counts = np.add.reduceat((luck[:, hosts] + own < limit).astype(np.float64), start, axis=1)
-        off = counts - expected + drift[rng.integers(len(drift), size=size)]
-        found.append(np.sum(off**2 / variance, axis=1))
+        found.append(counts - expected + drift[rng.integers(len(drift), size=size)])
     return np.concatenate(found)

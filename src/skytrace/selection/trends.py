@@ -18,6 +18,8 @@ from skytrace.errors import CatalogueError, check_between, check_choice
 from skytrace.selection.grid import AXES
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
 
     from skytrace.selection.grid import SelectionGrid
@@ -40,7 +42,10 @@ class TrendTest:
 
     standard_error: hosts resampled whole, to first order. z: their ratio. direction: rises, falls or flat (|z| within
     the level). low_end, high_end: mean completeness in the first and last bins of lines that reach both (NaN if none,
-    and for seeing). n_lines: lines of cells; for seeing the planes of one theta_E.
+    and for seeing). n_lines: lines of cells; for seeing the planes of one theta_E. turns_at: the bin where completeness
+    is highest, if both ends of the axis lie below it at ``level`` (Bonferroni over the bins that could be it), along
+    lines that reach every bin; None where it does not turn, and for seeing. end_z: of the two ends
+    less that bin.
     """
 
     axis: str
@@ -55,6 +60,8 @@ class TrendTest:
     n: int
     n_hosts: int
     sentence: str
+    turns_at: float | None = None
+    end_z: tuple[float, float] | None = None
 
 
 def trend_test(
@@ -80,15 +87,20 @@ def trend_test(
     weight, n_lines = _seeing_weights(n, grid) if axis == "seeing" else _slope_weights(n, grid, axis)
     if n_lines == 0:
         raise CatalogueError(f"no line of cells along {axis} has injections in two bins; its trend cannot be measured")
-    slope = float(weight @ share)
-    hosts, names = pd.factorize(injections["galaxy_id"], sort=True)
-    part = (weight / np.maximum(n, 1.0))[cell] * (detected - share[cell])
-    by_host = np.bincount(hosts, weights=part, minlength=len(names))
+    hosts = pd.factorize(injections["galaxy_id"], sort=True)[0]
     hosts_used = len(np.unique(hosts[weight[cell] != 0]))
-    clustered = hosts_used / max(hosts_used - 1.0, 1.0) * np.sum(by_host**2)
-    jeffreys = (k + 0.5) / (n + 1.0)
-    independent = np.sum(weight**2 * jeffreys * (1.0 - jeffreys) / np.maximum(n, 1.0))
-    error = float(np.sqrt(max(clustered, independent)))
+
+    def contrast(weight: NDArray[np.float64]) -> tuple[float, float]:
+        """A weighted sum of cell shares and its standard error, hosts taken whole."""
+        part = (weight / np.maximum(n, 1.0))[cell] * (detected - share[cell])
+        by_host = np.bincount(hosts, weights=part)
+        many = len(np.unique(hosts[weight[cell] != 0]))
+        clustered = many / max(many - 1.0, 1.0) * np.sum(by_host**2)
+        jeffreys = (k + 0.5) / (n + 1.0)
+        independent = np.sum(weight**2 * jeffreys * (1.0 - jeffreys) / np.maximum(n, 1.0))
+        return float(weight @ share), float(np.sqrt(max(clustered, independent)))
+
+    slope, error = contrast(weight)
     z = slope / error
     limit = float(np.sqrt(2.0) * special.erfinv(level))
     direction = "flat" if abs(z) <= limit else ("rises" if z > 0 else "falls")
@@ -99,10 +111,17 @@ def trend_test(
         f"within {n_lines} {'planes of one Einstein radius' if axis == 'seeing' else 'lines of cells'} that differ in "
         "nothing else."
     )
+    turn, falls = (None, None) if axis == "seeing" else _turnover(n, share, grid, axis, contrast, level)
+    if turn is not None and falls is not None:
+        sentence += (
+            f" It is no straight line: completeness is highest at {turn:g} {_UNITS[axis]}, and lower at both ends "
+            f"(z = {falls[0]:+.1f} and {falls[1]:+.1f})."
+        )
     used = int(n[weight != 0].sum())
     return TrendTest(
-        axis, float(threshold), slope, error, z, direction, low_end, high_end, n_lines, used, hosts_used, sentence
-    )
+        axis, float(threshold), slope, error, z, direction, low_end, high_end, n_lines, used, hosts_used, sentence,
+        turn, falls,
+    )  # fmt: skip
 
 
 def trend_tests(injections: pd.DataFrame, grid: SelectionGrid, *, threshold: float) -> dict[str, dict[str, Any]]:
@@ -150,6 +169,30 @@ def _seeing_weights(n: NDArray[np.float64], grid: SelectionGrid) -> tuple[NDArra
         weight[rows], n_planes = residual, n_planes + 1
         square += np.sum(residual**2)
     return weight / (square if square > 0 else 1.0), n_planes
+
+
+def _turnover(
+    n: NDArray[np.float64], share: NDArray[np.float64], grid: SelectionGrid, axis: str,
+    contrast: Callable[[NDArray[np.float64]], tuple[float, float]], level: float,
+) -> tuple[float | None, tuple[float, float] | None]:  # fmt: skip
+    """Where completeness is highest within the axis, if it is lower at both ends; z of the ends less that bin."""
+    place = AXES.index(axis)
+    lines = np.moveaxis((n > 0).reshape(grid.shape), place, -1)
+    whole = lines.all(axis=-1)
+    if not whole.any() or lines.shape[-1] < 3:
+        return None, None
+    profile = np.moveaxis(share.reshape(grid.shape), place, -1)[whole].mean(axis=0)
+    top = int(np.argmax(profile))
+    if top in (0, lines.shape[-1] - 1):
+        return None, None
+    limit = float(special.ndtri(1.0 - 0.5 * (1.0 - level) / (lines.shape[-1] - 2)))
+    z = []
+    for end in (0, lines.shape[-1] - 1):
+        weight = np.zeros(lines.shape)
+        weight[whole, end], weight[whole, top] = 1.0 / whole.sum(), -1.0 / whole.sum()
+        difference, error = contrast(np.moveaxis(weight, -1, place).ravel())
+        z.append(difference / error)
+    return (float(grid.centres[axis][top]), (z[0], z[1])) if max(z) < -limit else (None, None)
 
 
 def _ends(share: NDArray[np.float64], n: NDArray[np.float64], grid: SelectionGrid, axis: str) -> tuple[float, float]:

@@ -165,6 +165,8 @@ def fit_model(
         "p_value": test.p_value,
         "host_correlation": test.rho,
         "rms_difference": test.rms_difference,
+        "slope": test.slope,
+        "slope_p_value": test.slope_p_value,
         "verdict": test.verdict,
         "sentence": f"Fitted to {len(sample):,} of {len(injections):,} injections, drawn by lot. {test.sentence}",
     }
