@@ -69,6 +69,7 @@ class FitOptions:
     parameters and a flag. rest_wavelength_nm: (lowest, highest) that is compared with the model, else ignored.
     phase_days: rest-frame window about the brightest observation that is compared, else ignored.
     n_starts: starting values of t0 tried; n_refined: how many of them are taken to convergence.
+    workers: threads, 0 for one a core; the result does not depend on it.
     """
 
     model: ModelOptions = field(default_factory=ModelOptions)
@@ -88,6 +89,7 @@ class FitOptions:
     n_starts: int = 5
     n_refined: int = 2
     max_iterations: int = 100
+    workers: int = 0
 
     def __post_init__(self) -> None:
         check_choice("estimator", self.estimator, ESTIMATORS)
@@ -108,3 +110,4 @@ class FitOptions:
         check_whole("n_starts", self.n_starts, 1, 50)
         check_whole("n_refined", self.n_refined, 1, self.n_starts)
         check_whole("max_iterations", self.max_iterations, 5, 10_000)
+        check_whole("workers", self.workers, 0, 1024)

@@ -22,8 +22,10 @@ if TYPE_CHECKING:
     from skytrace.supernovae.fit_options import ModelOptions
 
 __all__ = [
+    "C2_NM_K",
     "SPHERE_10PC_CM2",
     "SpectralSeries",
+    "blackbody_scale_jy",
     "bolometric_luminosity_erg_s",
     "flux_10pc_jy",
     "radius_shape",
@@ -33,7 +35,7 @@ __all__ = [
 
 SPHERE_10PC_CM2 = 4.0 * np.pi * (10.0 * 3.0856775814913673e18) ** 2
 _SIGMA_SB = 5.670374419e-5  # erg/s/cm2/K4, CODATA 2018
-_C2_NM_K = 1.438776877e7  # h c / k
+C2_NM_K = 1.438776877e7  # h c / k
 _TWO_HC_JY_NM3 = 1e23 * 2 * 6.62607015e-27 * 2.99792458e10 * 1e21  # B_nu [Jy/sr] = this / lambda_nm^3 / expm1(x)
 _WAVELENGTH_STEP_NM = 5.0
 
@@ -203,7 +205,7 @@ def flux_10pc_jy(
     t, nm = np.asarray(t_days, dtype=np.float64), np.asarray(wavelength_rest_nm, dtype=np.float64)
     after = np.maximum(t, 0.0)
     with np.errstate(over="ignore"):
-        spectrum = nm**-3.0 / np.expm1(_C2_NM_K / (nm * temperature_k(after, options)))
+        spectrum = nm**-3.0 / np.expm1(C2_NM_K / (nm * temperature_k(after, options)))
     return blackbody_scale_jy(options) * radius_shape(after, options) ** 2 * spectrum
 
 
