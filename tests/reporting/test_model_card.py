@@ -6,7 +6,10 @@ import pandas as pd
 import pytest
 from markdown_it import MarkdownIt
 
+from skytrace.lensing.population import PopulationOptions
 from skytrace.reporting.model_card import NEVER_CLAIM, ModelCard, Section, model_card
+from skytrace.reporting.population_words import POPULATION_HEADING as OF_WHOM
+from skytrace.selection.hosts import HostOptions
 from skytrace.selection.selection_function import SelectionFunction
 
 NASTY = [
@@ -23,13 +26,14 @@ def surface(**changes) -> SelectionFunction:
     for threshold in (0.5, 0.9):
         for number in range(8):
             theta, psf, depth = 1.0 + 0.25 * (number // 4), 0.9 + 0.15 * (number // 2 % 2), 23.0 + 0.5 * (number % 2)
-            n = {0: 0, 1: 50, 2: 50}.get(number, 200)
+            share = 0.1 + 0.01 * number
+            n = {0: 0, 1: 100, 2: 50}.get(number, 200)
             rows.append(
                 {"theta_e": theta, "psf_fwhm": psf, "depth": depth, "threshold": threshold, "n": n,
-                 "n_detected": n // 10,
+                 "n_detected": round(n * share),
                  "mode": "none" if n == 0 else "degraded" if number == 3 else "matched",
                  "state": "no_hosts" if n == 0 else "insufficient" if n < 200 else "ok", "n_hosts": n // 5,
-                 "completeness": 0.1 + 0.01 * number if n else float("nan"), "low68": 0.08, "high68": 0.12,
+                 "completeness": share if n else float("nan"), "low68": 0.08, "high68": 0.12,
                  "design_effect": 1.5 if n else float("nan")}
             )  # fmt: skip
     known = {"detector": "resnet18", "detector_hash": "0d2185afc6a2", "verdict": "NO-GO", "threshold_default": 0.9}
@@ -69,6 +73,21 @@ def test_the_card_says_which_gate_fell_and_that_it_is_not_validated():
     assert "Not judged for lack of lenses or measurements: 3 arc colour." in card.stamp
     assert "the probability that a real lens is found" in section(card, "Not to be claimed")
     assert "e75faf3203fceb8f" in section(card, "Validation")
+
+
+def test_the_card_says_which_sources_and_hosts_the_number_is_of():
+    assert "Sources not stated in the file Hosts not stated" in section(model_card(surface(), report()), OF_WHOM)
+    known = {"population": vars(PopulationOptions(mag_r_max=24.5)), "hosts": vars(HostOptions(min_g_r=1.1))}
+    card = model_card(surface(**known), report())
+    assert [part.heading for part in card.sections[:2]] == ["What it is", OF_WHOM]
+    assert "r = 22 to 24.5 AB before lensing" in section(card, OF_WHOM)
+    assert "g-r of 1.1 or more" in section(card, OF_WHOM) and "injection_studies" in section(card, OF_WHOM)
+    studied = {"threshold": 0.9, "sentence": "Priors dominate: source_mag_faint."}
+    cited = model_card(surface(**known), report(), sensitivity=studied)
+    assert studied["sentence"] in section(cited, OF_WHOM)
+    other = model_card(surface(**known), report(), sensitivity={**studied, "threshold": 0.8})
+    assert studied["sentence"] not in section(other, OF_WHOM)  # of another surface
+    assert "Which sources and hosts the number is of" in cited.to_html() and "22 to 24" in cited.to_markdown()
 
 
 def test_go_is_said_without_claiming_more():

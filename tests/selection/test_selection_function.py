@@ -13,7 +13,13 @@ from skytrace.selection.grid import GridOptions, SelectionGrid
 from skytrace.selection.selection_function import SelectionFunction
 
 GRID = SelectionGrid(GridOptions())
-METADATA = {"detector": "resnet18", "verdict": "NO-GO", "threshold_default": 0.5, "detector_hash": "ab12"}
+METADATA = {
+    "survey": "mock",
+    "detector": "resnet18",
+    "verdict": "NO-GO",
+    "threshold_default": 0.5,
+    "detector_hash": "ab12",
+}
 METADATA |= {f"{axis}_definition": words for axis, words in GRID.definitions().items()}
 
 
@@ -111,7 +117,16 @@ def test_files_give_back_every_number_and_the_metadata_that_matter(selection, tm
     getattr(selection, f"to_{suffix}")(path)
     loaded = SelectionFunction.load(path)
     pd.testing.assert_frame_equal(loaded.table, selection.table, check_dtype=suffix == "parquet")
-    for key in ("detector", "verdict", "validated", "threshold_default", "psf_fwhm_definition", "theta_e_definition"):
+    for key in (
+        "survey",
+        "detector",
+        "detector_hash",
+        "verdict",
+        "validated",
+        "threshold_default",
+        "psf_fwhm_definition",
+        "theta_e_definition",
+    ):
         assert loaded.metadata[key] == selection.metadata[key]
     if suffix == "parquet":
         assert loaded.metadata == selection.metadata
@@ -167,6 +182,39 @@ def test_a_table_that_is_no_selection_function_is_refused(selection, tmp_path):
         SelectionFunction.from_table(pd.concat([selection.table, selection.table]))
     with pytest.raises(CatalogueError, match=r"\.parquet or \.csv"):
         SelectionFunction.load(tmp_path / "a.txt")
+
+
+def test_a_file_that_was_cut_off_or_edited_is_refused_with_its_name(selection, tmp_path):
+    path = tmp_path / "selection_function.csv"
+    selection.to_csv(path)
+    text = path.read_text()
+    for share, words in ((0.3, "cut off"), (0.7, "cut off")):
+        # whole lines of one threshold, then half of a line
+        lines = text.splitlines(keepends=True)
+        cut = tmp_path / f"cut{share}.csv"
+        cut.write_text("".join(lines[: int(share * len(lines))]))
+        with pytest.raises(CatalogueError, match=rf"cut{share}.csv.*{words}"):
+            SelectionFunction.load(cut)
+    torn = tmp_path / "torn.csv"
+    torn.write_text("".join(text.splitlines(keepends=True)[:2])[:-60])  # one row, and that torn
+    with pytest.raises(CatalogueError, match=r"torn\.csv"):
+        SelectionFunction.load(torn)
+    for change, words in (
+        ({"completeness": 1.5}, "counts, completeness and interval disagree"),
+        ({"high68_hosts": np.nan}, "have no high68_hosts"),
+        ({"n_detected": 900}, "disagree"),
+    ):
+        table = selection.to_table()
+        table.loc[3, list(change)] = list(change.values())
+        table.to_csv(path, index=False)
+        with pytest.raises(CatalogueError, match=f"selection_function.csv: .*{words}"):
+            SelectionFunction.load(path)
+    for name, content in (("empty.csv", b""), ("noise.csv", bytes(range(256))), ("noise.parquet", b"PAR1junk")):
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(CatalogueError, match=name):
+            SelectionFunction.load(tmp_path / name)
+    with pytest.raises(FileNotFoundError):
+        SelectionFunction.load(tmp_path / "none.csv")
 
 
 def test_cells_left_out_of_a_file_count_as_empty(selection):

@@ -30,8 +30,8 @@ _ATTRIBUTE = "selection_function"
 _NEEDED = (*AXES, "threshold", "mode", "state", "n", "n_detected", "n_hosts", "completeness", "low68", "high68")
 #: Metadata repeated in columns, because a CSV file has nowhere else to keep it.
 _REPEATED = (
-    "verdict", "validated", "detector", "threshold_default", "theta_e_definition", "psf_fwhm_definition",
-    "depth_definition",
+    "verdict", "validated", "survey", "detector", "detector_hash", "threshold_default", "theta_e_definition",
+    "psf_fwhm_definition", "depth_definition",
 )  # fmt: skip
 _UNITS = {"theta_e": "arcsec", "psf_fwhm": "arcsec", "depth": "AB mag"}
 
@@ -68,10 +68,11 @@ class SelectionFunction:
     ...     {"theta_e": t, "psf_fwhm": p, "depth": d, "threshold": 0.5, "mode": "matched", "state": "ok", "n": 200,
     ...      "n_detected": 50, "n_hosts": 40, "completeness": 0.25, "low68": 0.22, "high68": 0.28}
     ...     for t in (1.0, 1.25) for p in (0.9, 1.05) for d in (23.0, 23.5)])
-    >>> selection = SelectionFunction.from_table(table, metadata={"detector": "resnet18", "verdict": "GO"})
+    >>> selection = SelectionFunction.from_table(
+    ...     table, metadata={"survey": "mock", "detector": "resnet18", "verdict": "GO"})
     >>> selection
     SelectionFunction(8 cells: theta_e 0.875..1.375 arcsec, psf_fwhm 0.825..1.125 arcsec, depth 22.75..23.75 AB mag; \
-threshold 0.5; detector resnet18; verdict GO, validated; 8 ok)
+threshold 0.5; survey mock; detector resnet18; verdict GO, validated; 8 ok)
     >>> answer = selection.probability(theta_e=1.2, psf_fwhm=1.0, depth=23.4)
     >>> answer.value, answer.low, answer.high, answer.n, answer.sufficient
     (0.25, 0.22, 0.28, 200, True)
@@ -97,6 +98,7 @@ threshold 0.5; detector resnet18; verdict GO, validated; 8 ok)
         rows = np.full((len(self._thresholds()), grid.n_cells), -1, dtype=np.int64)
         if len(np.unique(place * grid.n_cells + cell)) != len(self.table):
             raise CatalogueError("not a selection function: a cell appears twice at one threshold")
+        _check_numbers(self.table)
         rows[place, cell] = np.arange(len(self.table))
         object.__setattr__(self, "_grid", grid)
         object.__setattr__(self, "_rows", rows)
@@ -119,18 +121,33 @@ threshold 0.5; detector resnet18; verdict GO, validated; 8 ok)
 
     @classmethod
     def load(cls, path: str | os.PathLike) -> SelectionFunction:
-        """Read ``selection_function.parquet`` or ``.csv``; of a folder of versions, the newest."""
+        """Read ``selection_function.parquet`` or ``.csv``; of a folder of versions, the newest.
+
+        Raises CatalogueError, naming the file, where it cannot be read, holds no selection function, lacks cells of its
+        own grid (a file that was cut off), or has counts, shares and intervals that contradict each other.
+        """
         path = Path(path)
         if path.is_dir():
             versions = sorted(path.glob(f"*/{path.name}"))
             if not versions:
                 raise CatalogueError(f"{path} is a folder without versions <version>/{path.name}")
             path = versions[-1]
-        if path.suffix == ".parquet":
-            return cls.from_table(pd.read_parquet(path))
-        if path.suffix == ".csv":
-            return cls.from_table(pd.read_csv(path))
-        raise CatalogueError(f"{path.name}: a selection function is read from .parquet or .csv")
+        readers = {".parquet": pd.read_parquet, ".csv": pd.read_csv}
+        if path.suffix not in readers:
+            raise CatalogueError(f"{path.name}: a selection function is read from .parquet or .csv")
+        try:
+            found = cls.from_table(readers[path.suffix](path))
+        except FileNotFoundError:
+            raise
+        except (ValueError, OSError) as error:  # of pandas and pyarrow, and CatalogueError: none names the file
+            raise CatalogueError(f"{path}: {error}") from error
+        cells, rows = len(found.thresholds) * found._grid.n_cells, len(found.table)
+        if rows != cells:
+            raise CatalogueError(
+                f"{path} holds {rows} rows where its grid has {found._grid.n_cells} cells at each of "
+                f"{len(found.thresholds)} thresholds: the file was cut off, or edited; fetch it again"
+            )
+        return found
 
     @property
     def thresholds(self) -> tuple[float, ...]:
@@ -228,9 +245,10 @@ threshold 0.5; detector resnet18; verdict GO, validated; 8 ok)
         thresholds = ", ".join(f"{value:g}" for value in self.thresholds)
         stamp = "validated" if self.validated else "NOT validated"
         detector, verdict = self.metadata.get("detector", "unnamed"), self.metadata["verdict"]
+        survey = self.metadata.get("survey", "not named")
         return (
             f"SelectionFunction({self._grid.n_cells} cells: {spans}; threshold {thresholds}; "
-            f"detector {detector}; verdict {verdict}, {stamp}; {states})"
+            f"survey {survey}; detector {detector}; verdict {verdict}, {stamp}; {states})"
         )
 
     def _thresholds(self) -> NDArray[np.float64]:
@@ -285,6 +303,29 @@ threshold 0.5; detector resnet18; verdict GO, validated; 8 ok)
             **floats, **counts, **words, sufficient=bool(enough) if scalar else np.asarray(enough, dtype=bool),
             threshold=threshold, validated=self.validated,
         )  # fmt: skip
+
+
+def _check_numbers(table: pd.DataFrame) -> None:
+    """Raise CatalogueError where a filled cell lacks a number, or its counts, share and interval disagree."""
+    filled = table[table["n"] > 0]
+    asked = [name for name in ("completeness", "low68", "high68", "low68_hosts", "high68_hosts") if name in filled]
+    lacking = filled[asked].isna()
+    if lacking.to_numpy().any():
+        name = lacking.any().idxmax()
+        raise CatalogueError(
+            f"not a selection function: {int(lacking[name].sum())} cell(s) with injections have no {name} "
+            f"(first: row {lacking[name].idxmax()})"
+        )
+    share = filled["n_detected"] / filled["n"]
+    wrong = ((share - filled["completeness"]).abs() > 1e-6) | (filled["low68"] > filled["high68"])
+    wrong |= (filled["n_detected"] < 0) | (filled["n_detected"] > filled["n"])
+    if wrong.any():
+        row = filled.loc[wrong.idxmax()]
+        raise CatalogueError(
+            f"not a selection function: in {int(wrong.sum())} cell(s) counts, completeness and interval disagree "
+            f"(first: row {wrong.idxmax()}, {row['n_detected']:g} of {row['n']:g} detected, "
+            f"completeness {row['completeness']:g}, 68 % {row['low68']:g} to {row['high68']:g})"
+        )
 
 
 def _asked(*values: ArrayLike) -> dict[str, NDArray[np.float64]]:
