@@ -219,10 +219,25 @@ def test_a_link_restores_the_view_and_the_view_is_in_the_link(page, page_file):
     assert "depth=23.5" in words
     assert "threshold=0.9" in words
     assert "theta_e=1&psf=0.9" in words
+
+
+def test_an_address_of_what_was_not_measured_is_told_in_sight_and_corrected(page, page_file):
+    page.goto("about:blank")
+    page.goto(page_file.as_uri() + "#depth=24.5&threshold=0.7")
+    note = page.locator("#link-note")
+    assert note.inner_text().startswith("The address asked for threshold = 0.7, which was not measured here.")
+    assert "depth 24.50, score ≥ 0.500" in note.inner_text()
+    box = note.bounding_box()
+    assert 0 <= box["y"] <= box["y"] + box["height"] <= 900 + 1, "nobody sees it without scrolling"
+    assert page.locator("#threshold-value").inner_text().startswith("0.500")
+    assert "depth=24.5&threshold=0.5" in page.url
+    assert "0.7" not in page.url.split("#")[1]
+    page.locator('[data-steps="depth"][data-by="-1"]').click()
+    assert not note.is_visible()
     page.goto(page_file.as_uri() + "#depth=99&threshold=0.5")
-    page.reload()
-    assert page.locator("#link-note").inner_text() == "The address asks for depth = 99, which was not measured here."
+    assert "asked for depth = 99" in note.inner_text()
     assert page.locator("#depth-value").inner_text() == "23.50"
+    assert "depth=23.5&" in page.url
 
 
 def test_a_detector_brings_its_own_thresholds_and_its_name_stays_text(page):
@@ -293,6 +308,24 @@ def test_the_comparison_shows_both_surfaces_and_their_difference_at_the_depth_of
     assert page.locator("#map-difference .hatch").count() == int((~rows["excludes_zero"]).sum())
     page.locator("#depth").fill("0")
     assert "no such cell at this depth" in page.locator("#comparison-note").inner_text()
+
+
+@pytest.mark.parametrize("width", [28, 30, 42, 60])
+@pytest.mark.parametrize("words", ["(0)", "(−1)", "(−12)", "[0.3]", "(100)"])
+def test_brackets_of_a_narrow_cell_stay_and_its_text_fits(page, words, width):
+    said, length, size = page.evaluate(
+        """([words, w]) => {
+          const line = node("g", {}, byId("map")), row = { theta_e: 1, psf_fwhm: 1 };
+          drawCell(line, row, { fill: "#fff", text: words, hatch: "zero", dark: true }, { x: 0, y: 0, w, h: 30 });
+          const text = line.querySelector("text");
+          const found = [text.textContent, text.getComputedTextLength(), Number(text.getAttribute("font-size"))];
+          line.remove();
+          return found; }""",
+        [words, width],
+    )
+    assert said == words, "a bracket is what marks a cell without enough injections, or a difference that may be 0"
+    assert length <= width + 1
+    assert 8 <= size <= 13
 
 
 def test_print_opens_what_is_folded_and_hides_the_controls(page):

@@ -33,8 +33,9 @@ function drawCell(line, row, looks, at) {
   if (looks.hatch) node("rect", { class: "hatch", x: at.x, y: at.y, width: at.w, height: at.h, fill: `url(#hatch-${looks.hatch})`, "pointer-events": "none" }, line);
   if (looks.mark) node("path", { class: "degraded", d: `M ${at.x + 1} ${at.y + 1} h 8 l -8 8 z`, fill: "#d55e00", "pointer-events": "none" }, line);
   if (!looks.text) return;
-  const room = looks.text.length * 6.6 <= at.w - 3, bare = looks.text.replace(/[()[\]]/g, "");
-  const text = node("text", { x: at.x + at.w / 2, y: at.y + at.h / 2 + 4.5, "text-anchor": "middle", "font-size": at.w > 42 ? 13 : TEXT, class: looks.dark ? "on-light" : "on-dark" }, line, room ? looks.text : bare);
+  // brackets say what a number is worth: where there is little room the text shrinks, nothing of it is left out
+  const size = Math.min(at.w > 42 ? 13 : TEXT, (at.w - 2) / (0.56 * looks.text.length));
+  const text = node("text", { x: at.x + at.w / 2, y: at.y + at.h / 2 + 0.35 * size, "text-anchor": "middle", "font-size": +size.toFixed(2), class: looks.dark ? "on-light" : "on-dark" }, line, looks.text);
   if (looks.hatch) { text.setAttribute("stroke", looks.dark ? "#fff" : "#1b1f24"); text.setAttribute("stroke-width", 3); text.setAttribute("paint-order", "stroke"); }
 }
 function placeMarker(svg, place, pinned) {

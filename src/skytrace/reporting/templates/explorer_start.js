@@ -41,6 +41,7 @@ byId("detector").addEventListener("change", event => {
   view.threshold = own ? ownThreshold(view.detector) : nearest(thresholdsOf[view.detector], view.threshold);
   change();
 });
+byId("link-note").addEventListener("click", () => { byId("link-note").hidden = true; });
 listen(byId("map"));
 byId("numbers").addEventListener("toggle", drawNumbers);
 if (extra.marginals) byId("marginal-numbers").addEventListener("toggle", drawMarginalNumbers);

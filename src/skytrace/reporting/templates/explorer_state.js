@@ -120,5 +120,8 @@ function readAddress() {
   if (theta !== null && psf !== null) view.pinned = { theta_e: theta, psf_fwhm: psf };
   const note = byId("link-note");
   note.hidden = !missed.length;
-  note.textContent = missed.length ? `The address asks for ${missed.join(", ")}, which was not measured here.` : "";
+  if (!missed.length) return;
+  const who = detectors.length > 1 ? `${view.detector}, ` : "";
+  note.textContent = `The address asked for ${missed.join(", ")}, which was not measured here. Shown, and in the address now: ${who}depth ${view.depth.toFixed(2)}, score \u2265 ${thresholdText(view.threshold)}.`;
+  writeAddress();
 }
