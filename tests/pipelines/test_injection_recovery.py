@@ -26,6 +26,7 @@ from skytrace.pipelines.injection_recovery.shards import Campaign, recompute, ru
 from skytrace.selection.completeness import HOST_COLUMNS, CompletenessOptions
 from skytrace.selection.grid import GridOptions
 from skytrace.selection.hosts import HostOptions
+from skytrace.selection.selection_function import SelectionFunction
 from skytrace.selection.trends import TRENDS
 from skytrace.sky import SelectionOptions
 
@@ -169,8 +170,11 @@ def test_the_surface_counts_what_the_threshold_passes(finished):
     sky = FakeSky()
     table, csv, along, trends = measure_surface(
         injections, campaign_of(sky).conditions, {"verdict": "INSUFFICIENT"}, random_detector(), GRID,
-        PopulationOptions(), CompletenessOptions(thresholds=(0.6,), min_injections=24),
+        PopulationOptions(), CompletenessOptions(thresholds=(0.6,), min_injections=24), HOSTS, SelectionOptions(),
     )  # fmt: skip
+    known = SelectionFunction.from_table(table).metadata  # of whom the number is travels in the file
+    assert known["population"] == vars(PopulationOptions()) and known["hosts"] == vars(HOSTS)
+    assert known["host_selection"]["types"] == ["SER", "DEV", "REX"]
     for threshold in (0.5, 0.6):
         rows = table[table["threshold"] == threshold]
         assert rows["n_detected"].sum() == (injections["score"] >= threshold).sum()

@@ -59,6 +59,13 @@ def test_a_table_without_a_needed_column_is_refused_by_name():
         selection_function_page(surface(), REPORT, comparison=surface())
 
 
+def test_whose_number_it_is_stands_under_the_map(html):
+    assert 'id="population"' not in html
+    page = selection_function_page(surface(), REPORT, population=[("Source magnitudes", "r < 24.5 & more")])
+    assert "r &lt; 24.5 &amp; more" in page
+    assert page.index('id="map"') < page.index('id="population"') < page.index("<h2>Download</h2>")
+
+
 def test_text_from_outside_is_escaped(html):
     assert "<script>alert(1)</script>" not in html
     assert "&lt;script&gt;alert(1)" in html

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from skytrace.reporting.html_templates import html_template
+from skytrace.reporting.population_words import POPULATION_HEADING, population_words
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -87,6 +88,7 @@ def model_card(
     conditions: pd.DataFrame | None = None,
     trends: Mapping[str, Mapping[str, Any]] | None = None,
     comparison: Sequence[str] = (),
+    sensitivity: Mapping[str, Any] | None = None,
     survey: str = "",
     title: str = "Selection function: model card",
 ) -> ModelCard:
@@ -94,13 +96,19 @@ def model_card(
 
     realism: the realism report (verdict, gates with name, status, sentence; limits). conditions: one row a (PSF, depth)
     with psf_fwhm, depth, mode, n_matched, n_degraded, n_hosts. trends: ``trend_tests``. comparison: sentences of
-    ``comparison_summary``. survey: the sky, where the metadata do not name it. A verdict in the report that is not the
-    file's is said on the card, and the worse of both stands on top.
+    ``comparison_summary``. sensitivity: report of the studies, whose headline is cited where it is of this surface.
+    survey: the sky, where the metadata do not name it. A verdict in the report that is not the file's is said on the
+    card, and the worse of both stands on top.
     """
     verdict = _worse(str(selection.metadata["verdict"]), str(realism.get("verdict", "INSUFFICIENT")))
     gates = list(realism.get("gates", ()))
     sections = [
         _what(selection, survey),
+        Section(
+            POPULATION_HEADING,
+            header=("", ""),
+            rows=tuple(population_words(selection.metadata, sensitivity=sensitivity)),
+        ),
         _validation(selection, realism, gates, verdict),
         Section(
             "Not to be claimed",

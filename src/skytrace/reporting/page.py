@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from skytrace.reporting.html_templates import data_uri, html_template
+from skytrace.reporting.population_words import POPULATION_HEADING
 from skytrace.reporting.style import colour_maximum
 
 if TYPE_CHECKING:
@@ -58,6 +59,7 @@ def selection_function_page(
     marginals: pd.DataFrame | None = None,
     comparison: pd.DataFrame | None = None,
     products: Sequence[tuple[str, str, bytes | str | pd.DataFrame]] = (),
+    population: Sequence[tuple[str, str]] = (),
 ) -> str:
     """HTML of the explorer: verdict and gates, heat map with depth, threshold and detector controls, downloads.
 
@@ -68,7 +70,8 @@ def selection_function_page(
     inside the page; the table as CSV is added where no file ends in .csv. marginals: of ``selection.marginals``,
     with ``detector`` where they are of several. comparison: of ``compare_surfaces``, shown side by side.
     products: (heading, words, content), content a PNG, a DataFrame, or an HTML table, of which only plain table
-    elements are kept. All text is escaped. Raises ValueError naming the columns that a table lacks.
+    elements are kept. population: ``population_words``, shown under the map. All text is escaped. Raises ValueError
+    naming the columns that a table lacks.
     """
     _check_columns("selection-function table", table, CELL_COLUMNS)
     files = dict(downloads or {})
@@ -86,6 +89,8 @@ def selection_function_page(
         gates=_gates(report),
         limits=list(report.get("limits", ())),
         facts=dict(facts or {}),
+        population=[(str(key), str(value)) for key, value in population],
+        population_heading=POPULATION_HEADING,
         galleries=[(heading, caption, data_uri("image/png", png)) for heading, caption, png in galleries],
         products=[_product(*product) for product in products],
         downloads=[_download(name, content) for name, content in files.items()],

@@ -78,7 +78,7 @@ def _surface() -> list[Node]:
         Node(
             nodes.measure_surface,
             ["injections", "conditions", "realism_report", "detector", "params:grid", "params:population",
-             "params:completeness", "host_report"],
+             "params:completeness", "params:hosts", "params:host_selection", "host_report"],
             ["selection_function", "selection_function_csv", "marginals", "trends"],
             name="measure_surface",
         ),

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 
 from skytrace.compute import ClusterOptions, fingerprint
+from skytrace.compute.json_values import json_ready
 from skytrace.errors import CatalogueError, LeakageError, OptionError
 from skytrace.imaging import PreprocessOptions
 from skytrace.imaging.quality import QualityOptions, cutout_quality, quality_flags
@@ -149,6 +150,8 @@ def measure_surface(
     grid_options: GridOptions,
     population: PopulationOptions,
     options: CompletenessOptions,
+    hosts: HostOptions,
+    selection: SelectionOptions,
     host_report: Report | None = None,
 ) -> tuple[Table, Table, Table, Report]:
     """The selection function (Parquet, and the same as CSV), its marginals, and its trends along the axes."""
@@ -169,6 +172,9 @@ def measure_surface(
         "verdict": realism["verdict"],
         "threshold_default": float(detector.threshold),
         "source_position_rule": population.position_rule,
+        "population": json_ready(population),
+        "hosts": json_ready(hosts),
+        "host_selection": json_ready(selection),
         "theta_e_in_cell": grid_options.theta_e_in_cell,
         "injections": len(injections),
         "host_false_positives": _host_false_positives(injections, chosen.thresholds),

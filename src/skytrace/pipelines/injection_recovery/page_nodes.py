@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from skytrace.selection.selection_function import SelectionFunction
 from skytrace.selection.trends import TRENDS
 
 Table = pd.DataFrame
@@ -58,6 +59,7 @@ def write_page(
 ) -> str:
     """The explorer: one HTML file that works without a network."""
     from skytrace.reporting.page import selection_function_page
+    from skytrace.reporting.population_words import population_words
 
     first = selection_function.iloc[0]
     facts = {
@@ -88,6 +90,7 @@ def write_page(
         },
         marginals=marginals,
         comparison=compared,
+        population=population_words(SelectionFunction.from_table(selection_function).metadata),
     )
 
 
