@@ -1,6 +1,9 @@
 """Matched sets: nearest, each injection once, labels exchanged inside sets only, folds that split no host."""
 
+import itertools
+
 import numpy as np
+import pytest
 
 from skytrace.selection.realism.matching import fold_groups, match_injections, match_points
 from skytrace.selection.realism.options import GateOptions
@@ -15,6 +18,23 @@ def test_as_many_anchors_as_possible_have_a_partner_within_reach():
     matched = match_points(real, fake, per_anchor=1, max_distance=1.0)
     np.testing.assert_array_equal(matched.injections(2), [1, 0])
     assert matched.n_unmatched == 0
+
+
+def test_with_distinct_hosts_the_sum_is_the_least_of_all_that_use_none_twice():
+    rng = np.random.default_rng(3)
+    for _ in range(20):
+        real, fake = rng.random((3, 2)), rng.random((9, 2))
+        hosts = rng.integers(0, 5, 9).astype(str)
+        matched = match_points(real, fake, per_anchor=1, max_distance=2.0, groups=hosts)
+        apart = np.linalg.norm(real[:, None] - fake[None], axis=2)
+        choices = [rows for rows in itertools.permutations(range(9), 3) if len(set(hosts[list(rows)])) == 3]
+        least = min((apart[[0, 1, 2], list(rows)].sum() for rows in choices), default=None)
+        if least is None:  # fewer hosts than anchors: no more pairs than hosts
+            assert len(matched.anchors) == len(set(hosts))
+            continue
+        chosen = matched.injections(3)
+        assert len(set(hosts[chosen])) == 3
+        assert apart[matched.anchors[matched.sets[~matched.is_anchor]], chosen].sum() == pytest.approx(least)
 
 
 def test_no_pair_is_farther_than_a_step_in_any_axis_and_none_is_used_twice():

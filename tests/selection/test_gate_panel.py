@@ -30,6 +30,23 @@ def test_half_the_panel_are_anchors_each_with_an_injection_of_its_kind_and_no_st
     assert np.abs(snr).max() <= 0.15 * (1 + 1e-9)
 
 
+def test_no_host_is_shown_twice_and_none_is_an_anchors_own_galaxy():
+    injections = cheap(500, seed=2, n_features=1)
+    few = injections.assign(galaxy_id=[f"host-{k % 60}" for k in range(len(injections))])
+    own = SAMPLE.anchors["galaxy_id"].iloc[:30].to_numpy()
+    few.loc[:29, "galaxy_id"] = own  # as if thirty anchors had been injected into
+    sample = sample_of(SAMPLE.anchors, few)
+    for seed in range(5):
+        key = key_of(seed, sample)
+        assert len(key) == 50
+        real, fake = (key[key["is_anchor"] == one]["row"].to_numpy() for one in (True, False))
+        hosts = pd.concat([sample.anchors["galaxy_id"].iloc[real], sample.injections["galaxy_id"].iloc[fake]])
+        assert not hosts.duplicated().any(), "a stamp whose host is seen twice is an injection"
+        assert not set(sample.injections["galaxy_id"].iloc[fake]) & set(own)
+    with pytest.raises(CatalogueError, match="injections lack the column galaxy_id"):
+        key_of(sample=sample_of(SAMPLE.anchors, few.drop(columns="galaxy_id")))
+
+
 def test_the_order_follows_from_the_seed_and_tells_nothing():
     pd.testing.assert_frame_equal(key_of(1), key_of(1))
     assert not key_of(1).equals(key_of(2))

@@ -1,12 +1,14 @@
 """Gate 6: stamps of real lenses and of injections, shuffled, for people to tell apart; the key is kept elsewhere.
 
-Half of the panel are anchors drawn by lot, half their nearest injections in conditions, host and arc brightness. The
-order follows from the seed alone. No machine judges it: the gate reports that there is a panel with its key, and where
-people's answers are given, how many were right.
+Half of the panel are anchors drawn by lot, half their nearest injections in conditions, host and arc brightness. A host
+stands in it once: anchors are distinct, so one that is seen twice would give its injections away. The order follows
+from the seed alone. No machine judges it: the gate reports that there is a panel with its key, and where people's
+answers are given, how many were right.
 """
 
 from __future__ import annotations
 
+import dataclasses
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -28,17 +30,24 @@ _NAME = "6 blind panel"
 
 
 def blind_panel_key(
-    sample: ComparisonSample, *, gates: GateOptions, options: BlindPanelOptions | None = None
+    sample: ComparisonSample,
+    *,
+    gates: GateOptions,
+    options: BlindPanelOptions | None = None,
+    group_column: str = "galaxy_id",
 ) -> pd.DataFrame:
     """The key of a panel, one row a stamp in the panel's order: stamp (from 1), is_anchor, row, pair.
 
     row: place in sample.anchors or sample.injections, for whoever fetches the stamps. pair: the anchor and its matched
-    injection have the same. Empty where fewer than half the panel's anchors have a match. The same for the same sample
-    and seed.
+    injection have the same. group_column: the host, in both tables; none is shown twice, of either kind. Empty where
+    fewer than half the panel's anchors have a match. The same for the same sample and seed.
     """
     options = options or BlindPanelOptions()
     half = options.stamps // 2
-    matched = match_injections(sample, per_anchor=1, options=gates, arc_snr_step_dex=options.arc_snr_step_dex)
+    matched = match_injections(
+        _of_new_hosts(sample, group_column), per_anchor=1, options=gates, arc_snr_step_dex=options.arc_snr_step_dex,
+        distinct=group_column,
+    )  # fmt: skip
     rng = np.random.default_rng(options.seed)
     real, fake = matched.anchors, matched.injections(len(sample.anchors))
     order = np.argsort(matched.sets[~matched.is_anchor], kind="stable")
@@ -53,6 +62,23 @@ def blind_panel_key(
     key = key.iloc[rng.permutation(len(key))].reset_index(drop=True)
     key.insert(0, "stamp", np.arange(1, len(key) + 1))
     return key
+
+
+def _of_new_hosts(sample: ComparisonSample, column: str) -> ComparisonSample:
+    """``sample`` where an injection into an anchor's own galaxy, and an anchor of a galaxy seen before, have no match:
+    their rows stay, so that those of the others keep their place.
+    """
+    missing = [name for name in ("anchors", "injections") if column not in getattr(sample, name)]
+    if missing:
+        raise CatalogueError(
+            f"{' and '.join(missing)} lack the column {column}, of which the panel shows no value twice"
+        )
+    theirs = sample.anchors[column].astype(str)
+    axis = sample.axes[0]
+    anchors = sample.anchors.assign(**{axis: sample.anchors[axis].mask(theirs.duplicated())})
+    shared = sample.injections[column].astype(str).isin(set(theirs))
+    injections = sample.injections.assign(**{axis: sample.injections[axis].mask(shared)})
+    return dataclasses.replace(sample, anchors=anchors, injections=injections)
 
 
 def gate_blind_panel(

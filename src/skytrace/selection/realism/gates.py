@@ -167,8 +167,8 @@ def gate_background(background: BackgroundSample, *, options: GateOptions) -> Ga
 def gate_parity(parity: pd.DataFrame, *, threshold: float, options: GateOptions) -> GateResult:
     """Gate 7: a zero-flux injection gives the host's own score, bit for bit, and look-alikes' false positives stay.
 
-    parity: one row a host stamp: host_score, zero_score (NaN where none was made), and category where known (the kind
-    of look-alike; "" for none). Detected means score >= threshold.
+    parity: one row a host and condition: host_score, zero_score (NaN where none was made), and category where known
+    (the kind of look-alike; "" for none). Detected means score >= threshold.
     """
     bound = {"max_score_difference": 0.0}
     before, after = (parity[name].to_numpy(dtype=float) for name in ("host_score", "zero_score"))
@@ -188,8 +188,9 @@ def gate_parity(parity: pd.DataFrame, *, threshold: float, options: GateOptions)
             statistics["false_positive_rate"][name] = _rates(before[rows], after[rows], threshold)
     overall = statistics["false_positive_rate"]["all"]
     sentence = (
-        f"{statistics['n_changed']} of {len(before)} hosts change their score under a zero-flux injection (largest "
-        f"change {difference:.1e}, must be 0); false positives {overall['before']} before, {overall['after']} after."
+        f"{statistics['n_changed']} of {len(before)} host-condition pairs change their score under a zero-flux "
+        f"injection (largest change {difference:.1e}, must be 0); false positives {overall['before']} before, "
+        f"{overall['after']} after."
     )
     unchanged = all(rate["before"] == rate["after"] for rate in statistics["false_positive_rate"].values())
     return GateResult("7 parity", _status(difference == 0.0 and unchanged), statistics, bound, *sizes, sentence)

@@ -8,7 +8,7 @@ would push the score of a stamp the wrong way.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -77,22 +77,35 @@ def match_injections(
     per_anchor: int,
     options: GateOptions,
     arc_snr_step_dex: float | None = None,
+    distinct: str | None = None,
 ) -> MatchedSets:
     """The matched sets of a comparison: to each anchor its ``per_anchor`` nearest injections, none used twice.
 
     Distance is Euclidean in steps of sample.axes (see ``matching_steps``), at most max_distance_steps in any of them;
     the sum over all pairs is the least possible (assignment problem, Crouse 2016). Anchors without any are left out
-    and counted; an anchor whose neighbours are wanted elsewhere may have fewer than per_anchor.
+    and counted; an anchor whose neighbours are wanted elsewhere may have fewer than per_anchor. distinct: a column of
+    the injections (their host) of which no value is used twice either. Raises CatalogueError where it is not there.
     """
+    if distinct is not None and distinct not in sample.injections:
+        raise CatalogueError(f"the injections lack the column {distinct}, of which no value may be used twice")
+    groups = None if distinct is None else sample.injections[distinct].to_numpy().astype(str)
     real = matching_steps(sample.anchors, sample.axes, options=options, arc_snr_step_dex=arc_snr_step_dex)
     fake = matching_steps(sample.injections, sample.axes, options=options, arc_snr_step_dex=arc_snr_step_dex)
-    return match_points(real, fake, per_anchor=per_anchor, max_distance=options.max_distance_steps)
+    return match_points(real, fake, per_anchor=per_anchor, max_distance=options.max_distance_steps, groups=groups)
 
 
 def match_points(
-    real: NDArray[np.float64], fake: NDArray[np.float64], *, per_anchor: int, max_distance: float
+    real: NDArray[np.float64],
+    fake: NDArray[np.float64],
+    *,
+    per_anchor: int,
+    max_distance: float,
+    groups: NDArray[Any] | None = None,
 ) -> MatchedSets:
-    """``match_injections`` of points (n, axis) and (m, axis) in units of their steps; NaN points have no match."""
+    """``match_injections`` of points (n, axis) and (m, axis) in units of their steps; NaN points have no match.
+
+    groups: (m,) of which no value may be used twice.
+    """
     from scipy.optimize import linear_sum_assignment
     from scipy.spatial import cKDTree
 
@@ -101,15 +114,19 @@ def match_points(
     if not len(usable) or not len(known):
         nothing = np.zeros(0, dtype=np.int64)
         return MatchedSets(nothing, nothing.astype(bool), nothing, len(real))
-    k = min(_CANDIDATES * per_anchor, len(usable))
+    # many injections may share a host: then more candidates for as many hosts
+    k = min(_CANDIDATES * per_anchor * (1 if groups is None else 8), len(usable))
     near = np.unique(cKDTree(fake[usable]).query(real[known], k=np.arange(1, k + 1))[1])
     usable = usable[near]
     step = np.abs(real[known, None, :] - fake[None, usable, :])
     far = np.asarray((step > max_distance * (1.0 + 1e-9)).any(axis=2))
     never = 1e6  # above any sum of distances within reach
     cost = np.where(far, never, np.sqrt((step**2).sum(axis=2)))
-    anchor, place = linear_sum_assignment(np.repeat(cost, per_anchor, axis=0))
-    anchor //= per_anchor
+    if groups is None:
+        anchor, place = linear_sum_assignment(np.repeat(cost, per_anchor, axis=0))
+        anchor //= per_anchor
+    else:
+        anchor, place = _assign_distinct(cost, groups[usable], per_anchor=per_anchor)
     found = ~far[anchor, place]
     anchor, place = anchor[found], place[found]
     matched = np.unique(anchor)
@@ -117,6 +134,25 @@ def match_points(
     is_anchor = np.arange(len(rows)) < len(matched)
     sets = np.concatenate([np.arange(len(matched)), np.searchsorted(matched, anchor)]).astype(np.int64)
     return MatchedSets(rows, is_anchor, sets, len(real) - len(matched))
+
+
+def _assign_distinct(
+    cost: NDArray[np.float64], groups: NDArray[Any], *, per_anchor: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """(anchor, column of cost) of the assignment of least sum that uses each group once: an anchor that is given a
+    group has its nearest member, so the assignment is one of anchors to groups.
+    """
+    from scipy.optimize import linear_sum_assignment
+
+    names, group = np.unique(groups, return_inverse=True)
+    best = np.empty((len(cost), len(names)), dtype=np.int64)
+    for number in range(len(names)):
+        members = np.flatnonzero(group == number)
+        best[:, number] = members[np.argmin(cost[:, members], axis=1)]
+    of_group = np.take_along_axis(cost, best, axis=1)
+    anchor, number = linear_sum_assignment(np.repeat(of_group, per_anchor, axis=0))
+    anchor //= per_anchor
+    return anchor, best[anchor, number]
 
 
 def fold_groups(sets: ArrayLike, groups: ArrayLike, *, folds: int) -> tuple[NDArray[np.int64], bool]:
