@@ -16,11 +16,17 @@ from skytrace.imaging import PreprocessOptions
 from skytrace.imaging.quality import QualityOptions
 from skytrace.learning import Detector, MemberOptions, ThresholdOptions
 from skytrace.learning.ensemble import Ensemble
+from skytrace.learning.metrics import choose_threshold
 from skytrace.learning.samples import split_certificate
 from skytrace.lensing.population import PopulationOptions
 from skytrace.pipelines.injection_recovery.nodes import choose_hosts
 from skytrace.pipelines.injection_recovery.shards import IDS_PER_CELL, Campaign, recompute, run_campaign
-from skytrace.pipelines.injection_studies.alternatives import CampaignOptions, allowed_overrides, common_columns
+from skytrace.pipelines.injection_studies.alternatives import (
+    CampaignOptions,
+    allowed_overrides,
+    common_columns,
+    kind_of,
+)
 from skytrace.pipelines.injection_studies.detectors import compare_detectors, score_detectors
 from skytrace.pipelines.injection_studies.ensemble import add_ensemble_score, frozen_members, seen_conditions
 from skytrace.pipelines.injection_studies.nodes import (
@@ -29,6 +35,7 @@ from skytrace.pipelines.injection_studies.nodes import (
     reference_difference,
     run_alternatives,
 )
+from skytrace.pipelines.injection_studies.operating_points import bare_host_rate
 from skytrace.pipelines.injection_studies.options import MaskingOptions, StudyOptions
 from skytrace.pipelines.injection_studies.study_page import write_studies_page
 from skytrace.selection.completeness import CompletenessOptions
@@ -38,6 +45,7 @@ from skytrace.selection.injection import InjectionOptions
 from skytrace.selection.paired import COMMON_COLUMNS, PairedOptions
 from skytrace.selection.sensitivity import SensitivityOptions
 from skytrace.sky import SelectionOptions
+from skytrace.statistics import beta_interval
 
 from ..selection.fake_sky import FakeSky, random_detector
 
@@ -60,12 +68,15 @@ ALTERNATIVES = {
     "hosts_degraded": {"hosts.min_matched_hosts": 1000},
 }
 STUDIES = StudyOptions(alternatives=ALTERNATIVES, injections_per_cell=PER_CELL, thresholds=(0.3,))
-SENSITIVITY = SensitivityOptions(min_injections=4, n_resamples=99)
+SENSITIVITY = SensitivityOptions(min_injections=4, n_resamples=799)
 PAIRED = PairedOptions(theta_e_edges_arcsec=(0.5, 1.0, 2.0), n_permutations=199)
 THRESHOLD = ThresholdOptions("fixed", value=0.5)
 THRESHOLD_RULE = "fixed by a parameter"
+AT_RATE = ThresholdOptions(false_positive_rate=0.1)
 _UNIFORM = np.random.default_rng(2).random((60, 2))
-VALIDATION = pd.DataFrame(_UNIFORM, columns=["blurred", "early"]).assign(label=np.arange(60) % 2)
+_IDS = [f"v{k}" for k in range(60)]
+VALIDATION = pd.DataFrame(_UNIFORM, columns=["blurred", "early"]).assign(label=np.arange(60) % 2, galaxy_id=_IDS)
+VALIDATION["stacked"] = VALIDATION[["blurred", "early"]].mean(axis=1)
 OPTIONS = CampaignOptions(GRID, HOSTS, PopulationOptions(), INJECTION, PreprocessOptions())
 
 
@@ -204,8 +215,82 @@ def test_other_hosts_enter_only_where_the_condition_changes_its_mode(frozen, stu
     table, _ = pair_ablations(studied[1], detector, STUDIES, PAIRED)
     assert "hosts_degraded" not in set(table["alternative"])
     _, summary, report = compare_alternatives(studied[1], injections, detector, GRID, STUDIES, SENSITIVITY)
-    assert not summary.loc[summary["alternative"] == "hosts_degraded", "is_prior"].any()
-    assert report["choices_outside_the_verdict"] == ["hosts_degraded", "threshold_0.3"]
+    assert set(summary.loc[summary["alternative"] == "hosts_degraded", "kind"]) == {"choice"}
+    assert report["alternatives_by_kind"]["choice"] == ["hosts_degraded", "threshold_0.3"]
+
+
+@pytest.mark.parametrize(
+    ("overrides", "kind"),
+    [
+        ({"population.counts_slope": 0.2}, "prior"),
+        ({"grid.theta_e_in_cell": "uniform"}, "prior"),
+        ({"injection.psf_beta": 2.5}, "prior"),
+        ({"preprocess.clip": 3.0}, "processing"),
+        ({"injection.photon_noise": False}, "ablation"),
+        ({"injection.saddle_images": False}, "ablation"),
+        ({"hosts.degraded_hosts": False}, "choice"),
+        ({"population.counts_slope": 0.2, "preprocess.clip": 3.0}, "processing"),
+    ],
+)
+def test_a_pixel_operation_or_an_unphysical_ablation_is_no_prior(overrides, kind):
+    assert kind_of(overrides) == kind
+
+
+def test_the_verdict_on_priors_names_priors_alone(frozen, studied):
+    _, injections, detector = frozen
+    # as if clipping lost everything: the largest shift of all, and no prior's
+    table = studied[1].assign(score=np.where(studied[1]["alternative"] == "clip_1", 0.0, studied[1]["score"]))
+    _, summary, report = compare_alternatives(table, injections, detector, GRID, STUDIES, SENSITIVITY)
+    kinds = summary.groupby("kind")["alternative"].agg(set)
+    assert kinds["processing"] == {"clip_1"} and kinds["ablation"] == {"photon_noise_off"}
+    assert kinds["prior"] == {"identical", "source_family_1", "counts_slope_steep", "theta_e_uniform"}
+    assert "clip_1" not in report["sentence"] and "photon_noise_off" not in report["sentence"]
+    assert "clip_1" in report["sentences_of_other_kinds"]["processing"]
+    assert report["not_run"]["source_family_3"].startswith("studies.source_library is null")
+
+
+def test_an_alternative_with_a_base_is_paired_with_it(frozen, studied):
+    _, injections, detector = frozen
+    alternatives = {**ALTERNATIVES, "twin": {"base": "counts_slope_steep"}}
+    studies = replace(STUDIES, alternatives=alternatives)
+    steep = studied[1][studied[1]["alternative"] == "counts_slope_steep"]
+    table = pd.concat([studied[1], steep.assign(alternative="twin")], ignore_index=True)
+    pairs, _ = pair_ablations(table, detector, studies, PAIRED)
+    twin = pairs[(pairs["alternative"] == "twin") & (pairs["bin"] == "all")].iloc[0]
+    assert (twin["against"], twin["difference"], twin["n_base_only"]) == ("counts_slope_steep", 0.0, 0)
+    shifts, summary, _ = compare_alternatives(table, injections, detector, GRID, studies, SENSITIVITY)
+    assert (shifts.loc[shifts["alternative"] == "twin", "shift"] == 0).all()
+    assert set(summary.loc[summary["alternative"] == "twin", "against"]) == {"counts_slope_steep"}
+    assert studies.overrides("twin") == ALTERNATIVES["counts_slope_steep"]
+
+
+@pytest.mark.parametrize(
+    ("base", "words"),
+    [("steeper", "must be another alternative"), ("one", "must be another"), ("hosts", "changes the hosts")],
+)
+def test_a_base_that_cannot_be_is_refused(base, words):
+    alternatives = {"one": {"base": base, "population.shear_sigma": 0.0}, "hosts": {"hosts.min_matched_hosts": 1000}}
+    with pytest.raises(OptionError, match=words):
+        StudyOptions(alternatives=alternatives)
+
+
+def test_a_library_of_real_galaxies_adds_source_family_3(frozen, tmp_path, monkeypatch):
+    _, _, detector = frozen
+    rng = np.random.default_rng(1)
+    y, x = np.mgrid[-20:21, -20:21]
+    stamps = {
+        name: 100 * np.exp(-(x**2 + (y * stretch) ** 2) / 30.0) + rng.normal(size=x.shape)
+        for name, stretch in (("round", 1.0), ("flat", 2.0))
+    }
+    monkeypatch.setattr("skytrace.surveys.hst_sources.read_source_stamps", lambda folder: stamps)
+    studies = replace(STUDIES, alternatives={"identical": {}}, source_library="stamps", injections_per_cell=2)
+    table = alternatives_of(frozen, tmp_path, studies)
+    assert list(dict.fromkeys(table["alternative"])) == ["base", "identical", "source_family_3"]
+    family = table.loc[table["alternative"] == "source_family_3", "source_family"]
+    assert set(family) == {3} and 3 not in set(table.loc[table["alternative"] == "base", "source_family"])
+    pairs, _ = pair_ablations(table, detector, studies, PAIRED)
+    assert set(pairs.loc[pairs["alternative"] == "source_family_3", "kind"]) == {"prior"}
+    assert len(list(tmp_path.glob("source-library-*.npz"))) == 1
 
 
 def test_finished_shards_are_kept_and_give_the_same_table(frozen, studied):
@@ -255,7 +340,7 @@ def test_a_value_that_cannot_be_is_named_with_its_alternative(overrides, words):
 
 def test_more_injections_asked_of_a_cell_than_it_has_are_refused(frozen, studied):
     _, injections, detector = frozen
-    options = SensitivityOptions(min_injections=PER_CELL + 1, n_resamples=99)
+    options = SensitivityOptions(min_injections=PER_CELL + 1, n_resamples=799)
     with pytest.raises(OptionError, match="min_injections = 7 is above studies"):
         compare_alternatives(studied[1], injections, detector, GRID, STUDIES, options)
 
@@ -274,10 +359,24 @@ def ensemble_of(detector: Detector) -> Ensemble:
     return Ensemble(members, {**card, "options": options, "stacking": stacking})
 
 
-def compared(table: pd.DataFrame, detector: Detector, other: Detector):
+def scores_of(values: np.ndarray) -> pd.DataFrame:
+    """The same scores of as many galaxies and lenses of the validation and of the test split."""
+    half = pd.DataFrame({"label": VALIDATION["label"], "healpix_128": 0, "score": values})
+    return pd.concat(
+        [half.assign(split="val", galaxy_id=_IDS), half.assign(split="test", galaxy_id=[f"t{k}" for k in range(60)])],
+        ignore_index=True,
+    )
+
+
+SCORES = scores_of(_UNIFORM[:, 0])
+ENSEMBLE_SCORES = VALIDATION.rename(columns={"stacked": "ensemble"}).assign(galaxy_id=[f"t{k}" for k in range(60)])
+
+
+def compared(table: pd.DataFrame, detector: Detector, other: Detector, threshold=THRESHOLD, **given):
+    found = {"masked_scores": SCORES, "ensemble": ensemble_of(detector), "injections": table, **given}
     return compare_detectors(
-        table, detector, other, ensemble_of(detector), VALIDATION, GRID, THRESHOLD,
-        CompletenessOptions(min_injections=4), SENSITIVITY, PAIRED,
+        table, found["injections"], detector, other, found["ensemble"], SCORES, found["masked_scores"],
+        ENSEMBLE_SCORES, VALIDATION, GRID, threshold, CompletenessOptions(min_injections=4), SENSITIVITY, PAIRED,
     )  # fmt: skip
 
 
@@ -318,6 +417,60 @@ def test_a_detector_with_a_higher_bar_loses_exactly_the_scores_between(frozen, d
     whole = pairs[(pairs["bin"] == "all") & (pairs["detector"] == "masked")].iloc[0]
     assert (whole["n_base_only"], whole["n_ablation_only"]) == (between, 0)
     assert between > 0
+
+
+def at_one_rate(detector: Detector, values: np.ndarray) -> Detector:
+    choice = choose_threshold(values, VALIDATION["label"], options=AT_RATE)
+    return detector.with_card(threshold=choice)
+
+
+def test_a_difference_of_cuts_that_luck_of_the_validation_galaxies_explains_is_no_verdict(frozen, detectors_of):
+    _, _, detector = frozen
+    table = detectors_of(detector)
+    # injections as uniform as the validation scores, and all detectors of one worth
+    uniform = np.random.default_rng(5).random(len(table))
+    names = ("member_blurred", "member_early", "ensemble")
+    table = table.assign(score=uniform, score_masked=uniform**2, **{f"score_{name}": uniform for name in names})
+    other = _UNIFORM[:, 0] ** 2  # its own scale
+    masked = at_one_rate(detector, other)
+    first = at_one_rate(detector, _UNIFORM[:, 0])
+    ensemble = ensemble_of(detector).with_card(
+        threshold=choose_threshold(VALIDATION["stacked"], VALIDATION["label"], options=AT_RATE)
+    )
+    _, _, pairs, report = compared(table, first, masked, AT_RATE, masked_scores=scores_of(other), ensemble=ensemble)
+    same = pairs[(pairs["bin"] == "all") & (pairs["detector"] == "masked")].iloc[0]
+    assert (same["difference"], same["low95"], same["high95"]) == (0.0, 0.0, 0.0)  # on every resample the same cut
+    early = pairs[(pairs["bin"] == "all") & (pairs["detector"] == "member_early")].iloc[0]
+    # the same scores under two cuts: at these cuts a difference, with the luck of 30 galaxies in each none
+    assert early["low95_fixed"] > 0 > early["low95"]
+    assert early["high95"] - early["low95"] > 1.5 * (early["high95_fixed"] - early["low95_fixed"])
+    assert "member_early is not told apart from default" in report["sentences"]["member_early"]
+    galaxies = VALIDATION["label"] == 0
+    expected = int((_UNIFORM[galaxies, 0] >= first.threshold).sum())
+    found = report["operating_points"]["default"]["test_false_positive_rate"]
+    assert (found["k"], found["n"]) == (expected, 30)
+    assert (found["low_95"], found["high_95"]) == pytest.approx(beta_interval(expected, 30, 0.9545))
+
+
+def test_validation_scores_that_a_threshold_was_not_chosen_on_are_refused(frozen, detectors_of):
+    _, _, detector = frozen
+    table = detectors_of(detector)
+    first = at_one_rate(detector, _UNIFORM[:, 0])
+    ensemble = ensemble_of(first)
+    with pytest.raises(CatalogueError, match=r"threshold of masked is .* not the scores that it was chosen on"):
+        compared(table, first, at_one_rate(detector, _UNIFORM[:, 0] ** 2), AT_RATE, ensemble=ensemble)
+    with pytest.raises(CatalogueError, match="scores of masked, val: 59 rows, not the 60"):
+        compared(table, first, first, AT_RATE, ensemble=ensemble, masked_scores=SCORES.iloc[1:])
+
+
+def test_bare_hosts_are_counted_once_a_condition(frozen):
+    _, injections, _ = frozen
+    middle = float(injections["host_score"].median())
+    found = bare_host_rate(injections, middle)
+    hosts = injections.drop_duplicates(["galaxy_id", "psf_index", "depth_index"])
+    assert (found["n"], found["k"]) == (len(hosts), int((hosts["host_score"] >= middle).sum()))
+    assert 0 < found["k"] < found["n"] < len(injections)
+    assert found["n_effective"] <= found["n"] and found["low_95"] <= found["value"] <= found["high_95"]
 
 
 def test_detectors_of_other_preprocessing_or_another_rule_do_not_compare(frozen, detectors_of):

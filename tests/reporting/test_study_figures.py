@@ -22,7 +22,7 @@ def _shifts() -> pd.DataFrame:
 
 def test_each_panel_holds_its_shifts_and_marks_the_sure_ones():
     shifts = _shifts()
-    summary = shifts.assign(is_prior=shifts["alternative"] == "steep_counts")
+    summary = shifts.assign(kind=np.where(shifts["alternative"] == "steep_counts", "prior", "choice"))
     figure = sensitivity_figure(shifts, summary)
     panels = figure.axes[:3]
     image = np.asarray(panels[0].images[0].get_array())
@@ -31,11 +31,12 @@ def test_each_panel_holds_its_shifts_and_marks_the_sure_ones():
     dots = panels[0].lines[0]
     assert list(zip(dots.get_xdata(), dots.get_ydata(), strict=True)) == [(1, 0), (2, 0)]  # +-0.06 leave out 0
     assert [label.get_style() for label in panels[0].get_yticklabels()] == ["normal", "italic"]
+    assert [label.get_text() for label in panels[0].get_yticklabels()] == ["steep counts", "threshold 0.5 (choice)"]
 
 
 def test_an_alternative_without_cells_is_a_white_row():
     shifts = _shifts()
-    summary = pd.concat([shifts, shifts.iloc[:1].assign(alternative="hosts_none")]).assign(is_prior=True)
+    summary = pd.concat([shifts, shifts.iloc[:1].assign(alternative="hosts_none")]).assign(kind="prior")
     image = sensitivity_figure(shifts, summary).axes[0].images[0].get_array()
     assert np.ma.getmaskarray(image)[2].all() and not np.ma.getmaskarray(image)[:2].any()
 
@@ -47,7 +48,7 @@ def _pairs(column: str, names: tuple[str, ...]) -> pd.DataFrame:
             rows.append(
                 {column: name, "theta_e_low": low, "theta_e_high": high, "bin": label, "n": 200, "difference": 0.1,
                  "low68": 0.08, "high68": 0.12, "low95": 0.06, "high95": 0.14, "n_base_only": 3, "n_ablation_only": 23,
-                 "p_hosts_holm": 0.01 if label == "1-2" else 0.5}
+                 "p_hosts_holm": 0.01 if label == "1-2" else 0.5, "p_bootstrap_holm": 0.5}
             )  # fmt: skip
     return pd.DataFrame(rows)
 
@@ -73,4 +74,6 @@ def test_every_detector_has_its_points_on_every_axis():
     figure = detectors_figure(pd.DataFrame(rows), _pairs("detector", ("masked",)))
     for panel in figure.axes[:3]:
         assert [list(line.get_ydata()) for line in panel.lines] == [[0.3, 0.3], [0.4, 0.4]]
+    ring = [line for line in figure.axes[3].lines if line.get_markerfacecolor() == "none"]
+    assert [len(line.get_xdata()) for line in ring] == [0]  # the p at fixed thresholds would have drawn one
     assert "difference to default" in figure.axes[3].get_ylabel()

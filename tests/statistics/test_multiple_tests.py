@@ -30,5 +30,5 @@ def test_any_false_alarm_among_54_dependent_tests_is_as_rare_as_stated():
     common, own = rng.normal(size=(4000, 1)), rng.normal(size=(4000, 54))
     p = ndtr(np.sqrt(0.3) * common + np.sqrt(0.7) * own)
     alarms = np.mean([holm_adjusted(row).min() <= 0.05 for row in p])
-    assert (p.min(axis=1) <= 0.05).mean() > 0.7
+    assert (p.min(axis=1) <= 0.05).mean() > 0.5
     assert alarms < 0.05 + 3 * np.sqrt(0.05 * 0.95 / 4000)

@@ -32,8 +32,8 @@ def sensitivity_figure(shifts: pd.DataFrame, summary: pd.DataFrame) -> Figure:
     """Shift of the completeness under every alternative (row), by bin of each axis (panel).
 
     shifts, summary: of ``selection.sensitivity``. A dot marks a bin whose own 95 % interval leaves out 0; the name of
-    an alternative that is no prior (a threshold, the hosts) is in italics. White: not compared. The colours end at the
-    largest shift of a prior; choices may go beyond, and the bar's arrows say so.
+    an alternative that is no prior is in italics, with its kind. White: not compared. The colours end at the
+    largest shift of a prior; other kinds may go beyond, and the bar's arrows say so.
     """
     from matplotlib.cm import ScalarMappable
     from matplotlib.colors import TwoSlopeNorm
@@ -42,7 +42,8 @@ def sensitivity_figure(shifts: pd.DataFrame, summary: pd.DataFrame) -> Figure:
     axes_there = [axis for axis in AXIS_LABELS if axis in set(shifts["axis"])]
     values = {axis: np.sort(shifts.loc[shifts["axis"] == axis, "value"].unique()) for axis in axes_there}
     seen = shifts[shifts["axis"].isin(axes_there)]
-    is_prior = summary.drop_duplicates("alternative").set_index("alternative")["is_prior"].astype(bool)
+    kind = summary.drop_duplicates("alternative").set_index("alternative")["kind"]
+    is_prior = kind == "prior"
     priors = seen[seen["alternative"].map(is_prior)]
     end = float(np.nanmax(np.abs((priors if len(priors) else seen)["shift"]), initial=0.0)) or 0.01
     beyond = float(np.nanmax(np.abs(seen["shift"]), initial=0.0)) > end
@@ -64,7 +65,7 @@ def sensitivity_figure(shifts: pd.DataFrame, summary: pd.DataFrame) -> Figure:
         panel.set_xticks(shown, [f"{values[axis][k]:g}" for k in shown])
         panel.set_xlabel(_SHORT_LABELS[axis])
         panel.tick_params(top=False, right=False, left=False, direction="out", length=2)
-    panels[0, 0].set_yticks(np.arange(len(names)), [name.replace("_", " ") for name in names])
+    panels[0, 0].set_yticks(np.arange(len(names)), [_with_kind(name, kind[name]) for name in names])
     for label, name in zip(panels[0, 0].get_yticklabels(), names, strict=True):
         label.set_style("normal" if is_prior[name] else "italic")
     bar = figure.colorbar(
@@ -72,7 +73,9 @@ def sensitivity_figure(shifts: pd.DataFrame, summary: pd.DataFrame) -> Figure:
         extend="both" if beyond else "neither",
     )  # fmt: skip
     bar.set_label("shift of P(detected)")
-    figure.suptitle("dot: the bin's own 95 % interval leaves out 0; italics: no prior, outside the verdict", fontsize=7)
+    figure.suptitle(
+        "dot: the bin's own 95 % interval leaves out 0; italics: no prior, outside the verdict on priors", fontsize=7
+    )
     return figure
 
 
@@ -138,14 +141,17 @@ def detectors_figure(margins: pd.DataFrame, pairs: pd.DataFrame) -> Figure:
     _by_radius(flat[3], pairs, [name for name in detectors if name in set(pairs["detector"])], "detector")
     flat[3].set_ylabel("paired difference to default (95 %)")
     handles, labels = flat[0].get_legend_handles_labels()
-    title = "detector, at its own threshold; bars: 68 % but for the differences"
+    title = "detector, at its own threshold; bars: 68 %, of the differences 95 % with the thresholds' own error"
     named = [label.replace("_", " ") for label in labels]
     figure.legend(handles, named, title=title, loc="outside upper center", ncols=len(named), frameon=False)
     return figure
 
 
 def _by_radius(panel: Axes, table: pd.DataFrame, names: Sequence[str], column: str) -> None:
-    """Paired difference against Einstein radius with 95 % intervals, a colour a name; a ring where Holm's p < 0.05."""
+    """Paired difference against Einstein radius with 95 % intervals, a colour a name; a ring where Holm's p < 0.05.
+
+    Of detectors the p is that of the bootstrap in which thresholds are chosen again.
+    """
     rows = table[(table["bin"] != "all") & (table["n"] > 0)]
     colours = list(COLOURS.values())[1:] if column == "detector" else list(COLOURS.values())
     for k, name in enumerate(names):
@@ -155,7 +161,7 @@ def _by_radius(panel: Axes, table: pd.DataFrame, names: Sequence[str], column: s
         colour = colours[k % len(colours)]
         panel.vlines(x, one["low95"], one["high95"], color=colour, linewidth=1.2)
         panel.plot(x, one["difference"], "o", color=colour, markersize=3, label=str(name).replace("_", " "))
-        sure = (one["p_hosts_holm"] < 0.05).to_numpy()
+        sure = (one["p_bootstrap_holm" if column == "detector" else "p_hosts_holm"] < 0.05).to_numpy()
         ring: dict[str, Any] = {"markersize": 6.5, "markerfacecolor": "none", "markeredgewidth": 0.8}
         panel.plot(x[sure], one["difference"].to_numpy()[sure], "o", color=colour, **ring)
     panel.axhline(0.0, color="0.5", linewidth=0.6)
@@ -165,6 +171,10 @@ def _by_radius(panel: Axes, table: pd.DataFrame, names: Sequence[str], column: s
         low, high = panel.get_ylim()
         panel.set_ylim(low, high + 0.09 * len(names) * (high - low))  # room for the legend above the bars
         panel.legend(frameon=False, loc="upper left")
+
+
+def _with_kind(name: str, kind: str) -> str:
+    return name.replace("_", " ") + ("" if kind == "prior" else f" ({kind})")
 
 
 def _smallest_step(values: NDArray[np.float64]) -> float:

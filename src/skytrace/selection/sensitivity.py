@@ -5,52 +5,56 @@ and averaged over the cells of a bin with equal weights, so that a bin compares 
 drawn whole, the same draw for base and alternative: hosts that both use, and with them common random numbers, cancel.
 
 The largest of many shifts is large by chance alone. Its p-value and its interval are therefore simultaneous over the
-bins (max-t: Westfall & Young 1993; Davison & Hinkley 1997, sect. 4.2.4), and the median of |shift| stands beside that
-which noise alone would give.
+bins (max-t: Westfall & Young 1993; Davison & Hinkley 1997, sect. 4.2.4), p-values are adjusted over alternatives and
+axes together (Holm 1979), and the median of |shift| stands beside that which noise alone would give.
+
+Alternatives are of four kinds, and the verdict is on the first alone: what the sky may hold (prior), what is done to
+the pixels (processing), what no sky can hold and shows a cause (ablation), and what the user decides (choice).
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
-from skytrace.errors import CatalogueError, OptionError, check_between, check_whole
+from skytrace.errors import CatalogueError, OptionError, check_between, check_choice, check_whole
 from skytrace.selection.grid import AXES
-from skytrace.statistics import LEVELS
+from skytrace.selection.surface_draws import ResampledPair, Side, with_own_share
+from skytrace.statistics import LEVELS, holm_adjusted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from numpy.typing import NDArray
+    from numpy.typing import ArrayLike, NDArray
 
     from skytrace.selection.grid import SelectionGrid
 
-__all__ = ["Sensitivity", "SensitivityOptions", "sensitivity"]
+__all__ = ["KINDS", "Sensitivity", "SensitivityOptions", "sensitivity"]
 
 #: "surface" takes every cell as a bin of its own.
 SENSITIVITY_AXES = (*AXES, "surface")
+#: Kinds of alternatives, and what a sentence calls them.
+KINDS = {"prior": "Priors", "processing": "Pixel operations", "ablation": "Ablations", "choice": "Choices"}
 
 
 @dataclass(frozen=True)
 class SensitivityOptions:
-    """min_injections: of a cell in both tables, for it to be compared. n_resamples: of hosts. level: below which p
-    counts as a shift. dominate_ratio: a prior dominates where the median |shift| (noise taken off) of an axis exceeds
-    this many of the base's own median 68 % half-widths. choices: alternatives that are no priors (thresholds, host
-    modes): they are tabulated and stay out of the verdict. seed: of the resamples.
+    """min_injections: of a cell in both tables, for it to be compared. n_resamples: of hosts; Holm's p cannot be
+    smaller than (tests) / (n_resamples + 1). level: at or below which Holm's p counts as a shift. dominate_ratio: it
+    dominates where the median |shift| (noise taken off) of an axis exceeds this many of the base's own median 68 %
+    half-widths. seed: of the resamples.
     """
 
     min_injections: int = 20
-    n_resamples: int = 500
+    n_resamples: int = 4000
     level: float = 0.05
     dominate_ratio: float = 1.0
-    choices: tuple[str, ...] = ()
     seed: int = 20260901
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "choices", tuple(self.choices))
         check_whole("min_injections", self.min_injections, 1, 1_000_000)
         check_whole("n_resamples", self.n_resamples, 50, 100_000)
         check_between("level", self.level, 0.0, 1.0, include_low=False, include_high=False)
@@ -63,17 +67,20 @@ class SensitivityOptions:
 @dataclass(frozen=True)
 class Sensitivity:
     """shifts: one row an (alternative, axis, value): n_cells, base, alternative_completeness, shift, standard_error,
-    low68, high68, low95, high95 (of the single bin). summary: one row an (alternative, axis): max_shift (signed, the
-    largest by |shift|), at (its bin), its simultaneous 68 % and 95 % intervals, p_max; median_shift with its interval;
-    median_abs_shift, noise_median_abs (expected of noise alone), base_half_width (median 68 % half-width of the base's
-    bins), ratio (of the median |shift|, noise taken off in square, to it), is_prior, verdict. verdict: over all
-    priors: "priors dominate", "priors matter", "no shift seen" or "not measured".
+    low68, high68, low95, high95 (of the single bin). summary: one row an (alternative, axis): kind, against (what it is
+    compared with), max_shift (signed, the largest by |shift| among the bins whose simultaneous 95 % interval leaves out
+    0, or among all where there is none), at (its bin), its simultaneous 68 % and 95 % intervals, p_max (simultaneous
+    over the bins), p_holm (over all rows too); median_shift with its interval; median_abs_shift, noise_median_abs
+    (expected of noise alone), base_half_width (median 68 % half-width of the base's bins), ratio (of the median |shift|
+    to it, noise taken off in square), verdict. verdict: over the priors: "priors dominate", "priors matter", "no shift
+    seen" or "not measured". sentence: the same in words. others: kind -> sentence of the kinds that are no priors.
     """
 
     shifts: pd.DataFrame
     summary: pd.DataFrame
     verdict: str
     sentence: str
+    others: dict[str, str] = field(default_factory=dict)
 
 
 def sensitivity(
@@ -83,6 +90,9 @@ def sensitivity(
     *,
     threshold: float,
     thresholds: Mapping[str, float] | None = None,
+    threshold_draws: Mapping[str, ArrayLike] | None = None,
+    kinds: Mapping[str, str] | None = None,
+    against: Mapping[str, str] | None = None,
     published: pd.DataFrame | None = None,
     options: SensitivityOptions | None = None,
 ) -> Sensitivity:
@@ -90,18 +100,32 @@ def sensitivity(
 
     base, alternatives: injections with cell, galaxy_id, score. threshold: of the base, and of alternatives that
     ``thresholds`` does not name (an alternative of another threshold is the base's table under another name).
+    threshold_draws: (n_resamples,) thresholds by name, "base" among them, chosen again in every resample of what they
+    were chosen on: their error then is in the intervals. kinds: of alternatives, one of KINDS; prior where not named.
+    against: alternative -> another alternative that it is compared with in place of the base.
     published: the whole base where ``base`` is a part of it, run again under the alternatives: base_half_width is then
-    that of the published surface, with whose errors a prior is to be compared. The
-    verdict of an (alternative, axis): "dominates" where p_max <= level and ratio > dominate_ratio; "matters" where
-    p_max <= level alone; else "not seen"; "not measured" where no cell is filled in both. Raises CatalogueError on
-    missing columns, OptionError on thresholds or choices of alternatives that are not there.
+    that of the published surface, with whose errors a prior is to be compared.
+
+    The verdict of an (alternative, axis): "matters" where p_holm <= level and the simultaneous 95 % interval of the
+    largest shift leaves out 0; "dominates" where moreover ratio > dominate_ratio; else "not seen"; "not measured" where
+    no cell is filled in both. Raises CatalogueError on missing columns, OptionError on names that are no alternative's,
+    on an unknown kind, and where n_resamples cannot give a Holm's p as small as level.
     """
-    options, thresholds = options or SensitivityOptions(), dict(thresholds or {})
-    unknown = (set(thresholds) | set(options.choices)) - set(alternatives)
-    if unknown or not alternatives:
-        raise OptionError(f"no alternative is called {', '.join(sorted(unknown)) or 'anything: give at least one'}")
+    options, thresholds, against = options or SensitivityOptions(), dict(thresholds or {}), dict(against or {})
+    kinds = dict.fromkeys(alternatives, "prior") | dict(kinds or {})
+    draws = {name: np.asarray(values, dtype=np.float64) for name, values in (threshold_draws or {}).items()}
+    _check_names(alternatives, thresholds, draws, kinds, against)
+    tests = len(alternatives) * len(SENSITIVITY_AXES)
+    if options.level * (options.n_resamples + 1) < tests:
+        raise OptionError(
+            f"n_resamples = {options.n_resamples} cannot give a Holm's p of {tests} tests as small as level = "
+            f"{options.level:g}; {int(np.ceil(tests / options.level))} can"
+        )
     for name, value in {"base": threshold, **thresholds}.items():
         check_between(f"threshold of {name}", value, 0.0, 1.0, include_low=False, include_high=False)
+    for name, values in draws.items():
+        if values.shape != (options.n_resamples,):
+            raise OptionError(f"threshold_draws of {name} have shape {values.shape}, not ({options.n_resamples},)")
     whole = {} if published is None else {"published": published}
     for name, table in {"base": base, **alternatives, **whole}.items():
         missing = [column for column in ("cell", "galaxy_id", "score") if column not in table.columns]
@@ -109,64 +133,42 @@ def sensitivity(
             raise CatalogueError(f"the injections of {name} lack the columns {', '.join(missing)}")
     shifts, rows = [], []
     drawn = None if published is None else _published_draws(published, threshold, grid.n_cells, options)
-    for name, table in alternatives.items():
-        resampled = _Resampled.of(base, table, threshold, thresholds.get(name, threshold), grid.n_cells, options)
+    tables = {"base": base, **alternatives}
+    for name in alternatives:
+        other = against.get(name, "base")
+        sides = [Side(tables[key], thresholds.get(key, threshold), draws.get(key)) for key in (other, name)]
+        resampled = _drawn_pair(sides[0], sides[1], grid.n_cells, options)
         for axis in SENSITIVITY_AXES:
             found = _axis_shifts(resampled, grid, axis, drawn)
-            is_prior = name not in options.choices
-            row: dict[str, Any] = {"alternative": name, "axis": axis, "is_prior": is_prior, "verdict": "not measured"}
+            row: dict[str, Any] = {"alternative": name, "axis": axis, "kind": kinds[name], "against": other}
             if len(found.table):
                 shifts.append(found.table.assign(alternative=name, axis=axis))
-                row |= _summary(found, options)
+                row |= _summary(found)
             rows.append(row)
-    summary = pd.DataFrame(rows)
+    summary = _with_verdicts(pd.DataFrame(rows), options)
     head = ["alternative", "axis", "value"]
     every = pd.concat(shifts, ignore_index=True) if shifts else pd.DataFrame(columns=head)
-    verdict, sentence = _overall(summary)
-    return Sensitivity(every[[*head, *every.columns.difference(head, sort=False)]], summary, verdict, sentence)
+    words = {kind: _overall(summary[summary["kind"] == kind], kind) for kind in ("prior", *summary["kind"].unique())}
+    verdict, sentence = words.pop("prior")
+    return Sensitivity(
+        every[[*head, *every.columns.difference(head, sort=False)]], summary, verdict, sentence,
+        {kind: found[1] for kind, found in words.items()},
+    )  # fmt: skip
 
 
-@dataclass(frozen=True)
-class _Resampled:
-    """Detected and injected by cell of both sides: of the tables themselves (cell,), and by resample of hosts
-    (resample, cell). compared: cells that are filled in both.
-    """
-
-    share: tuple[NDArray[np.float64], NDArray[np.float64]]
-    drawn: tuple[NDArray[np.float64], NDArray[np.float64]]
-    compared: NDArray[np.bool_]
-
-    @classmethod
-    def of(
-        cls, base: pd.DataFrame, other: pd.DataFrame, threshold: float, other_threshold: float, n_cells: int,
-        options: SensitivityOptions,
-    ) -> _Resampled:  # fmt: skip
-        """Both sides by cell, hosts drawn whole with replacement: one draw of (resample, host) weights, so that
-        what they share cancels in the difference.
-
-        base, other: columns cell (within 0..n_cells - 1), galaxy_id and score; threshold, other_threshold: detected
-        means score >= it, in (0, 1). Shares are numbers in [0, 1] without unit, NaN where a cell, or a resample of it,
-        holds no injection. Raises CatalogueError for a cell outside the grid.
-        """
-        names = pd.Index(pd.unique(pd.concat([base["galaxy_id"], other["galaxy_id"]]))).sort_values()
-        weight = np.random.default_rng(options.seed).multinomial(
-            len(names), np.full(len(names), 1.0 / len(names)), size=options.n_resamples
-        )
-        shares, draws, filled = [], [], []
-        for table, limit in ((base, threshold), (other, other_threshold)):
-            cell = table["cell"].to_numpy(dtype=np.int64)
-            if ((cell < 0) | (cell >= n_cells)).any():
-                raise CatalogueError(f"injections lie in cells outside 0..{n_cells - 1}")
-            detected = table["score"].to_numpy(dtype=np.float64) >= limit
-            host = names.get_indexer(pd.Index(table["galaxy_id"]))
-            n = np.bincount(cell, minlength=n_cells).astype(np.float64)
-            k = np.bincount(cell, weights=detected, minlength=n_cells)
-            with np.errstate(invalid="ignore", divide="ignore"):
-                shares.append(k / n)
-                drawn_k = _cell_sums(weight, host, cell, detected.astype(np.float64), len(names), n_cells)
-                draws.append(drawn_k / _cell_sums(weight, host, cell, np.ones(len(cell)), len(names), n_cells))
-            filled.append(n >= options.min_injections)
-        return cls((shares[0], shares[1]), (draws[0], draws[1]), filled[0] & filled[1])
+def _check_names(
+    alternatives: Mapping[str, Any],
+    thresholds: Mapping[str, Any],
+    draws: Mapping[str, Any],
+    kinds: Mapping[str, str],
+    against: Mapping[str, str],
+) -> None:
+    named = set(thresholds) | (set(draws) - {"base"}) | set(kinds) | set(against) | set(against.values())
+    unknown = named - set(alternatives)
+    if unknown or not alternatives:
+        raise OptionError(f"no alternative is called {', '.join(sorted(unknown)) or 'anything: give at least one'}")
+    for name, kind in kinds.items():
+        check_choice(f"kind of {name}", kind, tuple(KINDS))
 
 
 @dataclass(frozen=True)
@@ -178,30 +180,23 @@ class _AxisShifts:
     half_width: NDArray[np.float64]
 
 
-def _cell_sums(
-    weight: NDArray,
-    host: NDArray[np.intp],
-    cell: NDArray[np.int64],
-    value: NDArray[np.float64],
-    n_hosts: int,
-    n_cells: int,
-) -> NDArray[np.float64]:
-    """(resample, cell) sums with every host counted as often as it was drawn."""
-    from scipy.sparse import csr_array
-
-    return (csr_array((value, (cell, host)), shape=(n_cells, n_hosts)) @ weight.T.astype(np.float64)).T
+def _drawn_pair(base: Side, other: Side, n_cells: int, options: SensitivityOptions) -> ResampledPair:
+    return ResampledPair.of(
+        base, other, n_cells=n_cells, min_injections=options.min_injections, n_resamples=options.n_resamples,
+        seed=options.seed,
+    )  # fmt: skip
 
 
 def _published_draws(
     published: pd.DataFrame, threshold: float, n_cells: int, options: SensitivityOptions
 ) -> NDArray[np.float64]:
     """(resample, cell) shares of the whole base, hosts drawn whole."""
-    itself = _Resampled.of(published, published, threshold, threshold, n_cells, options)
-    return _filled(itself.drawn[0], itself.share[0])
+    itself = _drawn_pair(Side(published, threshold), Side(published, threshold), n_cells, options)
+    return with_own_share(itself.drawn[0], itself.share[0])
 
 
 def _axis_shifts(
-    resampled: _Resampled, grid: SelectionGrid, axis: str, published: NDArray[np.float64] | None
+    resampled: ResampledPair, grid: SelectionGrid, axis: str, published: NDArray[np.float64] | None
 ) -> _AxisShifts:
     cells = np.flatnonzero(resampled.compared)
     if axis == "surface":
@@ -213,7 +208,7 @@ def _axis_shifts(
     mean[np.arange(len(cells)), place] = 1.0 / np.bincount(place, minlength=len(used))[place] if len(cells) else 0.0
     base, other = (share[cells] @ mean for share in resampled.share)
     with np.errstate(invalid="ignore"):
-        drawn = [_filled(side[:, cells], share[cells]) @ mean
+        drawn = [with_own_share(side[:, cells], share[cells]) @ mean
                  for side, share in zip(resampled.drawn, resampled.share, strict=True)]  # fmt: skip
     shift = other - base
     deviation = (drawn[1] - drawn[0]) - shift
@@ -230,19 +225,15 @@ def _axis_shifts(
     return _AxisShifts(table, deviation, spread)
 
 
-def _filled(drawn: NDArray[np.float64], share: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Resamples in which a cell lost all of its hosts take the cell's own share."""
-    return np.where(np.isfinite(drawn), drawn, share)
-
-
-def _summary(found: _AxisShifts, options: SensitivityOptions) -> dict[str, Any]:
+def _summary(found: _AxisShifts) -> dict[str, Any]:
     table, deviation = found.table, found.deviation
     shift, error = table["shift"].to_numpy(), table["standard_error"].to_numpy()
     sure = error > 0
-    largest = int(np.argmax(np.abs(shift)))
-    row: dict[str, Any] = {"bins": len(shift), "max_shift": shift[largest], "at": table["value"].iloc[largest]}
     t_drawn = np.max(np.abs(deviation[:, sure] / error[sure]), axis=1) if sure.any() else np.zeros(len(deviation))
     t_seen = np.max(np.abs(shift[sure]) / error[sure]) if sure.any() else (np.inf if np.any(shift != 0) else 0.0)
+    apart = np.abs(shift) > np.quantile(t_drawn, LEVELS["95"]) * error
+    largest = int(np.argmax(np.where(apart, 1.0, 0.0 if apart.any() else 1.0) * np.abs(shift)))
+    row: dict[str, Any] = {"bins": len(shift), "max_shift": shift[largest], "at": table["value"].iloc[largest]}
     row["p_max"] = float((1.0 + np.sum(t_drawn >= t_seen)) / (1.0 + len(t_drawn)))
     median = float(np.median(shift))
     median_deviation = np.median(shift + deviation, axis=1) - median
@@ -257,33 +248,47 @@ def _summary(found: _AxisShifts, options: SensitivityOptions) -> dict[str, Any]:
     row["base_half_width"] = float(np.median(found.half_width))
     beyond = np.sqrt(max(0.0, typical**2 - noise**2))
     row["ratio"] = beyond / row["base_half_width"] if row["base_half_width"] > 0 else np.nan
-    seen = row["p_max"] <= options.level
-    row["verdict"] = (
-        "dominates" if seen and row["ratio"] > options.dominate_ratio else ("matters" if seen else "not seen")
-    )
     return row
 
 
-def _overall(summary: pd.DataFrame) -> tuple[str, str]:
-    priors = summary[summary["is_prior"]]
-    measured = priors[priors["verdict"] != "not measured"]
+def _with_verdicts(summary: pd.DataFrame, options: SensitivityOptions) -> pd.DataFrame:
+    """The same with p_holm, over all its rows that are measured, and the verdict of each."""
+    head = ["alternative", "axis", "kind", "against", "verdict"]
+    if "p_max" not in summary:
+        return summary.assign(p_max=np.nan, p_holm=np.nan, verdict="not measured")
+    p_holm = holm_adjusted(summary["p_max"])
+    apart = (summary["max_low95"] > 0) | (summary["max_high95"] < 0)
+    seen = (p_holm <= options.level) & apart
+    words = np.where(
+        seen & (summary["ratio"] > options.dominate_ratio), "dominates", np.where(seen, "matters", "not seen")
+    )
+    summary = summary.assign(p_holm=p_holm, verdict=np.where(np.isnan(p_holm), "not measured", words))
+    return summary[[*head, *summary.columns.difference(head, sort=False)]]
+
+
+def _overall(rows: pd.DataFrame, kind: str) -> tuple[str, str]:
+    """Verdict and sentence on the alternatives of one kind, of whose rows of the summary alone."""
+    name = KINDS[kind]
+    measured = rows[rows["verdict"] != "not measured"]
     if measured.empty:
-        return "not measured", "Whether the priors dominate is not measured: no prior was varied in cells that compare."
+        return "not measured", f"{name}: nothing is measured, since none was varied in cells that compare."
     names = {word: list(dict.fromkeys(measured.loc[measured["verdict"] == word, "alternative"]))
              for word in ("dominates", "matters")}  # fmt: skip
     # one cell's largest shift is mostly noise: it is named only where it was seen, or no axis was measured
     seen = measured[measured["verdict"].isin(["dominates", "matters"])]
     along = measured[measured["axis"] != "surface"]
-    ranked = next(rows for rows in (seen, along, measured) if len(rows))
+    ranked = next(part for part in (seen, along, measured) if len(part))
     worst = ranked.iloc[int(ranked["max_shift"].abs().argmax())]
+    of_what = "" if worst["against"] == "base" else f" against {worst['against']}"
     largest = (
-        f"the largest shift is {worst['max_shift']:+.4f} ({worst['alternative']}, {worst['axis']} = {worst['at']:g})"
+        f"the largest shift is {worst['max_shift']:+.4f} (95 % interval {worst['max_low95']:+.4f} to "
+        f"{worst['max_high95']:+.4f}; {worst['alternative']}{of_what}, {worst['axis']} = {worst['at']:g})"
     )
     if names["dominates"]:
         verb = "moves" if len(names["dominates"]) == 1 else "move"
-        words = f"Priors dominate: {', '.join(names['dominates'])} {verb} the surface by more than its own errors"
-        return "priors dominate", f"{words}; {largest}."
+        words = f"{name} dominate: {', '.join(names['dominates'])} {verb} the surface by more than its own errors"
+        return f"{name.lower()} dominate", f"{words}; {largest}."
     if names["matters"]:
-        words = f"Priors matter within the errors: {', '.join(names['matters'])}"
-        return "priors matter", f"{words}; {largest}."
-    return "no shift seen", f"No shift beyond noise was seen under any prior; {largest}."
+        words = f"{name} matter within the errors: {', '.join(names['matters'])}"
+        return f"{name.lower()} matter", f"{words}; {largest}."
+    return "no shift seen", f"{name}: no shift beyond noise was seen; {largest}."

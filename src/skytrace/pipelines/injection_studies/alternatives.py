@@ -16,7 +16,7 @@ from skytrace.selection.paired import COMMON_COLUMNS
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["CampaignOptions", "allowed_overrides", "common_columns", "keeps_hosts"]
+__all__ = ["CampaignOptions", "allowed_overrides", "common_columns", "keeps_hosts", "kind_of"]
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,8 @@ _GROUPS = {
 _FIXED = (
     "grid.theta_e_arcsec", "grid.psf_fwhm_arcsec", "grid.depth_mag", "grid.depth_column", "grid.injections_per_cell",
     "injection.seed", "injection.batch_size", "injection.score_batch", "injection.n_stamps",
-    "injection.composites_per_anchor", "hosts.host_splits", "hosts.exclusion_radius_arcsec", "preprocess.crop",
+    "injection.shard_injections", "injection.composites_per_anchor", "hosts.host_splits",
+    "hosts.exclusion_radius_arcsec", "preprocess.crop",
 )  # fmt: skip
 #: Columns of the draws that an option moves by intent; all others of COMMON_COLUMNS must be equal in a pair.
 _POSITION = ("source_x_arcsec", "source_y_arcsec")
@@ -69,6 +70,12 @@ _MOVED: dict[str, tuple[str, ...]] = {
     )},
     "grid.theta_e_in_cell": ("theta_e_arcsec", *_POSITION),
 }  # fmt: skip
+#: Kinds of alternatives by what they change, in the order in which one decides; all else is a prior on the sky.
+_KINDS = (
+    ("choice", ("hosts.",)),
+    ("ablation", ("injection.photon_noise", "injection.saddle_images")),
+    ("processing", ("preprocess.", "injection.confine_radius_px")),
+)
 
 
 def allowed_overrides() -> tuple[str, ...]:
@@ -80,6 +87,14 @@ def allowed_overrides() -> tuple[str, ...]:
 def keeps_hosts(overrides: Mapping[str, Any]) -> bool:
     """Whether every injection stays in its host, so that it has a partner in the base."""
     return not any(key.startswith("hosts.") for key in overrides)
+
+
+def kind_of(overrides: Mapping[str, Any]) -> str:
+    """prior, processing, ablation or choice (``selection.sensitivity.KINDS``), by what an alternative itself changes.
+
+    One that changes several is no prior unless all of them are.
+    """
+    return next((kind for kind, names in _KINDS if any(key.startswith(names) for key in overrides)), "prior")
 
 
 def common_columns(overrides: Mapping[str, Any]) -> tuple[str, ...]:

@@ -1,6 +1,7 @@
 """Glue of injection_studies: the campaign again under other choices, and by other detectors, paired with the first."""
 
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +18,14 @@ from skytrace.learning.samples import check_split_certificate
 from skytrace.lensing.population import PopulationOptions
 from skytrace.pipelines.injection_recovery.nodes import choose_hosts
 from skytrace.pipelines.injection_recovery.shards import Campaign, load_inputs, stage
-from skytrace.pipelines.injection_studies.alternatives import CampaignOptions, common_columns, keeps_hosts
-from skytrace.pipelines.injection_studies.options import StudyOptions
+from skytrace.pipelines.injection_studies.alternatives import CampaignOptions, common_columns, keeps_hosts, kind_of
+from skytrace.pipelines.injection_studies.options import SOURCE_FAMILY_3, StudyOptions
 from skytrace.pipelines.injection_studies.shards import run_study
 from skytrace.selection.grid import GridOptions, SelectionGrid
 from skytrace.selection.hosts import HostOptions, verify_hosts
 from skytrace.selection.injection import InjectionOptions
 from skytrace.selection.paired import COMMON_COLUMNS, PairedOptions, pair_injections, paired_table
-from skytrace.selection.sensitivity import SensitivityOptions, sensitivity
+from skytrace.selection.sensitivity import KINDS, SensitivityOptions, sensitivity
 from skytrace.sky import SelectionOptions
 from skytrace.statistics import holm_adjusted
 from skytrace.surveys.interface import ImagingSurvey
@@ -70,6 +71,8 @@ def run_alternatives(
 ) -> Table:
     """The first injections of every cell under every alternative, and as published ("base"); column alternative.
 
+    Source family 3 is among them where ``studies.source_library`` names a library of stamps.
+
     Alternatives that change the hosts hold only the conditions whose mode (matched, degraded) is another than in the
     base. Raises CatalogueError unless the base draws the very injections of ``injections``.
     """
@@ -77,11 +80,14 @@ def run_alternatives(
     detector.check_preprocessing(preprocessing_checksum(preprocessing))
     options = CampaignOptions(grid, host_options, population, injection, preprocessing)
     # all of them are built before anything is computed: a wrong value in the last one stops the run now
-    changed = {name: options.with_overrides(name, values) for name, values in studies.alternatives.items()}
+    wanted = {name: studies.overrides(name) for name in studies.alternatives}
+    if studies.source_library is not None:
+        wanted[SOURCE_FAMILY_3] |= stage_library(studies.source_library, folder=Path(shard_folder))
+    changed = {name: options.with_overrides(name, values) for name, values in wanted.items()}
     base = _campaign(options, hosts, conditions)
     staged = stage(base, detector, survey, folder=Path(shard_folder))
     prepared = {"base": _Prepared(base, staged)}
-    for name, values in studies.alternatives.items():
+    for name, values in wanted.items():
         if keeps_hosts(values):
             prepared[name] = _Prepared(_campaign(changed[name], hosts, conditions), staged)
             continue
@@ -105,6 +111,19 @@ def run_alternatives(
         tables.append(table.assign(alternative=name))
     load_inputs.cache_clear()
     return pd.concat(tables, ignore_index=True)
+
+
+def stage_library(source_folder: str, *, folder: Path) -> dict[str, Any]:
+    """The stamps under the data root as a library that shards can read: the options that name it, with its checksum.
+
+    Raises SurveyError where the folder or a file of it is missing, PixelError for a stamp without an object.
+    """
+    from skytrace.lensing.source_library import build_library
+    from skytrace.surveys.hst_sources import read_source_stamps
+
+    library = build_library(read_source_stamps(source_folder))
+    path = library.save(folder.resolve() / f"source-library-{library.checksum[:16]}.npz")
+    return {"population.source_library": str(path), "population.source_library_checksum": library.checksum}
 
 
 def _campaign(options: CampaignOptions, hosts: Table, conditions: Table) -> Campaign:
@@ -145,7 +164,8 @@ def compare_alternatives(
 ) -> tuple[Table, Table, Report]:
     """Shifts of every bin, the summary by alternative and axis, and the verdict whether priors dominate.
 
-    The errors that priors are held against are those of the whole published campaign.
+    The verdict is on the priors alone; alternatives of other kinds (``alternatives.kind_of``) have sentences of their
+    own. The errors that they are held against are those of the whole published campaign.
     """
     if options.min_injections > studies.injections_per_cell:
         raise OptionError(
@@ -156,23 +176,30 @@ def compare_alternatives(
     base = tables.pop("base")
     thresholds = {f"threshold_{value:g}": value for value in studies.thresholds}
     alternatives = {**tables, **dict.fromkeys(thresholds, base)}
-    host_choices = [name for name in tables if not keeps_hosts(studies.alternatives[name])]
+    kinds = {name: kind_of(studies.own(name)) for name in tables} | dict.fromkeys(thresholds, "choice")
+    against = {name: studies.base_of(name) for name in tables if studies.base_of(name) != "base"}
     found = sensitivity(
         base, alternatives, SelectionGrid(grid_options), threshold=detector.threshold, thresholds=thresholds,
-        published=injections, options=replace(options, choices=(*options.choices, *host_choices, *thresholds)),
+        kinds=kinds, against=against, published=injections, options=options,
     )  # fmt: skip
-    not_run = [name for name in studies.alternatives if name not in tables]
+    not_run = dict.fromkeys(
+        [name for name in studies.alternatives if name not in tables], "no condition changed its hosts' mode"
+    )
+    if studies.source_library is None:
+        not_run[SOURCE_FAMILY_3] = "studies.source_library is null: no stamps of real galaxies to inject"
     report = {
         "verdict": found.verdict,
         "sentence": found.sentence,
+        "sentences_of_other_kinds": found.others,
+        "alternatives_by_kind": {kind: [name for name in alternatives if kinds[name] == kind] for kind in KINDS},
         "threshold": detector.threshold,
         "injections_per_cell": studies.injections_per_cell,
         "injections_of_the_base": len(base),
         "injections_published": len(injections),
         "largest_score_difference_of_the_base": reference_difference(base, injections),
         "alternatives": studies.alternatives,
-        "not_run": dict.fromkeys(not_run, "no condition changed its hosts' mode"),
-        "choices_outside_the_verdict": [*host_choices, *thresholds],
+        "not_run": not_run,
+        "compared_with_another_alternative": against,
         "options": asdict(options),
         "summary": json_records(found.summary),
         "limits": list(LIMITS),
@@ -183,19 +210,22 @@ def compare_alternatives(
 def pair_ablations(
     study_injections: Table, detector: Any, studies: StudyOptions, options: PairedOptions
 ) -> tuple[Table, Report]:
-    """Paired tests by Einstein radius and over all, one block of rows an alternative that keeps the hosts.
+    """Paired tests by Einstein radius and over all, one block of rows an alternative that keeps the hosts; column
+    against: what it is paired with, "base" or another alternative.
 
     In the rows "all", p_mcnemar_holm and p_hosts_holm are adjusted over the alternatives; in the bins, over the bins.
     """
-    base = study_injections[study_injections["alternative"] == "base"]
+    tables = dict(list(study_injections.groupby("alternative", sort=False)))
     parts = []
-    for name, overrides in studies.alternatives.items():
-        if not keeps_hosts(overrides):
+    for name in studies.alternatives:
+        if not keeps_hosts(studies.overrides(name)):
             continue
-        common = tuple(column for column in common_columns(overrides) if column in options.common)
-        pairs = pair_injections(base, study_injections[study_injections["alternative"] == name], common=common)
+        common = tuple(column for column in common_columns(studies.own(name)) if column in options.common)
+        pairs = pair_injections(tables[studies.base_of(name)], tables[name], common=common)
         table = paired_table(pairs, threshold=detector.threshold, options=options)
         table.insert(0, "alternative", name)
+        table.insert(1, "kind", kind_of(studies.own(name)))
+        table.insert(2, "against", studies.base_of(name))
         parts.append(table)
     if not parts:
         raise CatalogueError("every alternative changes the hosts: there is nothing to pair")
@@ -207,7 +237,8 @@ def pair_ablations(
         "alternatives": {name: studies.alternatives[name] for name in whole["alternative"]},
         "over_all": json_records(whole),
         "meaning": (
-            "difference: share detected under the alternative minus the share as published, of the same injections "
+            "difference: share detected under the alternative minus the share as published (or, where against says "
+            "so, under another alternative), of the same injections "
             "with the same random numbers. p_mcnemar takes pairs for independent; p_hosts exchanges whole hosts and "
             "holds where injections share a host. _holm: over the alternatives here, over the bins of one in the table."
         ),
@@ -216,12 +247,10 @@ def pair_ablations(
     return table, report
 
 
-def adjust_over_all(table: Table) -> Table:
-    """The table with the p of its rows "all" adjusted over these rows together (Holm)."""
+def adjust_over_all(table: Table, *, names: Sequence[str] = ("p_mcnemar", "p_hosts")) -> Table:
+    """The table with the p of its rows "all" adjusted over these rows together (Holm): name -> name_holm."""
     whole = (table["bin"] == "all").to_numpy()
-    adjusted = {
-        f"{name}_holm": np.where(whole, np.nan, table[f"{name}_holm"].to_numpy()) for name in ("p_mcnemar", "p_hosts")
-    }
-    for name in ("p_mcnemar", "p_hosts"):
+    adjusted = {f"{name}_holm": np.where(whole, np.nan, table[f"{name}_holm"].to_numpy()) for name in names}
+    for name in names:
         adjusted[f"{name}_holm"][whole] = holm_adjusted(table.loc[whole, name].to_numpy())
     return table.assign(**adjusted)

@@ -4,13 +4,15 @@ from kedro.pipeline import Node, Pipeline
 
 from skytrace.pipelines.injection_recovery.outside import outside_node
 from skytrace.pipelines.injection_studies import detectors, nodes, study_page
+from skytrace.pipelines.lens_finder.nodes import score_sample
 
 __all__ = ["create_pipeline"]
 
 NAME = "injection_studies"
 #: What is read of other pipelines, by its name in the nodes below.
 FROM_LENS_FINDER = (
-    "detector", "ensemble", "ensemble_validation", "manifest", "split_galaxies", "split_report", "stamps",
+    "detector", "ensemble", "ensemble_scores", "ensemble_validation", "manifest", "scores", "split_galaxies",
+    "split_report", "stamps",
 )  # fmt: skip
 FROM_INJECTION_RECOVERY = ("hosts", "conditions", "injections", "realism_report")
 #: Parameters of other pipelines: studies change nothing of them but what an alternative says.
@@ -52,6 +54,12 @@ def create_pipeline(**_: object) -> Pipeline:
             name="train_masked_detector",
         ),
         Node(
+            score_sample,
+            ["masked_detector", "stamps", "manifest", "params:preprocess"],
+            "masked_scores",
+            name="score_masked_detector",
+        ),
+        Node(
             detectors.score_detectors,
             ["survey", "detector", "masked_detector", "ensemble", "ensemble_validation", "hosts", "conditions",
              "injections", "manifest", "params:grid", "params:population", "params:injection", "params:preprocess",
@@ -61,8 +69,9 @@ def create_pipeline(**_: object) -> Pipeline:
         ),
         Node(
             detectors.compare_detectors,
-            ["detector_injections", "detector", "masked_detector", "ensemble", "ensemble_validation", "params:grid",
-             "params:threshold", "params:completeness", "params:sensitivity", "params:paired"],
+            ["detector_injections", "injections", "detector", "masked_detector", "ensemble", "scores", "masked_scores",
+             "ensemble_scores", "ensemble_validation", "params:grid", "params:threshold",
+             "params:completeness", "params:sensitivity", "params:paired"],
             ["detector_surfaces", "detector_marginals", "detector_pairs", "detector_report"],
             name="compare_detectors",
         ),

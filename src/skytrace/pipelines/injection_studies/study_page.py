@@ -12,10 +12,17 @@ Report = dict[str, Any]
 __all__ = ["write_studies_page"]
 
 #: Columns of the page's tables; the files hold all of them.
-_SUMMARY = ("alternative", "axis", "is_prior", "verdict", "max_shift", "p_max", "median_abs_shift", "ratio")
+_SUMMARY = (
+    "alternative", "axis", "kind", "against", "verdict", "max_shift", "max_low95", "max_high95", "p_holm",
+    "median_abs_shift", "ratio",
+)  # fmt: skip
 _PAIRED = (
     "n", "n_hosts", "n_base_only", "n_ablation_only", "difference", "low68", "high68", "low95", "high95",
     "p_mcnemar_holm", "p_hosts_holm",
+)  # fmt: skip
+_DETECTORS = (
+    "n", "n_hosts", "difference", "low68", "high68", "low95", "high95", "p_bootstrap_holm", "low95_fixed",
+    "high95_fixed",
 )  # fmt: skip
 
 
@@ -43,13 +50,16 @@ def write_studies_page(
     }
     pictures = {name: figure_png(figure) for name, figure in figures.items()}
     products = [
-        ("What the number depends on", sensitivity["sentence"], pictures["sensitivity"]),
-        ("Largest shift by alternative and axis", "p_max: simultaneous over the bins of an axis. ratio: median "
-         "|shift|, noise taken off, over the published surface's median 68 % half-width.", summary[list(_SUMMARY)]),
+        ("What the number depends on", " ".join([sensitivity["sentence"], *sensitivity["sentences_of_other_kinds"]
+         .values()]), pictures["sensitivity"]),
+        ("Largest shift by alternative and axis", "Intervals are simultaneous over the bins of an axis, p_holm over "
+         "alternatives and axes too. ratio: median |shift|, noise taken off, over the published surface's median 68 % "
+         "half-width. The verdict on the priors is that of the kind prior alone.", summary[list(_SUMMARY)]),
         ("Paired ablations", "The same injections, with and without.", pictures["ablations"]),
-        ("Paired ablations, over all", "Holm's p over the alternatives.", _over_all(ablations, "alternative")),
+        ("Paired ablations, over all", "Holm's p over the alternatives.", _over_all(ablations, "alternative", _PAIRED)),
         ("Detectors", detector_report["meaning"], pictures["detectors"]),
-        ("Detectors, paired with the default", "Holm's p over the detectors.", _over_all(detector_pairs, "detector")),
+        ("Detectors, paired with the default", " ".join([*detector_report["sentences"].values(), "Holm's p over the "
+         "detectors; _fixed: as if the thresholds had no error."]), _over_all(detector_pairs, "detector", _DETECTORS)),
     ]  # fmt: skip
     first = surfaces["detector"] == surfaces["detector"].iloc[0]
     facts = {
@@ -73,5 +83,5 @@ def write_studies_page(
     return *figures.values(), page
 
 
-def _over_all(table: Table, name: str) -> Table:
-    return table.loc[table["bin"] == "all", [name, *_PAIRED]].reset_index(drop=True)
+def _over_all(table: Table, name: str, columns: tuple[str, ...]) -> Table:
+    return table.loc[table["bin"] == "all", [name, *columns]].reset_index(drop=True)
