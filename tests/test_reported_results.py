@@ -7,6 +7,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from skytrace.statistics import beta_interval
+
 ROOT = Path(__file__).parents[1]
 REPORTS = ROOT / "docs" / "results" / "mock"
 #: The reports whose numbers stand in the README; one run of one commit made them.
@@ -74,6 +76,17 @@ def test_the_page_of_lens_finder_cites_the_committed_reports_of_the_large_sky():
         assert error["value"] <= limit
         assert f"{error['value']:.4f} ({error['low_95']:.4f} to {error['high_95']:.4f}); limit {limit}" in page
     assert ensemble["comparison"]["recall_at_false_positive_rate"]["0.001"]["sentence"] in page
+
+
+def test_the_page_of_lens_finder_counts_anchors_that_the_gate_cannot_measure_apart():
+    """By counts that every version of the report holds."""
+    found = json.loads((ROOT / "docs" / "results" / "mock_large" / "detectability.json").read_text())
+    page = (ROOT / "docs" / "lens_finder.md").read_text()
+    n, seen = found["anchors"], found["factors"]["all"]["conditional_recall"]["n"]
+    apart = found["gate"]["unstable_or_unmeasured"]["anchors"]
+    assert f"not measured | {seen}, {n - seen - apart}, {apart} of {n} |" in page
+    low, high = beta_interval(seen, n - apart, 0.9545)
+    assert f"of the measured ones | {seen / (n - apart):.2f} ({low:.2f} to {high:.2f}) |" in page
 
 
 def test_the_page_of_the_selection_function_cites_the_studies_that_were_run():

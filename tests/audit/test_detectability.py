@@ -13,6 +13,7 @@ from skytrace.audit.detectability import (
     anchor_completeness,
     arc_evidence,
     calibrate_gate,
+    measurable,
     observable,
     recall_factors,
 )
@@ -90,7 +91,7 @@ def test_an_unstable_background_is_never_observable(how):
     evidence = evidence_of(stamps)
     column, limit = ("median_range", 0.5) if how == "step" else ("sigma_ratio", 1.5)
     assert (evidence[column] > limit).all()
-    assert not observable(evidence, 3.0).any()
+    assert not observable(evidence, 3.0).any() and not measurable(evidence).any()
     assert observable(evidence_of(hosts(10, seed=5, arc=8.0)), 3.0).all()
 
 
@@ -111,6 +112,7 @@ def test_missing_pixels_lower_the_coverage_until_nothing_is_measured():
     assert evidence["coverage"].tolist()[0] == 1.0 and evidence["coverage"][1] < 0.6
     assert np.isfinite(evidence["score"][0]) and np.isnan(evidence["score"][1])
     assert not observable(evidence, -100.0)[1]
+    assert measurable(evidence).tolist() == [True, False]
 
 
 def test_the_threshold_keeps_the_stated_false_alarms_and_not_one_fewer(random):
@@ -124,6 +126,10 @@ def test_the_threshold_keeps_the_stated_false_alarms_and_not_one_fewer(random):
     low, high = gate["anchors_observable"]["interval_95"]
     k, n = gate["anchors_observable"]["k"], 60
     assert [low, high] == [float(end) for end in beta_interval(k, n, 0.9545)]
+    unstable = pd.concat([arcs, arcs.assign(median_range=9.0)], ignore_index=True)
+    apart = calibrate_gate(unstable, random, options=OPTIONS)
+    assert apart["anchors_observable"] == gate["anchors_observable"]  # 60 of these say nothing about their arcs
+    assert apart["unstable_or_unmeasured"]["anchors"] == 60
     same = calibrate_gate(random.iloc[:150], random.iloc[150:], options=OPTIONS)
     assert same["auc"]["low_95"] < 0.5 < same["auc"]["high_95"]
     assert gate["confusers_passing"] is None
@@ -172,7 +178,7 @@ def test_the_two_factors_multiply_to_the_recall_exactly(pairs):
         return Fraction(factors[name]["k"], factors[name]["n"]) if factors[name]["n"] else Fraction(0)
 
     assert exact("observable_fraction") * exact("conditional_recall") == exact("product")
-    assert exact("recall") == exact("product") + exact("recovered_unobservable")
+    assert exact("recall") == exact("recall_of_measured") == exact("product") + exact("recovered_unobservable")
     unobservable = 1 - exact("observable_fraction")
     assert exact("recovered_unobservable") == unobservable * exact("recall_of_unobservable")
     consistent = recall_factors(gate, found & gate)
@@ -188,6 +194,29 @@ def test_factors_carry_beta_intervals_and_nobody_observable_has_no_conditional_r
     assert nobody["conditional_recall"]["share"] is None and nobody["recall"]["share"] == pytest.approx(0.5)
     with pytest.raises(CatalogueError, match="same anchors"):
         recall_factors([True], [True, False])
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from(["observable", "not_observable", "not_measured"]), st.booleans()), min_size=1)
+)
+def test_what_is_not_measured_is_in_neither_factor_and_counted_apart(pairs):
+    kind, found = np.array([one for one, _ in pairs]), np.array([one for _, one in pairs])
+    known = kind != "not_measured"
+    factors = recall_factors(kind == "observable", found, measured=known)
+    for name, part in factors["classes"].items():
+        assert (part["k"], part["n"]) == ((kind == name).sum(), len(kind))
+    recalls = ("conditional_recall", "recall_of_unobservable", "recall_of_unmeasured")
+    for name, recall in zip(factors["classes"], recalls, strict=True):
+        assert (factors[recall]["k"], factors[recall]["n"]) == (found[kind == name].sum(), (kind == name).sum())
+    alone = recall_factors(kind[known] == "observable", found[known]) if known.any() else None
+    for name in ("observable_fraction", "product", "recall_of_measured", "recovered_unobservable"):
+        assert alone is None or factors[name] == alone[name]  # as if the others were not there
+    assert (factors["recall"]["k"], factors["recall"]["n"]) == (found.sum(), len(found))
+
+
+def test_an_anchor_cannot_be_observable_without_being_measured():
+    with pytest.raises(CatalogueError, match="1 anchors are called observable although not measured"):
+        recall_factors([True, False], [True, False], measured=[False, True])
 
 
 def test_completeness_is_counted_in_every_bin_and_over_all():

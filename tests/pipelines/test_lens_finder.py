@@ -325,7 +325,11 @@ def test_recall_of_anchors_is_what_can_be_seen_times_what_is_found(run):
     assert factors["product"]["k"] == found["k"] and factors["product"]["n"] == seen["n"]
     anchors = run["scores"][(run["scores"]["is_anchor"]) & (run["scores"]["label"] == 1)]
     hits = (anchors["score"] >= run["detector"].threshold).sum()
-    assert factors["recall"]["k"] == hits == factors["product"]["k"] + factors["recovered_unobservable"]["k"]
+    apart = factors["recall_of_unmeasured"]["k"]
+    assert factors["recall"]["k"] == hits == factors["product"]["k"] + factors["recovered_unobservable"]["k"] + apart
+    assert sum(part["k"] for part in factors["classes"].values()) == factors["recall"]["n"] == len(anchors)
+    unstable = run["detectability"]["gate"]["unstable_or_unmeasured"]["anchors"]
+    assert factors["classes"]["not_measured"]["k"] == unstable
 
 
 def test_a_survey_with_one_route_gets_no_parity_verdict_and_says_so(run):

@@ -8,7 +8,13 @@ from matplotlib.colors import to_hex
 from skytrace.audit.detectability import recall_factors
 from skytrace.errors import CatalogueError
 from skytrace.reporting import evaluation_figures as figures
-from skytrace.reporting.evaluation_shapes import category_table, composition_table, factor_table, strata_table
+from skytrace.reporting.evaluation_shapes import (
+    category_table,
+    class_table,
+    composition_table,
+    factor_table,
+    strata_table,
+)
 from skytrace.reporting.style import COLOURS, figure_png
 
 from . import evaluation_parts as parts
@@ -163,6 +169,17 @@ def test_the_factors_of_each_group_stand_at_their_values_and_multiply(scores):
     assert sorted(dots(axes)[0]) == pytest.approx(sorted(table["value"]))
     assert len(segments(axes)) == 2 * len(table)
     assert [text.get_text() for text in axes.get_yticklabels()] == ["tier A", "tier B"]
+
+
+def test_anchors_of_every_class_are_counted_with_their_recall():
+    found = np.array([True, False, True, False, True])
+    table = class_table(recall_factors([True, True, False, False, False], found, measured=[True] * 3 + [False] * 2))
+    counts = {row.quantity: (row.k, row.n) for row in table.itertuples()}
+    assert counts == {
+        "observable, of all": (2, 5), "recall of the observable": (1, 2), "not observable, of all": (1, 5),
+        "recall of the not observable": (1, 1), "not measured, of all": (2, 5), "recall of the not measured": (1, 2),
+        "recall of all": (3, 5),
+    }  # fmt: skip
 
 
 def test_a_sample_too_small_for_a_figure_says_so_instead_of_failing(scores):

@@ -235,7 +235,8 @@ def test_recall_confusers_shortcuts_and_factors_are_the_values_of_their_tables(r
     assert glance.endswith(". Match the classes."), "the warning must stand where a referee looks first"
     assert "coloured by chance alone: 0.012." in read.sections["shortcuts"]
     factors = parts.two_factor(scores)["tier A"]["conditional_recall"]
-    cells = next(cells for cells in read.tables["Two-factor recall"] if cells[1] == "recall of observable")
+    factored = read.tables["Two-factor recall of the measured"]
+    cells = next(cells for cells in factored if cells[1] == "recall of observable")
     assert (cells[0], cells[2:4]) == ("tier A", [str(factors["k"]), str(factors["n"])])
     bins = read.tables["Gate and anchors: completeness"]
     assert bins[1] == ["theta_e_arcsec", "0.500", "1.000", "40", "10", "0.25", "0.19 to\xa00.33", "0.13 to\xa00.40"]

@@ -32,6 +32,7 @@ __all__ = [
     "anchor_completeness",
     "arc_evidence",
     "calibrate_gate",
+    "measurable",
     "observable",
     "recall_factors",
 ]
@@ -145,6 +146,11 @@ def observable(
     return _usable_score(evidence, options or DetectabilityOptions()) >= threshold
 
 
+def measurable(evidence: pd.DataFrame, *, options: DetectabilityOptions | None = None) -> NDArray[np.bool_]:
+    """Whether each stamp (n,) can be judged at all: enough of its annulus has data, and its background is stable."""
+    return _usable_score(evidence, options or DetectabilityOptions()) > _NEVER
+
+
 def calibrate_gate(
     anchors: pd.DataFrame,
     random: pd.DataFrame,
@@ -159,9 +165,10 @@ def calibrate_gate(
     arms are there to be seen as arcs are, and a threshold set on them asks another question; what share of them
     (confusers, pool N2) passes is reported, not judged. cells: sky cell of every anchor and of every random galaxy; the
     bootstrap of the AUC draws them whole where there are enough (``learning.resampling``). Keys: threshold;
-    false_alarm_rate (asked for); false_alarms, anchors_observable, confusers_passing (each k, n, share, interval_68,
-    interval_95); auc (of the score, with intervals) and auc_resampled (sky cells | stamps); unstable_or_unmeasured
-    (anchors, random). Random galaxies hold some unknown lenses, so that the rate is an upper bound.
+    false_alarm_rate (asked for); false_alarms, of all random galaxies; false_alarms_of_measured, anchors_observable and
+    confusers_passing, of those that are ``measurable`` (each k, n, share, interval_68, interval_95); auc (of the score,
+    what is not measured last, with intervals) and auc_resampled (sky cells | stamps); unstable_or_unmeasured (anchors,
+    random). Random galaxies hold some unknown lenses, so that the rate is an upper bound.
     Raises CatalogueError where too few random galaxies resolve the rate.
     """
     options = options or DetectabilityOptions()
@@ -183,8 +190,11 @@ def calibrate_gate(
         "threshold": threshold,
         "false_alarm_rate": options.false_alarm_rate,
         "false_alarms": _share(passed[1]),
-        "anchors_observable": _share(passed[0]),
-        "confusers_passing": None if confusers is None else _share(observable(confusers, threshold, options=options)),
+        "false_alarms_of_measured": _share(passed[1][scores[1] > _NEVER]),
+        "anchors_observable": _share(passed[0][scores[0] > _NEVER]),
+        "confusers_passing": None
+        if confusers is None
+        else _share(observable(confusers, threshold, options=options)[measurable(confusers, options=options)]),
         "auc": auc.as_dict(),
         "auc_resampled": "sky cells" if "clusters" in drawn else "stamps",
         "unstable_or_unmeasured": {
@@ -193,27 +203,42 @@ def calibrate_gate(
     }
 
 
-def recall_factors(is_observable: ArrayLike, recovered: ArrayLike) -> dict[str, Any]:
+def recall_factors(
+    is_observable: ArrayLike, recovered: ArrayLike, *, measured: ArrayLike | None = None
+) -> dict[str, Any]:
     """Recall = observable fraction x conditional model recall, each with Beta intervals, from the same counts.
 
-    is_observable, recovered: (n,) bool of the same anchors. observable_fraction = O / n, conditional_recall = B / O
-    with B recovered *and* observable, product = B / n, its own binomial share. recall = R / n is the product plus
-    recovered_unobservable / n: exactly the product where the model finds nothing that the gate calls unobservable. That
-    last count is reported, because it measures what the gate misses. Raises CatalogueError on unequal or empty lists.
+    is_observable, recovered, measured: (n,) bool of the same anchors; measured (all by default): could the gate judge
+    (``measurable``)? Of the rest nothing is said about their arcs, so the factors are of the M measured ones:
+    observable_fraction = O / M, conditional_recall = B / O with B recovered *and* observable, product = B / M.
+    recall_of_measured = R / M is the product plus recovered_unobservable / M: exactly the product where the model finds
+    nothing that the gate calls unobservable. That count is reported, because it measures what the gate misses.
+    classes: observable, not_observable, not_measured, shares of all n; recall_of_unobservable, recall_of_unmeasured: of
+    the last two. recall: of all n. Raises CatalogueError on unequal or empty lists, and where an anchor is observable
+    but not measured.
     """
     gate, found = np.asarray(is_observable, dtype=bool), np.asarray(recovered, dtype=bool)
-    if gate.shape != found.shape or gate.ndim != 1 or not len(gate):
+    known = np.ones(gate.shape, dtype=bool) if measured is None else np.asarray(measured, dtype=bool)
+    if gate.shape != found.shape or gate.shape != known.shape or gate.ndim != 1 or not len(gate):
         raise CatalogueError(
-            f"observable {gate.shape} and recovered {found.shape} must be the same anchors, at least one"
+            f"observable {gate.shape}, recovered {found.shape} and measured {known.shape} must be the same anchors, "
+            "at least one"
         )
+    if (gate & ~known).any():
+        raise CatalogueError(f"{int((gate & ~known).sum())} anchors are called observable although not measured")
     return {
-        "observable_fraction": _share(gate),
+        "classes": {
+            "observable": _share(gate), "not_observable": _share(known & ~gate), "not_measured": _share(~known),
+        },
+        "observable_fraction": _share(gate[known]),
         "conditional_recall": _share(found[gate]),
-        "product": _share(gate & found),
+        "product": _share((gate & found)[known]),
+        "recall_of_measured": _share(found[known]),
+        "recovered_unobservable": _share((found & ~gate)[known]),
+        "recall_of_unobservable": _share(found[known & ~gate]),
+        "recall_of_unmeasured": _share(found[~known]),
         "recall": _share(found),
-        "recovered_unobservable": _share(found & ~gate),
-        "recall_of_unobservable": _share(found[~gate]),
-    }
+    }  # fmt: skip
 
 
 def anchor_completeness(

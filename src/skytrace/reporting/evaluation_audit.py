@@ -13,7 +13,7 @@ from skytrace.reporting.evaluation_parts import Parts, Section, reason
 from skytrace.reporting.evaluation_performance import target_sentences
 from skytrace.reporting.evaluation_provenance import MOST_ROWS, cut_remark, split_sentence
 from skytrace.reporting.evaluation_reports import plain_table, report_sentences, report_tables, thinned
-from skytrace.reporting.evaluation_shapes import factor_table, with_unit
+from skytrace.reporting.evaluation_shapes import class_table, factor_table, with_unit
 from skytrace.reporting.evaluation_tables import (
     DASH,
     LEVELS,
@@ -273,10 +273,14 @@ def _detectability(parts: Parts) -> Section:
     if factors is not None:
         table = factor_table(factors) if isinstance(factors, Mapping) else as_table(factors)
         names = {"group": "group", "quantity": "quantity", "k": "k", "n": "n"}
-        tables.append(share_table("Two-factor recall", table, names=names, value="value"))
+        tables.append(share_table("Two-factor recall of the measured", table, names=names, value="value"))
+        if isinstance(factors, Mapping):
+            parted = class_table(factors)
+            tables.append(share_table("Observable, not observable, not measured", parted, names=names, value="value"))
     sentences = (
         "The gate uses no learning. The product counts lenses that are observable and found; recall exceeds it by "
-        "those that were found although the gate calls them unobservable.",
+        "those that were found although the gate calls them unobservable. Where the background is not stable, or the "
+        "annulus lacks data, the gate says nothing: these lenses are in neither factor, and are counted apart.",
         *filter(None, [note]),
         *report_sentences(parts.detectability),
     )

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 __all__ = [
     "audit_entries",
     "category_table",
+    "class_table",
     "composition_table",
     "factor_table",
     "gap_table",
@@ -110,11 +111,14 @@ def _with_columns(rows: list[dict[str, Any]], *columns: str) -> pd.DataFrame:
 
 
 def factor_table(factors: Mapping[str, Any]) -> pd.DataFrame:
-    """group, quantity, k, n, value and intervals of ``audit.recall_factors``, of all anchors or group by group."""
+    """group, quantity, k, n, value and intervals of ``audit.recall_factors``, of all anchors or group by group.
+
+    The factors and their product are of the anchors that could be measured; ``class_table`` has the others.
+    """
     groups = {"all": factors} if "observable_fraction" in factors else factors
     names = {
         "observable_fraction": "observable", "conditional_recall": "recall of observable", "product": "product",
-        "recall": "recall",
+        "recall_of_measured": "recall",
     }  # fmt: skip
     rows = [
         {"group": str(group), "quantity": words, **as_record(record[name])}
@@ -122,6 +126,25 @@ def factor_table(factors: Mapping[str, Any]) -> pd.DataFrame:
         for name, words in names.items()
         if name in record
     ]
+    return as_table(rows or {"group": [], "quantity": [], "value": []})
+
+
+def class_table(factors: Mapping[str, Any]) -> pd.DataFrame:
+    """group, quantity, k, n, value and intervals: how many anchors are observable, not observable and not measured, and
+    the recall of each class and of all, from ``audit.recall_factors`` as for ``factor_table``.
+    """
+    groups = {"all": factors} if "observable_fraction" in factors else factors
+    recalls = {
+        "observable": "conditional_recall", "not_observable": "recall_of_unobservable",
+        "not_measured": "recall_of_unmeasured",
+    }  # fmt: skip
+    rows = []
+    for group, record in groups.items():
+        for name, recall in recalls.items() if "classes" in record else ():
+            words = name.replace("_", " ")
+            rows.append({"group": str(group), "quantity": f"{words}, of all", **as_record(record["classes"][name])})
+            rows.append({"group": str(group), "quantity": f"recall of the {words}", **as_record(record[recall])})
+        rows.append({"group": str(group), "quantity": "recall of all", **as_record(record["recall"])})
     return as_table(rows or {"group": [], "quantity": [], "value": []})
 
 

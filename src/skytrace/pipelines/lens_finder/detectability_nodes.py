@@ -9,6 +9,7 @@ from skytrace.audit.detectability import (
     anchor_completeness,
     arc_evidence,
     calibrate_gate,
+    measurable,
     observable,
     recall_factors,
 )
@@ -81,8 +82,8 @@ def measure_detectability(
         manifest[["galaxy_id", "psfsize_r", "psfdepth_r"]], on="galaxy_id", how="left", validate="one_to_one"
     )
     rows = rows.merge(evidence.rename(columns={"score": "arc_score"}), on="galaxy_id", how="left")
-    known = survey.lenses().drop_duplicates("galaxy_id").set_index("galaxy_id")["theta_e_arcsec"]
-    rows["theta_e_arcsec"] = rows["galaxy_id"].map(known)
+    radii = survey.lenses().drop_duplicates("galaxy_id").set_index("galaxy_id")["theta_e_arcsec"]
+    rows["theta_e_arcsec"] = rows["galaxy_id"].map(radii)
     measures = [name for name in evidence.columns if name not in ("galaxy_id", "score")]
     lenses = rows[(rows["label"] == 1) & rows["is_anchor"]].reset_index(drop=True)
     ordinary, confusers = (rows[(rows["label"] == 0) & (rows["pool"] == pool)] for pool in ("N1", "N2"))
@@ -99,20 +100,21 @@ def measure_detectability(
         measured(lenses), measured(ordinary), confusers=measured(confusers), cells=cells, options=options
     )
     seen = observable(measured(lenses), gate["threshold"], options=options)
+    known = measurable(measured(lenses), options=options)
     found = (lenses["score"] >= detector.threshold).to_numpy()
     completeness = pd.concat(
-        [
-            anchor_completeness(lenses, detected, options=options).assign(detected_by=name)
-            for name, detected in (("gate", seen), ("detector", found))
+        [  # the gate says nothing of anchors that it cannot measure
+            anchor_completeness(lenses[known], seen[known], options=options).assign(detected_by="gate"),
+            anchor_completeness(lenses, found, options=options).assign(detected_by="detector"),
         ],
         ignore_index=True,
     )
     report = {
         "anchors": len(lenses),
         "gate": gate,
-        "factors": {"all": recall_factors(seen, found)}
+        "factors": {"all": recall_factors(seen, found, measured=known)}
         | {
-            f"tier {tier}": recall_factors(seen[part], found[part])
+            f"tier {tier}": recall_factors(seen[part], found[part], measured=known[part])
             for tier in sorted(set(lenses["tier"]))
             if (part := (lenses["tier"] == tier).to_numpy()).any()
         },
