@@ -21,6 +21,8 @@ from tests.test_import_law import SOURCE, _imported
 REPORTING_ONLY = ("skytrace", "skytrace.hooks", "skytrace.provenance", "skytrace.cli")
 #: Sources outside the pipelines that choose which nodes run, with which options, on which versions.
 FRAME = ("skytrace.settings", "skytrace.pipeline_registry", "skytrace.datasets")
+#: Classes of datasets that only the catalog of one pipeline names: they decide nothing in the stages of the others.
+DATASETS_OF = {"skytrace.datasets.supernova_survey": "supernova"}
 ENVIRONMENTS = sorted(folder.name for folder in (SOURCE.parents[1] / "conf").iterdir() if any(folder.glob("*.yml")))
 
 
@@ -44,14 +46,16 @@ def _direct(module: str) -> frozenset[str]:
     return frozenset(names & set(MODULES))
 
 
-def imported_by(*seeds: str) -> set[str]:
-    """Every module of ours that a run starting at ``seeds`` (and all below them) may import."""
-    todo = {name for name in MODULES if any(name == seed or name.startswith(f"{seed}.") for seed in seeds)}
+def imported_by(*seeds: str, without: frozenset[str] = frozenset()) -> set[str]:
+    """Every module of ours that a run starting at ``seeds`` (and all below them) may import, but for ``without`` and
+    what is reached through those alone.
+    """
+    todo = {name for name in MODULES if any(name == seed or name.startswith(f"{seed}.") for seed in seeds)} - without
     found: set[str] = set()
     while todo:
         module = todo.pop()
         found.add(module)
-        todo |= _direct(module) - found
+        todo |= _direct(module) - found - without
     return found
 
 
@@ -67,7 +71,8 @@ def stages(repository) -> dict:
 @pytest.mark.parametrize("name", list(LINEAGES))
 def test_a_stage_depends_on_every_source_that_its_results_pass_through(stages, name):
     deps = [Path(dep) for dep in stages[name]["deps"]]
-    needed = imported_by(f"skytrace.pipelines.{name}", *FRAME)
+    others = frozenset(module for module, pipeline in DATASETS_OF.items() if pipeline != name)
+    needed = imported_by(f"skytrace.pipelines.{name}", *FRAME, without=others)
     needed = {module for module in needed if module != "skytrace.pipelines" and not _below(module, REPORTING_ONLY)}
     sources = {MODULES[module].relative_to(SOURCE.parents[1]) for module in needed}
     missing = [path.as_posix() for path in sorted(sources) if not any(path.is_relative_to(dep) for dep in deps)]
@@ -132,19 +137,22 @@ def test_a_change_of_what_decides_results_makes_the_stages_stale_and_one_of_word
     for stage in stages.values():
         for entry in (*stage["outs"], *stage["metrics"], *stage["plots"]):
             text = next(iter(entry)) if isinstance(entry, dict) else entry
-            for key in ("release", "sky", "detector_sky"):
+            for key in ("release", "sky", "detector_sky", "supernova_sky"):
                 text = text.replace(f"${{{key}}}", str(values[key]))
             outputs.append(text)
     studies = "injection_studies"  # reads the outputs of both others
     both, first, second = (
         ["injection_recovery", studies, "lens_finder"], [studies, "lens_finder"], ["injection_recovery", studies],
     )  # fmt: skip
+    every = [*both, "supernova"]
     edits = {
-        "requirements.lock": ("\n", both),
-        "src/skytrace/parameters.py": ("\n", both),
-        "src/skytrace/selection/arcs.py": ("\n", both),  # the mock survey's discoveries go by it
-        "conf/smoke/globals.yml": ("\nnews: 1\n", both),
-        "conf/smoke/catalog_survey.yml": ("\n", both),
+        "requirements.lock": ("\n", every),
+        "src/skytrace/parameters.py": ("\n", every),
+        "src/skytrace/selection/arcs.py": ("\n", every),  # the mock survey's discoveries go by it
+        "src/skytrace/supernovae/quality.py": ("\n", ["supernova"]),
+        "conf/smoke/globals.yml": ("\nnews: 1\n", every),
+        "conf/smoke/catalog_survey.yml": ("\n", every),
+        "conf/smoke/parameters_supernova.yml": ("\nnews: 1\n", ["supernova"]),
         "conf/smoke/parameters_lens_finder.yml": ("\nnews: 1\n", first),
         "conf/smoke/parameters_injection_recovery.yml": ("\nnews: 1\n", second),
         "conf/smoke/parameters_injection_studies.yml": ("\nnews: 1\n", [studies]),
@@ -184,7 +192,11 @@ def test_a_change_of_the_loop_or_of_the_shard_map_gives_shards_another_name(monk
 
 @pytest.mark.parametrize(
     ("folder", "pipeline", "survey"),
-    [("checkpoint_folder", "lens_finder", "detector_survey"), ("shard_folder", "injection_recovery", "survey")],
+    [
+        ("checkpoint_folder", "lens_finder", "detector_survey"),
+        ("shard_folder", "injection_recovery", "survey"),
+        ("shards", "supernova", "supernova_survey"),
+    ],
 )
 def test_no_two_surveys_share_a_folder_of_unfinished_work(repository, folder, pipeline, survey):
     surveys_in: dict[str, set[str]] = {}
@@ -195,6 +207,26 @@ def test_no_two_surveys_share_a_folder_of_unfinished_work(repository, folder, pi
         )  # fmt: skip
         entry = loader["catalog"][survey]
         described = json.dumps([entry["type"], entry["options"]], sort_keys=True)
-        surveys_in.setdefault(loader["parameters"][pipeline][folder], set()).add(described)
+        place = loader["parameters"][pipeline][folder]
+        surveys_in.setdefault(place["folder"] if isinstance(place, dict) else place, set()).add(described)
     assert len(surveys_in) >= 3
     assert {name: surveys for name, surveys in surveys_in.items() if len(surveys) > 1} == {}
+
+
+def test_the_fingerprint_of_a_fit_covers_every_source_that_computes_it():
+    from skytrace.pipelines.supernova.shards import _COMPUTED_BY as computed_by
+
+    needed = imported_by("skytrace.pipelines.supernova.shards")
+    words = (*REPORTING_ONLY, "skytrace.errors", "skytrace.compute")
+    assert {name for name in needed if not _below(name, computed_by)} - set(words) == {
+        name for name in needed if name.startswith("skytrace.compute.") and not _below(name, computed_by)
+    }
+
+
+@pytest.mark.parametrize("name", list(DATASETS_OF))
+def test_datasets_said_to_be_of_one_pipeline_are_in_no_other_catalog(repository, name):
+    classes = {node.split("(")[0] for node in MODULES[name].read_text().split("class ")[1:]}
+    for path in (repository / "conf").glob("*/catalog*.yml"):
+        for entry, content in (yaml.safe_load(path.read_text()) or {}).items():
+            if content["type"].rsplit(".", 1)[-1] in classes:
+                assert entry == "supernova_survey", path

@@ -1,4 +1,4 @@
-"""Kedro datasets for what astronomers keep: arrays, images, detectors, pages, and the surveys themselves."""
+"""Kedro datasets for what astronomers keep: arrays, images, detectors, posteriors, pages and surveys."""
 
 from skytrace.datasets.atomic import AtomicCSVDataset, AtomicJSONDataset, AtomicParquetDataset
 from skytrace.datasets.detector import DetectorDataset, EnsembleDataset
@@ -6,6 +6,8 @@ from skytrace.datasets.figure import FigureDataset
 from skytrace.datasets.fits_image import FITSImageDataset
 from skytrace.datasets.html import HTMLDataset
 from skytrace.datasets.npz import NPZDataset
+from skytrace.datasets.posterior import PosteriorDataset
+from skytrace.datasets.supernova_survey import MockSupernovaDataset, SnanaSupernovaDataset, SupernovaTablesDataset
 from skytrace.datasets.survey import DecamFieldsDataset, LegacySurveyDataset, MockSurveyDataset
 
 __all__ = [
@@ -19,6 +21,10 @@ __all__ = [
     "FigureDataset",
     "HTMLDataset",
     "LegacySurveyDataset",
+    "MockSupernovaDataset",
     "MockSurveyDataset",
     "NPZDataset",
+    "PosteriorDataset",
+    "SnanaSupernovaDataset",
+    "SupernovaTablesDataset",
 ]

@@ -12,10 +12,12 @@ from kedro.io import AbstractDataset, DatasetError
 if TYPE_CHECKING:
     from skytrace.surveys.interface import ImagingSurvey
 
-__all__ = ["DecamFieldsDataset", "LegacySurveyDataset", "MockSurveyDataset"]
+__all__ = ["DecamFieldsDataset", "LegacySurveyDataset", "MockSurveyDataset", "SurveyDataset"]
 
 
-class _SurveyDataset(AbstractDataset[Any, "ImagingSurvey"]):
+class SurveyDataset(AbstractDataset[Any, Any]):
+    """Base of the surveys: loaded, never saved."""
+
     def __init__(self, *, options: dict[str, Any] | None = None, metadata: dict[str, Any] | None = None) -> None:
         self._options = dict(options or {})
         self.metadata = metadata
@@ -37,7 +39,7 @@ class _SurveyDataset(AbstractDataset[Any, "ImagingSurvey"]):
         return {"options": self._options}
 
 
-class MockSurveyDataset(_SurveyDataset):
+class MockSurveyDataset(SurveyDataset):
     """The built-in survey, made in the folder ``filepath`` on first use. ``options``: MockSurveyOptions."""
 
     def __init__(self, *, filepath: str, **kwargs: Any) -> None:
@@ -63,7 +65,7 @@ class MockSurveyDataset(_SurveyDataset):
         return (self._filepath / "survey.json").is_file()
 
 
-class DecamFieldsDataset(_SurveyDataset):
+class DecamFieldsDataset(SurveyDataset):
     """Real DECam fields in ``folder`` under $SKYTRACE_DATA. ``options``: DecamFieldsOptions."""
 
     def __init__(self, *, folder: str, **kwargs: Any) -> None:
@@ -91,7 +93,7 @@ class DecamFieldsDataset(_SurveyDataset):
         return self.source_path().is_dir()
 
 
-class LegacySurveyDataset(_SurveyDataset):
+class LegacySurveyDataset(SurveyDataset):
     """DR10 through the cutout service or from coadds and sweeps on disk. ``options``: LegacySurveyOptions."""
 
     def load(self) -> "ImagingSurvey":
