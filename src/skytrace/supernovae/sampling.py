@@ -1,0 +1,289 @@
+"""The population's posterior: NUTS in Laplace-whitened coordinates, or importance sampling, and the health of either.
+
+Both sample ``population.log_density``; emcee does too, as an independent check. Nothing is hidden: diagnostics are part
+of the result, ``failures`` says in words what a run did not reach, and the fast mode refuses to return what its Pareto
+k-hat or its effective sample size do not support.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from skytrace.errors import SkytraceError, check_whole
+from skytrace.supernovae.laplace import (
+    LaplaceApproximation,
+    importance_draws,
+    laplace_approximation,
+    whitened_log_density,
+)
+from skytrace.supernovae.population import (
+    PopulationData,
+    log_density,
+    log_likelihood,
+    mean_alpha,
+    parameter_names,
+    parameters,
+)
+from skytrace.supernovae.population_options import SamplerOptions
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from skytrace.supernovae.population_options import PopulationOptions
+
+__all__ = [
+    "ImportanceSamplingRefused",
+    "Posterior",
+    "log_likelihood_draws",
+    "mean_alpha_draws",
+    "sample_emcee",
+    "sample_fast",
+    "sample_nuts",
+    "sample_population",
+    "smoothed_weights",
+]
+
+
+class ImportanceSamplingRefused(SkytraceError):
+    """The Laplace approximation is too far from the posterior for its weighted draws to stand for it; use NUTS."""
+
+
+@dataclass(frozen=True)
+class Posterior:
+    """theta (chain, draw, d), of equal weight, and values by name (chain, draw) or (chain, draw, k).
+
+    method: nuts, fast or emcee. diagnostics: numbers by name (r_hat_max, ess_bulk_min, ess_tail_min, divergences, ...).
+    failures: what was not reached, in words; empty where the run is what it should be. statistics: (chain, draw) by
+    name (diverging, n_steps, acceptance).
+    """
+
+    theta: NDArray[np.float64]
+    values: dict[str, NDArray[np.float64]]
+    method: str
+    diagnostics: dict[str, float]
+    failures: tuple[str, ...]
+    statistics: dict[str, NDArray]
+    options: PopulationOptions
+
+    @property
+    def converged(self) -> bool:
+        """Whether nothing failed."""
+        return not self.failures
+
+
+def sample_population(
+    data: PopulationData, *, options: PopulationOptions, sampler: SamplerOptions | None = None
+) -> Posterior:
+    """Posterior by ``sampler.method``; raises ImportanceSamplingRefused where the fast one does not hold."""
+    sampler = sampler or SamplerOptions()
+    return (sample_fast if sampler.method == "fast" else sample_nuts)(data, options=options, sampler=sampler)
+
+
+def sample_fast(
+    data: PopulationData, *, options: PopulationOptions, sampler: SamplerOptions | None = None
+) -> Posterior:
+    """Laplace approximation, n_draws from a Student-t of its shape, Pareto-smoothed weights, resampled to equal weight.
+
+    The resampled draws (as one chain each of n_chains equal parts) repeat some of the weighted ones; ess is that of the
+    weights. Raises ImportanceSamplingRefused where k-hat or the ESS is out of bounds.
+    """
+    sampler = sampler or SamplerOptions()
+    with jax.enable_x64(True):
+        data = _on_device(data)
+        first, second = jax.random.split(jax.random.key(sampler.seed))
+        approximation = laplace_approximation(data, options=options)
+        theta, log_weights = importance_draws(
+            first, data, approximation, options=options, n_draws=sampler.n_draws, df=sampler.proposal_df
+        )
+        uniform = float(jax.random.uniform(second))
+        theta, log_weights = np.asarray(theta), np.asarray(log_weights)
+    weight, k_hat = smoothed_weights(log_weights)
+    ess = float(1.0 / np.sum(weight**2))
+    needed = sampler.ess_fraction_min * sampler.n_draws
+    if not (k_hat <= sampler.k_hat_max and ess >= needed):
+        raise ImportanceSamplingRefused(
+            f"Pareto k-hat is {k_hat:.2f} (at most {sampler.k_hat_max:g}) and the importance ESS {ess:.0f} of "
+            f"{sampler.n_draws} draws (at least {needed:.0f}): the posterior is too far from its Laplace "
+            "approximation. Sample it with method: nuts"
+        )
+    place = (np.arange(len(weight)) + uniform) / len(weight)
+    drawn = np.minimum(np.searchsorted(np.cumsum(weight), place), len(weight) - 1)
+    chosen = theta[np.random.default_rng(sampler.seed).permutation(drawn)]
+    whole = len(chosen) // sampler.n_chains * sampler.n_chains
+    chosen = chosen[:whole].reshape(sampler.n_chains, -1, theta.shape[1])
+    diagnostics = {
+        "k_hat": k_hat,
+        "ess": ess,
+        "ess_fraction": ess / len(weight),
+        "n_draws": len(weight),
+        "newton_steps": int(approximation.n_steps),
+        "newton_gain": float(approximation.gain),
+    }
+    failures = _below("the importance ESS", ess, sampler.ess_min)
+    if diagnostics["newton_gain"] > 1e-6:
+        failures += (f"the climb to the mode stopped {diagnostics['newton_gain']:.2g} below it",)
+    values = parameters(chosen, options=options, xp=np)
+    return Posterior(chosen, values, "fast", diagnostics, failures, {}, options)
+
+
+def smoothed_weights(log_weights: NDArray[np.float64]) -> tuple[NDArray[np.float64], float]:
+    """Pareto-smoothed importance weights (n,) that add up to 1, and k-hat (infinite where no weight is finite)."""
+    import arviz
+
+    if not np.isfinite(log_weights).all():
+        log_weights = np.where(np.isfinite(log_weights), log_weights, -np.inf)
+        if not np.isfinite(log_weights).any():
+            return np.full(len(log_weights), 1.0 / len(log_weights)), float("inf")
+    smoothed, k_hat = arviz.psislw(log_weights - log_weights.max())
+    weight = np.exp(np.asarray(smoothed))
+    return weight / weight.sum(), float(k_hat)
+
+
+def sample_nuts(
+    data: PopulationData, *, options: PopulationOptions, sampler: SamplerOptions | None = None
+) -> Posterior:
+    """NumPyro's NUTS on theta = mode + root @ w, all chains in one vectorised program."""
+    from numpyro.infer import MCMC, NUTS
+
+    sampler = sampler or SamplerOptions()
+    with jax.enable_x64(True):
+        data = _on_device(data)
+        approximation = laplace_approximation(data, options=options)
+        kernel = NUTS(
+            potential_fn=lambda w: -whitened_log_density(w, data, approximation, options=options),
+            target_accept_prob=sampler.target_accept,
+            max_tree_depth=sampler.max_tree_depth,
+        )
+        mcmc = MCMC(
+            kernel, num_warmup=sampler.n_warmup, num_samples=sampler.n_samples, num_chains=sampler.n_chains,
+            chain_method="vectorized", progress_bar=False,
+        )  # fmt: skip
+        first, second = jax.random.split(jax.random.key(sampler.seed))
+        shape = (sampler.n_chains, approximation.mode.shape[0])
+        initial = jax.random.normal(first, shape, dtype=approximation.mode.dtype)
+        mcmc.run(second, init_params=initial, extra_fields=("diverging", "num_steps", "accept_prob"))
+        w = mcmc.get_samples(group_by_chain=True)
+        theta = np.asarray(approximation.mode + w @ approximation.root.T)
+        extra = {name: np.asarray(field) for name, field in mcmc.get_extra_fields(group_by_chain=True).items()}
+    statistics = {"diverging": extra["diverging"], "n_steps": extra["num_steps"], "acceptance": extra["accept_prob"]}
+    return _chains(theta, "nuts", statistics, options, sampler)
+
+
+def sample_emcee(
+    data: PopulationData,
+    *,
+    options: PopulationOptions,
+    sampler: SamplerOptions | None = None,
+    n_walkers: int = 32,
+    n_steps: int = 2000,
+) -> Posterior:
+    """The same density by emcee's affine-invariant ensemble (Foreman-Mackey et al. 2013), as an independent check.
+
+    Walkers start from the Laplace approximation; the first n_warmup steps are left out. A walker is no chain: its R-hat
+    and ESS are computed from walkers as chains, which is what they are good for.
+    """
+    import emcee
+
+    check_whole("n_walkers", n_walkers, 2 * len(parameter_names(options)), 10_000)
+    sampler = sampler or SamplerOptions()
+    with jax.enable_x64(True):
+        data = _on_device(data)
+        approximation = laplace_approximation(data, options=options)
+        density = _many_densities(options)
+        rng = np.random.default_rng(sampler.seed)
+        first = rng.normal(size=(n_walkers, approximation.mode.shape[0]))
+        ensemble = emcee.EnsembleSampler(
+            n_walkers, first.shape[1],
+            lambda w: np.nan_to_num(np.asarray(density(jnp.asarray(w), data, approximation)), nan=-np.inf),
+            vectorize=True,
+        )  # fmt: skip
+        ensemble.random_state = np.random.RandomState(sampler.seed).get_state()
+        ensemble.run_mcmc(first, sampler.n_warmup + n_steps, progress=False)
+        w = np.swapaxes(ensemble.get_chain(discard=sampler.n_warmup), 0, 1)
+        theta = np.asarray(approximation.mode) + w @ np.asarray(approximation.root).T
+    accepted = np.broadcast_to(ensemble.acceptance_fraction[:, None], theta.shape[:2])
+    return _chains(theta, "emcee", {"acceptance": accepted}, options, sampler)
+
+
+def log_likelihood_draws(posterior: Posterior, data: PopulationData, *, draws_per_chain: int) -> NDArray[np.float64]:
+    """Log likelihood (chain, draw, n) of every supernova, at evenly spaced draws of each chain."""
+    return _of_draws(_log_likelihoods, posterior, data, draws_per_chain)
+
+
+def mean_alpha_draws(posterior: Posterior, data: PopulationData, *, draws_per_chain: int) -> NDArray[np.float64]:
+    """alpha of the law (chain, draw, n), at evenly spaced draws of each chain; ``data`` may be other supernovae."""
+    return _of_draws(_mean_alphas, posterior, data, draws_per_chain)
+
+
+def _of_draws(function: Any, posterior: Posterior, data: PopulationData, draws_per_chain: int) -> NDArray[np.float64]:
+    n_chains, n_draws, d = posterior.theta.shape
+    rows = np.unique(np.linspace(0, n_draws - 1, min(draws_per_chain, n_draws)).astype(int))
+    with jax.enable_x64(True):
+        theta = jnp.asarray(posterior.theta[:, rows].reshape(-1, d))
+        out = np.asarray(function(theta, _on_device(data), options=posterior.options))
+    return out.reshape(n_chains, len(rows), -1)
+
+
+@partial(jax.jit, static_argnames=("options",))
+def _log_likelihoods(theta: Any, data: PopulationData, *, options: PopulationOptions) -> Any:
+    return jax.lax.map(lambda one: log_likelihood(one, data, options=options), theta, batch_size=16)
+
+
+@partial(jax.jit, static_argnames=("options",))
+def _mean_alphas(theta: Any, data: PopulationData, *, options: PopulationOptions) -> Any:
+    return jax.lax.map(lambda one: mean_alpha(one, data, options=options), theta, batch_size=16)
+
+
+def _many_densities(options: PopulationOptions) -> Any:
+    """The whitened density of many w (m, d) at once, compiled."""
+
+    def many(w: Any, data: PopulationData, approximation: LaplaceApproximation) -> Any:
+        theta = approximation.mode + w @ approximation.root.T
+        return jax.lax.map(lambda one: log_density(one, data, options=options), theta, batch_size=16)
+
+    return jax.jit(many)
+
+
+def _on_device(data: PopulationData) -> PopulationData:
+    return PopulationData(*(jnp.asarray(column, dtype=jnp.float64) for column in data))
+
+
+def _chains(
+    theta: NDArray[np.float64], method: str, statistics: dict[str, NDArray], options: PopulationOptions,
+    sampler: SamplerOptions,
+) -> Posterior:  # fmt: skip
+    """The posterior of Markov chains with its diagnostics: rank R-hat, bulk and tail ESS over every parameter."""
+    import arviz
+
+    values = parameters(theta, options=options, xp=np)
+    samples = arviz.convert_to_dataset(values)
+    ess, tail = arviz.ess(samples, method="bulk"), arviz.ess(samples, method="tail")
+    largest, smallest = arviz.rhat(samples).to_array().max(), ess.to_array().min()
+    diagnostics = {
+        "r_hat_max": float(largest),
+        "ess_bulk_min": float(smallest),
+        "ess_tail_min": float(tail.to_array().min()),
+        "n_draws": theta.shape[0] * theta.shape[1],
+        "n_chains": theta.shape[0],
+        "acceptance": float(statistics["acceptance"].mean()),
+    }
+    failures = _below("the bulk ESS", diagnostics["ess_bulk_min"], sampler.ess_min)
+    failures += _below("the tail ESS", diagnostics["ess_tail_min"], sampler.ess_min)
+    if not diagnostics["r_hat_max"] < sampler.r_hat_max:
+        failures += (f"R-hat reaches {diagnostics['r_hat_max']:.4f} (below {sampler.r_hat_max:g} is asked)",)
+    if "diverging" in statistics:
+        diagnostics["divergences"] = int(statistics["diverging"].sum())
+        diagnostics["leapfrog_steps_mean"] = float(statistics["n_steps"].mean())
+        if diagnostics["divergences"]:
+            failures += (f"{diagnostics['divergences']} divergent transitions",)
+    return Posterior(theta, values, method, diagnostics, failures, statistics, options)
+
+
+def _below(what: str, value: float, least: float) -> tuple[str, ...]:
+    return () if value >= least else (f"{what} is {value:.0f} (at least {least:.0f} is asked)",)

@@ -1,0 +1,216 @@
+"""Does the inference say what it should? Truths drawn from the prior must rank uniformly among their posterior's draws.
+
+Simulation-based calibration (Talts, Betancourt, Simpson, Vehtari & Gelman 2018, arXiv:1804.06788), all simulations at
+once: every step is the sampler's own function under ``jax.vmap``. Leaving out simulations that the fast mode refuses
+keeps ranks uniform, because k-hat and ESS depend on the data and the draws, not on the truth.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from skytrace.errors import check_whole
+from skytrace.supernovae.laplace import importance_draws, laplace_approximation, whitened_log_density
+from skytrace.supernovae.population import (
+    PopulationData,
+    parameter_names,
+    parameters,
+    sample_prior,
+    simulate_alpha,
+)
+from skytrace.supernovae.population_options import SamplerOptions
+from skytrace.supernovae.sampling import smoothed_weights
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from skytrace.supernovae.population_options import PopulationOptions
+
+__all__ = ["Calibration", "calibrate_fast", "calibrate_nuts", "rank_test"]
+
+_BATCH = 50  # simulations at once: what stays in the caches
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """ranks: by parameter (simulation,), from 0 to n_ranks - 1, of the simulations that were not refused. truth: the
+    same simulations' true values. n_simulations, n_refused: how many there were. k_hat (n_simulations,), or R-hat for
+    NUTS. divergences: of NUTS.
+    """
+
+    ranks: dict[str, NDArray[np.int64]]
+    truth: dict[str, NDArray[np.float64]]
+    n_ranks: int
+    n_simulations: int
+    n_refused: int
+    health: NDArray[np.float64]
+    divergences: int = 0
+
+    def p_values(self, *, n_bins: int = 20) -> dict[str, float]:
+        """Probability, by parameter, of ranks at least as uneven as these if the inference is right."""
+        return {name: rank_test(ranks, n_ranks=self.n_ranks, n_bins=n_bins) for name, ranks in self.ranks.items()}
+
+
+def rank_test(ranks: NDArray[np.int64], *, n_ranks: int, n_bins: int = 20) -> float:
+    """p-value of the chi-square test that ranks (n,) are uniform over 0 .. n_ranks - 1, a multiple of n_bins."""
+    from scipy.stats import chisquare
+
+    check_whole("n_ranks / n_bins", n_ranks / n_bins, 1, 10**9)
+    counts = np.bincount(np.asarray(ranks) * n_bins // n_ranks, minlength=n_bins)
+    return float(chisquare(counts).pvalue)
+
+
+def calibrate_fast(
+    data: PopulationData,
+    *,
+    options: PopulationOptions,
+    sampler: SamplerOptions,
+    n_simulations: int,
+    n_ranks: int = 100,
+) -> Calibration:
+    """Ranks of the fast mode: redshifts and errors of ``data``, alpha simulated anew. n_ranks - 1 draws are resampled
+    from each simulation's weighted ones. n_draws, bounds and seed are the sampler's.
+    """
+    check_whole("n_simulations", n_simulations, 1, 10**7)
+    root = jax.random.key(sampler.seed)
+    rng = np.random.default_rng(sampler.seed)
+    ranks, truths, k_hats = [], [], []
+    with jax.enable_x64(True):
+        data = PopulationData(*(jnp.asarray(column, dtype=jnp.float64) for column in data))
+        batch = _fast_batch(options, sampler.n_draws, sampler.proposal_df)
+        for first in range(0, n_simulations, _BATCH):
+            keys = jax.vmap(jax.random.fold_in, (None, 0))(root, jnp.arange(first, first + _BATCH))
+            truth, theta, log_weights = map(np.asarray, batch(keys, data))
+            for one in range(min(_BATCH, n_simulations - first)):
+                weight, k_hat = smoothed_weights(log_weights[one])
+                k_hats.append(k_hat)
+                enough = 1.0 / np.sum(weight**2) >= sampler.ess_fraction_min * sampler.n_draws
+                if k_hat <= sampler.k_hat_max and enough:
+                    drawn = theta[one][rng.choice(len(weight), size=n_ranks - 1, p=weight)]
+                    ranks.append(_ranks(drawn, truth[one], options))
+                    truths.append(truth[one])
+    return _calibration(ranks, truths, options, n_ranks, n_simulations, np.array(k_hats))
+
+
+def calibrate_nuts(
+    data: PopulationData,
+    *,
+    options: PopulationOptions,
+    sampler: SamplerOptions,
+    n_simulations: int,
+    n_ranks: int = 100,
+) -> Calibration:
+    """Ranks of NUTS: one chain of n_warmup + n_samples a simulation, thinned evenly to n_ranks - 1 draws."""
+    check_whole("n_simulations", n_simulations, 1, 10**7)
+    check_whole("n_samples", sampler.n_samples, n_ranks - 1, 10**7)
+    root = jax.random.key(sampler.seed)
+    keep = np.linspace(0, sampler.n_samples - 1, n_ranks - 1).astype(int)
+    ranks, truths, health, divergences = [], [], [], 0
+    with jax.enable_x64(True):
+        data = PopulationData(*(jnp.asarray(column, dtype=jnp.float64) for column in data))
+        batch = _nuts_batch(options, sampler)
+        for first in range(0, n_simulations, _BATCH):
+            keys = jax.vmap(jax.random.fold_in, (None, 0))(root, jnp.arange(first, first + _BATCH))
+            truth, theta, diverging = map(np.asarray, batch(keys, data))
+            for one in range(min(_BATCH, n_simulations - first)):
+                ranks.append(_ranks(theta[one][keep], truth[one], options))
+                truths.append(truth[one])
+                health.append(_split_r_hat(theta[one], options))
+                divergences += int(diverging[one].sum())
+    return _calibration(ranks, truths, options, n_ranks, n_simulations, np.array(health), divergences)
+
+
+@lru_cache(maxsize=16)
+def _fast_batch(options: PopulationOptions, n_draws: int, df: float) -> Any:
+    """Compiled: truth, weighted draws and log weights of a batch of simulations, one a key."""
+
+    def simulation(key: Any, data: PopulationData) -> tuple[Any, Any, Any]:
+        truth, simulated, key = _simulated(key, data, options)
+        approximation = laplace_approximation(simulated, options=options)
+        theta, log_weights = importance_draws(
+            key, simulated, approximation, options=options, n_draws=n_draws, df=df, batch_size=n_draws
+        )
+        return truth, theta, log_weights
+
+    return jax.jit(lambda keys, data: jax.lax.map(lambda key: simulation(key, data), keys))
+
+
+@lru_cache(maxsize=16)
+def _nuts_batch(options: PopulationOptions, sampler: SamplerOptions) -> Any:
+    """Compiled: truth, draws and divergences of a batch of simulations, one a key, all chains side by side."""
+    from numpyro.infer.hmc import hmc
+
+    def simulation(key: Any, data: PopulationData) -> tuple[Any, Any, Any]:
+        truth, simulated, key = _simulated(key, data, options)
+        approximation = laplace_approximation(simulated, options=options)
+        initialise, step = hmc(
+            potential_fn=lambda w: -whitened_log_density(w, simulated, approximation, options=options), algo="NUTS"
+        )
+        first, second = jax.random.split(key)
+        state = initialise(
+            jax.random.normal(first, approximation.mode.shape, dtype=approximation.mode.dtype), sampler.n_warmup,
+            step_size=0.5, max_tree_depth=sampler.max_tree_depth, target_accept_prob=sampler.target_accept,
+            rng_key=second,
+        )  # fmt: skip
+
+        def advance(state: Any, _: Any) -> tuple[Any, Any]:
+            state = step(state)
+            return state, (state.z, state.diverging)
+
+        state, _ = jax.lax.scan(lambda state, _: (step(state), None), state, None, length=sampler.n_warmup)
+        _, (w, diverging) = jax.lax.scan(advance, state, None, length=sampler.n_samples)
+        return truth, approximation.mode + w @ approximation.root.T, diverging
+
+    return jax.jit(jax.vmap(simulation, (0, None)))
+
+
+def _simulated(key: Any, data: PopulationData, options: PopulationOptions) -> tuple[Any, PopulationData, Any]:
+    first, second, third = jax.random.split(key, 3)
+    truth = sample_prior(first, 1, options=options)[0]
+    return truth, data._replace(alpha=simulate_alpha(second, truth, data, options=options)), third
+
+
+def _ranks(drawn: NDArray[np.float64], truth: NDArray[np.float64], options: PopulationOptions) -> NDArray[np.int64]:
+    """Number of draws (n, d) below the truth (d,), by parameter; sigma_int without its sign."""
+    sigma = parameter_names(options).index("sigma_int")
+    drawn = drawn.copy()
+    drawn[:, sigma] = np.abs(drawn[:, sigma])
+    return (drawn < truth).sum(axis=0)
+
+
+def _split_r_hat(theta: NDArray[np.float64], options: PopulationOptions) -> float:
+    """Largest R-hat of the chain (n, d) cut into two."""
+    import arviz
+
+    half = len(theta) // 2
+    values = parameters(np.stack([theta[:half], theta[half : 2 * half]]), options=options, xp=np)
+    return float(max(np.max(arviz.rhat(arviz.convert_to_dataset(values)).to_array()), 1.0))
+
+
+def _calibration(
+    ranks: list, truths: list, options: PopulationOptions, n_ranks: int, n_simulations: int,
+    health: NDArray[np.float64], divergences: int = 0,
+) -> Calibration:  # fmt: skip
+    names = parameter_names(options)
+    table = np.array(ranks, dtype=np.int64).reshape(-1, len(names))
+    if options.likelihood == "student_t" and options.tail_coordinate == "inverse":
+        # the coordinate rises with 1/nu, the parameter falls
+        table[:, -1] = n_ranks - 1 - table[:, -1]
+    true = np.array(truths).reshape(-1, len(names))
+    values = parameters(true, options=options, xp=np)
+    flat = {name: values["c"][:, int(name[2:]) - 1] if name.startswith("c_") else values[name] for name in names}
+    return Calibration(
+        ranks={name: table[:, i] for i, name in enumerate(names)},
+        truth=flat,
+        n_ranks=n_ranks,
+        n_simulations=n_simulations,
+        n_refused=n_simulations - len(table),
+        health=health,
+        divergences=divergences,
+    )
