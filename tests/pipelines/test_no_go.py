@@ -1,7 +1,8 @@
 """A fault in the injected pixels is found by the gate that is there for it, through the nodes, and decides the verdict.
 
 One small mock sky (``lens_rich_sky``); its own lenses are the anchors. Each fault changes what the nodes render and
-nothing else. Gates 4 and 5 are reported without a bound: of them it is shown that what they report moves.
+nothing else. Gate 4 is reported without a bound: of it is shown that what it reports moves. Of wrong PSFs the tests
+show what falls, and what does not: docs/selection_function.md has the figures of more widths.
 """
 
 from dataclasses import replace
@@ -57,7 +58,7 @@ def sky_noise(host, invvar, ids, *, times):
 
 
 def test_without_a_fault_every_gate_stands(clean):
-    assert (clean["verdict"], statuses(clean)) == ("GO", "ppprrrpp")
+    assert (clean["verdict"], statuses(clean)) == ("GO", "ppprprpp")
     assert clean["comparison"]["anchors_compared"] >= 2 * GATES.min_anchors
     assert clean["comparison"]["injections_compared"] >= 2 * GATES.min_injections
     classifier = gate(clean, 5)["statistics"]
@@ -65,9 +66,7 @@ def test_without_a_fault_every_gate_stands(clean):
     assert gate(clean, 4)["statistics"]["p"] > 0.05
 
 
-def test_ten_times_the_light_falls_at_arc_brightness_and_shows_in_the_classifier(
-    rehearsal, anchors, clean, monkeypatch
-):
+def test_ten_times_the_light_falls_at_arc_brightness_and_at_the_classifier(rehearsal, anchors, clean, monkeypatch):
     def bright(*arguments, flux_scale=1.0):
         return inject_rows(*arguments, flux_scale=10.0 * flux_scale)
 
@@ -78,29 +77,55 @@ def test_ten_times_the_light_falls_at_arc_brightness_and_shows_in_the_classifier
     assert report["verdict"] == "NO-GO"
     snr, classifier = gate(report, 1), gate(report, 5)
     assert snr["status"] == "fail" and snr["statistics"]["ratio_low68"]["median"] > 5.0
-    assert classifier["status"] == "reported" and classifier["statistics"]["low_95"] > 0.9
+    assert classifier["status"] == "fail" and classifier["statistics"]["low_95"] > 0.9 > classifier["bound"]["auc_max"]
     assert classifier["statistics"]["low_95"] > gate(clean, 5)["statistics"]["high_95"]
 
 
-def test_light_seen_through_a_psf_half_as_broad_again_shows_in_shapes_and_classifier(
-    rehearsal, anchors, clean, monkeypatch
-):
-    """Energy distance 0.06 -> 0.12 (p 0.13 -> 0.01), AUC 0.60 (0.47-0.72) -> 0.72 (0.63-0.80) with 74 lenses."""
-
-    def blurred(*arguments):
-        hosts = condition_hosts(*arguments)
-        return replace(hosts, psf=MoffatPsf(1.5 * hosts.psf.fwhm_arcsec, hosts.psf.beta))
-
+@pytest.fixture
+def with_psf(rehearsal, anchors, monkeypatch):
+    """The report where the injected light is seen through the host's PSF times a factor."""
     condition_hosts = shards.condition_hosts
-    monkeypatch.setattr(shards, "condition_hosts", blurred)
-    report = rehearsal.report(*anchors, rehearsal.composites(anchors[0]))
+
+    def reported(factor):
+        def wrong(*arguments):
+            hosts = condition_hosts(*arguments)
+            return replace(hosts, psf=MoffatPsf(factor * hosts.psf.fwhm_arcsec, hosts.psf.beta))
+
+        monkeypatch.setattr(shards, "condition_hosts", wrong)
+        return rehearsal.report(*anchors, rehearsal.composites(anchors[0]))
+
+    return reported
+
+
+def test_light_that_was_hardly_blurred_falls_at_the_classifier(with_psf):
+    """A quarter of the PSF's width, about what forgetting the PSF gives: AUC 0.93 (0.87-0.96) with 74 lenses."""
+    report = with_psf(0.25)
+    classifier = gate(report, 5)
+    assert report["verdict"] == "NO-GO" and classifier["status"] == "fail"
+    assert classifier["statistics"]["low_95"] > classifier["bound"]["auc_max"] == 0.85
+    assert "arc_spread" in classifier["statistics"]["named"] and gate(report, 1)["status"] == "pass"
+
+
+def test_a_psf_twice_as_broad_is_neither_passed_nor_failed_and_the_report_is_no_go_ahead(with_psf):
+    """AUC 0.86 (0.77-0.92): light so broad falls below the cut in S/N, and 74 lenses decide no more."""
+    report = with_psf(2.0)
+    classifier = gate(report, 5)
+    assert classifier["status"] == "insufficient" and report["validated"] is False
+    assert "the interval holds the bound of 0.85" in classifier["sentence"]
+    assert gate(report, 4)["statistics"]["p"] <= 0.01
+
+
+def test_light_seen_through_a_psf_half_as_broad_again_shows_in_shapes_and_falls_nowhere(with_psf, clean):
+    """Energy distance 0.06 -> 0.12 (p 0.13 -> 0.01), AUC 0.60 (0.47-0.72) -> 0.72 (0.63-0.80) with 74 lenses."""
+    report = with_psf(1.5)
     shape, before = gate(report, 4)["statistics"], gate(clean, 4)["statistics"]
     assert shape["p"] <= 0.01 < before["p"] and shape["energy_distance"] > 1.5 * before["energy_distance"]
     told, before = gate(report, 5)["statistics"], gate(clean, 5)["statistics"]
     assert told["low_95"] > max(0.5, before["auc"])
-    # gates that are reported decide nothing, no judged one sees this fault, and the report says so
-    assert statuses(report).startswith("ppprrr") and report["verdict"] != "NO-GO"
-    assert "4 (distributions), 5 (two-sample classifier)" in report["limits"][0]
+    # gate 4 is reported and decides nothing, no judged gate fails for this fault, and the report says what 5 would see
+    assert statuses(report).startswith("pppr") and report["verdict"] != "NO-GO"
+    assert "4 (distributions) and 6 (blind panel) are reported" in report["limits"][0]
+    assert gate(report, 5)["statistics"]["falls_at"] > told["auc"]
 
 
 def test_sky_noise_put_in_twice_falls_at_the_background(rehearsal, anchors, composites, monkeypatch):
