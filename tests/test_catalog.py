@@ -5,6 +5,7 @@ import pytest
 from kedro.io import DatasetError
 
 from skytrace.catalog import ReleaseCatalog
+from skytrace.errors import SkytraceError
 
 
 @pytest.fixture
@@ -84,3 +85,24 @@ def test_parquet_bytes_repeat(open_catalog, tmp_path):
         open_catalog(release=release).save("table", table)
     first, second = (tmp_path / "table.parquet" / release / "table.parquet" for release in ("0001", "0002"))
     assert first.read_bytes() == second.read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("sky", "command"),
+    [
+        ("mock", "kedro run --pipelines lens_finder"),
+        ("mock_paper_iv", "kedro run --env paper_iv --pipelines lens_finder"),
+        ("legacy_survey", "kedro run --env legacy_survey --pipelines lens_finder"),
+    ],
+)
+def test_what_was_not_made_yet_is_told_with_the_run_that_makes_it(tmp_path, monkeypatch, sky, command):
+    monkeypatch.delenv("KEDRO_RELEASE", raising=False)
+    entry = {
+        "type": "skytrace.datasets.AtomicParquetDataset", "versioned": True,
+        "filepath": f"{tmp_path}/data/03_primary/{sky}/lens_finder/split_galaxies.parquet",
+    }  # fmt: skip
+    catalog = ReleaseCatalog.from_config({"lens_finder.split_galaxies": entry})
+    with pytest.raises(SkytraceError) as told:
+        catalog.load("lens_finder.split_galaxies")
+    assert str(told.value).startswith("there is no version of lens_finder.split_galaxies yet under ")
+    assert str(told.value).endswith(f"pipeline lens_finder makes it, on the sky {sky}. Run this first: {command}")

@@ -6,10 +6,13 @@ release label sorts before any timestamp: the newest run by hand stays what Kedr
 """
 
 import os
+from pathlib import PurePath
 from typing import Any
 
 from kedro.io import DataCatalog
-from kedro.io.core import VERSIONED_FLAG_KEY
+from kedro.io.core import VERSIONED_FLAG_KEY, DatasetError, VersionNotFoundError
+
+from skytrace.errors import SkytraceError
 
 __all__ = ["RELEASE_VARIABLE", "ReleaseCatalog"]
 
@@ -17,7 +20,7 @@ RELEASE_VARIABLE = "KEDRO_RELEASE"
 
 
 class ReleaseCatalog(DataCatalog):
-    """Timestamps by hand, one fixed version under KEDRO_RELEASE."""
+    """Timestamps by hand, one fixed version under KEDRO_RELEASE; what was not made yet is told with what makes it."""
 
     @classmethod
     def from_config(
@@ -38,3 +41,26 @@ class ReleaseCatalog(DataCatalog):
         if release and ds_config.get(VERSIONED_FLAG_KEY):
             self._load_versions.setdefault(ds_name, release)
         super()._add_from_config(ds_name, ds_config)
+
+    def load(self, ds_name: str, version: str | None = None) -> Any:
+        """As Kedro's. Raises SkytraceError naming the pipeline to run where no version was ever made."""
+        try:
+            return super().load(ds_name, version)
+        except DatasetError as error:
+            if not isinstance(error.__cause__, VersionNotFoundError):
+                raise
+            raise SkytraceError(_to_make(ds_name, self.get(ds_name))) from error
+
+
+def _to_make(name: str, dataset: Any) -> str:
+    """What makes a dataset of which there is no version; its path is data/<layer>/<sky>/<pipeline>/<file>."""
+    path, pipeline = PurePath(str(getattr(dataset, "_filepath", ""))), name.partition(".")[0]
+    words = f"there is no version of {name} yet under {path}"
+    if os.environ.get(RELEASE_VARIABLE):
+        words += f" for {RELEASE_VARIABLE}={os.environ[RELEASE_VARIABLE]}"
+    if path.parent.name != pipeline:
+        return f"{words}: run the pipeline that writes it first"
+    sky = path.parent.parent.name
+    env = {"mock": "", "mock_paper_iv": " --env paper_iv"}.get(sky, f" --env {sky}")
+    first = f"kedro run{env} --pipelines {pipeline}"
+    return f"{words}: pipeline {pipeline} makes it, on the sky {sky}. Run this first: {first}"

@@ -13,7 +13,7 @@ import pytest
 
 from skytrace.compute import ClusterOptions, map_shards
 from skytrace.compute.table_shards import join_shards, save_shard
-from skytrace.errors import ShardError
+from skytrace.errors import CatalogueError, ShardError
 from skytrace.pipelines.injection_recovery.shards import (
     Campaign,
     Shard,
@@ -91,3 +91,9 @@ def test_joined_shards_are_their_rows_in_order_of_id(tmp_path):
     save_shard(table.iloc[:3].drop(columns="x"), paths[2])
     with pytest.raises(ShardError, match="other columns"):
         join_shards(paths, by="injection_id")
+
+
+def test_hosts_without_what_injecting_reads_are_refused_by_column():
+    campaign = campaign_of(FakeSky())
+    with pytest.raises(CatalogueError, match="the table of hosts lacks the columns psfsize_r, ebv; node"):
+        Campaign(**{**vars(campaign), "hosts": campaign.hosts.drop(columns=["ebv", "psfsize_r"])})

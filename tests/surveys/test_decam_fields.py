@@ -117,7 +117,7 @@ def test_the_same_fields_give_the_same_table(tmp_path):
         ({"BANDS": "rgz", "BAND0": "r", "BAND1": "g"}, "bands rgz"),
         ({"BAND1": "i"}, "BAND0..2"),
         ({"BUNIT": "adu"}, "BUNIT is 'adu'"),
-        ({"PSF_R": 0.0}, "PSF_G, PSF_R, PSF_Z"),
+        ({"PSF_R": 0.0}, r"PSF_R = 0\.0, .* are not three widths in arcsec"),
         ({"CDELT2": 1e-4}, "pixel scale"),
     ],
 )
@@ -143,6 +143,25 @@ def test_unequal_shapes_negative_weights_and_broken_files_are_refused(tmp_path):
     for folder, message in (("a", "three times"), ("b", "negative"), ("c", "cannot be read")):
         with pytest.raises(SurveyError, match=message):
             DecamFieldsSurvey(tmp_path / folder).galaxies()
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_file_that_was_cut_short_is_named_with_what_it_should_have_and_has(tmp_path):
+    write_field(tmp_path / "f.fits", *planes())
+    content = (tmp_path / "f.fits").read_bytes()
+    end = len(content) // 2880 * 2880
+    for size, needed in ((end - 3000, "HDU 2"), (end // 2, "HDU 1"), (end // 3, "HDU 0"), (3000, "HDU 0")):
+        (tmp_path / "f.fits").write_bytes(content[:size])
+        with pytest.raises(SurveyError, match=rf"f\.fits is not whole: {needed} with .* needs .* has {size:,}; fetch"):
+            DecamFieldsSurvey(tmp_path).galaxies()
+
+
+def test_a_header_without_a_psf_is_told_by_the_missing_key(tmp_path):
+    write_field(tmp_path / "f.fits", *planes())
+    with fits.open(tmp_path / "f.fits", mode="update") as hdus:
+        del hdus[0].header["PSF_R"]
+    with pytest.raises(SurveyError, match=r"f\.fits: its header has no PSF_R \("):
+        DecamFieldsSurvey(tmp_path).galaxies()
 
 
 def test_missing_or_empty_folder_says_what_goes_there(tmp_path, monkeypatch):

@@ -9,6 +9,7 @@ Gaussian of equal Neff: they are half-maximum widths, so psfsize = PSF / 0.8113 
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass, field, fields
 from functools import cached_property
 from pathlib import Path
@@ -82,15 +83,21 @@ def read_field(path: Path) -> DecamField:
     PSF.
     """
     from astropy.io import fits
+    from astropy.utils.exceptions import AstropyUserWarning
     from astropy.wcs import WCS
     from astropy.wcs.utils import proj_plane_pixel_scales
 
     try:
-        with fits.open(path, memmap=False) as hdus:
-            header = hdus[0].header.copy()
-            planes = [np.asarray(hdus[i].data) for i in range(3)]
-    except (OSError, IndexError, TypeError) as error:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", AstropyUserWarning)  # of a file cut short: it is an error here
+            with fits.open(path, memmap=False) as hdus:
+                header = hdus[0].header.copy()
+                cut = _cut_short(path, hdus)
+                planes = [] if cut else [np.asarray(hdus[i].data) for i in range(3)]
+    except (OSError, IndexError, TypeError, ValueError) as error:
         raise SurveyError(f"field {path} cannot be read as FITS with image, invvar and nexp: {error}") from error
+    if cut:
+        raise SurveyError(f"field {path} is not whole: {cut}; fetch it again")
     problems = []
     bands = tuple(str(header.get("BANDS", "")).strip())
     if bands != BANDS or tuple(str(header.get(f"BAND{i}", "")).strip() for i in range(3)) != BANDS:
@@ -101,9 +108,14 @@ def read_field(path: Path) -> DecamField:
         problems.append(f"shapes {[plane.shape for plane in planes]} are not three times (3, y, x)")
     if str(header.get("BUNIT", "")).strip().lower() not in ("nanomaggy", "nanomaggies", "nmgy"):
         problems.append(f"BUNIT is {header.get('BUNIT')!r}, not nanomaggy")
-    fwhm = np.array([float(header.get(f"PSF_{band.upper()}", np.nan)) for band in BANDS])
-    if not (np.isfinite(fwhm) & (fwhm > 0)).all():
-        problems.append(f"PSF_G, PSF_R, PSF_Z are {fwhm.tolist()}, not three widths in arcsec")
+    keys = [f"PSF_{band.upper()}" for band in BANDS]
+    missing = [key for key in keys if key not in header]
+    fwhm = np.array([_number(header.get(key)) for key in keys])
+    if missing:
+        problems.append(f"its header has no {', '.join(missing)} (the half-maximum width of the PSF in arcsec)")
+    elif not (np.isfinite(fwhm) & (fwhm > 0)).all():
+        found = ", ".join(f"{key} = {header[key]!r}" for key in keys)
+        problems.append(f"{found} are not three widths in arcsec")
     wcs = WCS(header, naxis=2)
     scale = proj_plane_pixel_scales(wcs) * 3600.0 if wcs.has_celestial else np.array([np.nan])
     if not np.allclose(scale, PIXEL_SCALE_ARCSEC, rtol=1e-3):
@@ -117,6 +129,25 @@ def read_field(path: Path) -> DecamField:
     image, invvar = np.where(good, image, 0).astype(np.float32), np.where(good, invvar, 0).astype(np.float32)
     bits = field_maskbits(invvar) | bright_star_mask(image[BANDS.index("r")], invvar[BANDS.index("r")])
     return DecamField(path.stem, image, invvar, planes[2].astype(np.int32), bits, fwhm, wcs)
+
+
+def _number(value: Any) -> float:
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        return float("nan")
+
+
+def _cut_short(path: Path, hdus: Any) -> str:
+    """What is missing of a file that ends before its headers say: expected and found bytes; "" where it is whole."""
+    size = path.stat().st_size
+    for number, hdu in enumerate(hdus):
+        found = hdu.fileinfo()
+        # data are padded to blocks of 2880 bytes: without the padding a file is whole
+        end = found["datLoc"] + (abs(hdu.header["BITPIX"]) // 8) * int(np.prod(hdu.shape)) if hdu.shape else 0
+        if end > size:
+            return f"HDU {number} with shape {tuple(hdu.shape)} needs {end:,} bytes, the file has {size:,}"
+    return "" if len(hdus) >= 3 else f"of the three HDUs image, invvar and nexp it has {len(hdus)}, in {size:,} bytes"
 
 
 class DecamFieldsSurvey:

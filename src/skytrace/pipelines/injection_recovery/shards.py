@@ -32,6 +32,8 @@ from skytrace.surveys.interface import CutoutBatch
 #: Room for injections within a cell: injection_id = cell * this + number within the cell.
 IDS_PER_CELL = 1_000_000
 _THETA_CHANNEL = 15
+#: Columns of the hosts table that injecting reads.
+_HOST_COLUMNS = ("condition", "rank", "galaxy_id", "psfsize_r", "psfdepth_r", "shape_e1", "shape_e2", "ebv")
 #: A shard computed by other sources of this module and these packages is computed again.
 _COMPUTED_BY = (__name__, "skytrace.surveys.interface", *(
     f"skytrace.{name}"
@@ -41,7 +43,10 @@ _COMPUTED_BY = (__name__, "skytrace.surveys.interface", *(
 
 @dataclass(frozen=True)
 class Campaign:
-    """Everything but the pixels and the weights: what is injected where, and how. Small enough to be pickled."""
+    """Everything but the pixels and the weights: what is injected where, and how. Small enough to be pickled.
+
+    Raises CatalogueError naming what the hosts lack of _HOST_COLUMNS.
+    """
 
     grid: GridOptions
     population: PopulationOptions
@@ -49,6 +54,14 @@ class Campaign:
     preprocessing: PreprocessOptions
     hosts: pd.DataFrame
     conditions: pd.DataFrame
+
+    def __post_init__(self) -> None:
+        missing = [name for name in _HOST_COLUMNS if name not in self.hosts.columns]
+        if missing:
+            raise CatalogueError(
+                f"the table of hosts lacks the columns {', '.join(missing)}; node injection_recovery.choose_hosts "
+                "writes them all: run it again"
+            )
 
 
 @dataclass(frozen=True)
