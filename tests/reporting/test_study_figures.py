@@ -22,7 +22,7 @@ def _shifts() -> pd.DataFrame:
 
 def test_each_panel_holds_its_shifts_and_marks_the_sure_ones():
     shifts = _shifts()
-    summary = shifts.assign(kind=np.where(shifts["alternative"] == "steep_counts", "prior", "choice"))
+    summary = shifts.assign(kind=np.where(shifts["alternative"] == "steep_counts", "prior", "choice"), against="base")
     figure = sensitivity_figure(shifts, summary)
     panels = figure.axes[:3]
     image = np.asarray(panels[0].images[0].get_array())
@@ -36,7 +36,7 @@ def test_each_panel_holds_its_shifts_and_marks_the_sure_ones():
 
 def test_an_alternative_without_cells_is_a_white_row():
     shifts = _shifts()
-    summary = pd.concat([shifts, shifts.iloc[:1].assign(alternative="hosts_none")]).assign(kind="prior")
+    summary = pd.concat([shifts, shifts.iloc[:1].assign(alternative="hosts_none")]).assign(kind="prior", against="base")
     image = sensitivity_figure(shifts, summary).axes[0].images[0].get_array()
     assert np.ma.getmaskarray(image)[2].all() and not np.ma.getmaskarray(image)[:2].any()
 
@@ -77,3 +77,13 @@ def test_every_detector_has_its_points_on_every_axis():
     ring = [line for line in figure.axes[3].lines if line.get_markerfacecolor() == "none"]
     assert [len(line.get_xdata()) for line in ring] == [0]  # the p at fixed thresholds would have drawn one
     assert "difference to default" in figure.axes[3].get_ylabel()
+
+
+def test_priors_stand_first_and_a_base_of_its_own_is_named():
+    shifts = _shifts()
+    kind = np.where(shifts["alternative"] == "steep_counts", "ablation", "prior")
+    against = np.where(shifts["alternative"] == "threshold_0.5", "multiply_imaged", "base")
+    panel = sensitivity_figure(shifts, shifts.assign(kind=kind, against=against)).axes[0]
+    labels = [label.get_text() for label in panel.get_yticklabels()]
+    assert labels == ["threshold 0.5 (to multiply imaged)", "steep counts (ablation)"]
+    np.testing.assert_allclose(np.asarray(panel.images[0].get_array())[0], [-0.02, -0.04, -0.06])

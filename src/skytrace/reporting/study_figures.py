@@ -32,17 +32,20 @@ def sensitivity_figure(shifts: pd.DataFrame, summary: pd.DataFrame) -> Figure:
     """Shift of the completeness under every alternative (row), by bin of each axis (panel).
 
     shifts, summary: of ``selection.sensitivity``. A dot marks a bin whose own 95 % interval leaves out 0; the name of
-    an alternative that is no prior is in italics, with its kind. White: not compared. The colours end at the
+    an alternative that is no prior is in italics, with its kind, below the priors; one that is compared with another
+    alternative names it. White: not compared. The colours end at the
     largest shift of a prior; other kinds may go beyond, and the bar's arrows say so.
     """
     from matplotlib.cm import ScalarMappable
     from matplotlib.colors import TwoSlopeNorm
 
-    names = list(dict.fromkeys(summary["alternative"]))
+    by_name = summary.drop_duplicates("alternative").set_index("alternative")
+    kind = by_name["kind"]
+    names = sorted(by_name.index, key=lambda name: kind[name] != "prior")  # the verdict's own first
+    labels = {name: _label(name, kind[name], by_name["against"][name]) for name in names}
     axes_there = [axis for axis in AXIS_LABELS if axis in set(shifts["axis"])]
     values = {axis: np.sort(shifts.loc[shifts["axis"] == axis, "value"].unique()) for axis in axes_there}
     seen = shifts[shifts["axis"].isin(axes_there)]
-    kind = summary.drop_duplicates("alternative").set_index("alternative")["kind"]
     is_prior = kind == "prior"
     priors = seen[seen["alternative"].map(is_prior)]
     end = float(np.nanmax(np.abs((priors if len(priors) else seen)["shift"]), initial=0.0)) or 0.01
@@ -61,11 +64,11 @@ def sensitivity_figure(shifts: pd.DataFrame, summary: pd.DataFrame) -> Figure:
         panel.imshow(np.ma.masked_invalid(grid), cmap="RdBu", norm=scale, aspect="auto", interpolation="nearest")
         sure = ((rows["low95"] > 0) | (rows["high95"] < 0)).to_numpy()
         panel.plot(column[sure], row[sure], ".", color="black", markersize=2.5)
-        shown = np.arange(0, len(values[axis]), 2 if len(values[axis]) > 8 else 1)
+        shown = np.arange(0, len(values[axis]), 2 if len(values[axis]) > 4 else 1)
         panel.set_xticks(shown, [f"{values[axis][k]:g}" for k in shown])
         panel.set_xlabel(_SHORT_LABELS[axis])
         panel.tick_params(top=False, right=False, left=False, direction="out", length=2)
-    panels[0, 0].set_yticks(np.arange(len(names)), [_with_kind(name, kind[name]) for name in names])
+    panels[0, 0].set_yticks(np.arange(len(names)), list(labels.values()))
     for label, name in zip(panels[0, 0].get_yticklabels(), names, strict=True):
         label.set_style("normal" if is_prior[name] else "italic")
     bar = figure.colorbar(
@@ -73,9 +76,7 @@ def sensitivity_figure(shifts: pd.DataFrame, summary: pd.DataFrame) -> Figure:
         extend="both" if beyond else "neither",
     )  # fmt: skip
     bar.set_label("shift of P(detected)")
-    figure.suptitle(
-        "dot: the bin's own 95 % interval leaves out 0; italics: no prior, outside the verdict on priors", fontsize=7
-    )
+    figure.suptitle("dot: the bin's own 95 % interval leaves out 0 (not adjusted); italics: no prior", fontsize=7)
     return figure
 
 
@@ -141,7 +142,7 @@ def detectors_figure(margins: pd.DataFrame, pairs: pd.DataFrame) -> Figure:
     _by_radius(flat[3], pairs, [name for name in detectors if name in set(pairs["detector"])], "detector")
     flat[3].set_ylabel("paired difference to default (95 %)")
     handles, labels = flat[0].get_legend_handles_labels()
-    title = "detector, at its own threshold; bars: 68 %, of the differences 95 % with the thresholds' own error"
+    title = "detector, at its own threshold; bars: 68 % there; differences: 95 %, the thresholds' own error included"
     named = [label.replace("_", " ") for label in labels]
     figure.legend(handles, named, title=title, loc="outside upper center", ncols=len(named), frameon=False)
     return figure
@@ -173,8 +174,9 @@ def _by_radius(panel: Axes, table: pd.DataFrame, names: Sequence[str], column: s
         panel.legend(frameon=False, loc="upper left")
 
 
-def _with_kind(name: str, kind: str) -> str:
-    return name.replace("_", " ") + ("" if kind == "prior" else f" ({kind})")
+def _label(name: str, kind: str, against: str) -> str:
+    notes = [*([] if kind == "prior" else [kind]), *([] if against == "base" else [f"to {against}"])]
+    return (name + (f" ({', '.join(notes)})" if notes else "")).replace("_", " ")
 
 
 def _smallest_step(values: NDArray[np.float64]) -> float:
