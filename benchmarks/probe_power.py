@@ -10,6 +10,10 @@ disjoint hosts, matched in theta_E, PSF, depth and arc S/N of the injected light
 new choice of anchors; where both sides are smooth, nothing differs. "Detected" is an AUC above the 95th percentile of
 those trials of the same probe; "failed" one above the gate's bound. Trials share one pool: their scatter is that of a
 choice among its injections. A JSON line goes to stdout, a table to stderr.
+
+First comes the table of docs/selection_function.md: every family against every simpler one in the survey's PSF, with
+the gate's own probe and intervals, medians of the trials (``--table-only`` stops there: some four minutes). ``--json``
+keeps it all; docs/results/probe_power.json is such a file, and a test holds the page to it.
 """
 
 from __future__ import annotations
@@ -18,6 +22,7 @@ from benchmarks.measure import note, one_thread, print_line  # isort: skip  (set
 
 import argparse
 import itertools
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -32,6 +37,8 @@ THETA_E = (1.0, 1.5, 2.0)
 #: Arc S/N of the bins, and the PSF's width over the survey's: the last is that of a space telescope.
 SNR_EDGES = (10.0, 30.0, 100.0, np.inf)
 SEEING = (1.0, 0.7, 0.2)
+#: Sources of the injections: bright, so that the probe has arcs to see.
+MAG_R = (21.0, 23.5)
 #: The gate's own probe; and every layer's features with the regularisation chosen by an inner cross-validation.
 PROBES = ("penultimate", "every layer")
 
@@ -44,9 +51,11 @@ def options() -> argparse.Namespace:
     parser.add_argument("--library", type=Path, help="npz of a SourceLibrary: adds family 3")
     parser.add_argument("--cache", type=Path, help="folder for the pools' features, kept; name it anew for other code")
     parser.add_argument("--anchors", type=int, default=112, help="anchors of a trial")
-    parser.add_argument("--per-anchor", type=int, default=3, help="injections of each anchor")
+    parser.add_argument("--per-anchor", type=int, default=4, help="injections of each anchor")
     parser.add_argument("--pool", type=int, default=2400, help="injections made of each kind")
-    parser.add_argument("--seeds", type=int, default=12, help="trials of each case")
+    parser.add_argument("--seeds", type=int, default=3, help="trials of each case")
+    parser.add_argument("--table-only", action="store_true", help="only the table of families")
+    parser.add_argument("--json", type=Path, help="file for the results")
     return parser.parse_args()
 
 
@@ -56,8 +65,9 @@ def families(library: Path | None) -> dict[str, object]:
     from skytrace.lensing.source_library import load_library
 
     smooth = PopulationOptions(
-        mag_r_min=20.0, mag_r_max=23.5, clumpy_share=0.0, position_rule="magnification", minimum_magnification=3.0
-    )
+        mag_r_min=MAG_R[0], mag_r_max=MAG_R[1], clumpy_share=0.0, position_rule="magnification",
+        minimum_magnification=3.0,
+    )  # fmt: skip
     found: dict[str, object] = {"smooth": smooth, "clumpy": replace(smooth, **CLUMPY)}
     if library is not None:
         found["stamps"] = replace(
@@ -134,12 +144,10 @@ def classifier(probe: str):
     return lambda: make_pipeline(StandardScaler(), GridSearchCV(line(1.0), chosen, scoring="roc_auc", cv=3))
 
 
-def trial(anchors, injections, bins: tuple[float, float], probe: str, chosen, seed: int) -> tuple[float, int]:
-    """AUC and number of matched anchors of one mock comparison: disjoint hosts, matched, cross-validated."""
+def comparison(anchors, injections, bins: tuple[float, float], probe: str, chosen, seed: int):
+    """One mock comparison, hosts disjoint and rows matched: features (m, d), ``MatchedSets`` and host (m,)."""
     from skytrace.selection.realism import GateOptions
-    from skytrace.selection.realism.cross_validation import fold_numbers, out_of_fold, within_fold_auc
     from skytrace.selection.realism.matching import match_points, matching_steps
-    from skytrace.selection.realism.options import LinearProbeOptions
 
     rng = np.random.default_rng([20260508, seed])
     tables = (anchors[0], injections[0])
@@ -149,7 +157,7 @@ def trial(anchors, injections, bins: tuple[float, float], probe: str, chosen, se
     seen = [((table["arc_snr"] >= bins[0]) & (table["arc_snr"] < bins[1])).to_numpy() for table in tables]
     a = rng.permutation(np.flatnonzero(held[0] & seen[0]))[: chosen.anchors]
     b = np.flatnonzero(~held[1] & seen[1])
-    gates, settings = GateOptions(), LinearProbeOptions(seed=seed)
+    gates = GateOptions()
     steps = [
         matching_steps(table.iloc[rows], ("theta_e", "psf_fwhm", "depth"), options=gates, arc_snr_step_dex=0.15)
         for table, rows in zip(tables, (a, b), strict=True)
@@ -157,9 +165,46 @@ def trial(anchors, injections, bins: tuple[float, float], probe: str, chosen, se
     matched = match_points(*steps, per_anchor=chosen.per_anchor, max_distance=2.0)
     values = np.concatenate([anchors[1][probe][a], injections[1][probe][b]])[matched.rows].astype(float)
     groups = np.concatenate([tables[0]["galaxy_id"].to_numpy()[a], tables[1]["galaxy_id"].to_numpy()[b]])[matched.rows]
-    fold, _ = fold_numbers(matched.is_anchor, matched.sets, groups, options=settings)
+    return values, matched, groups
+
+
+def trial(anchors, injections, bins: tuple[float, float], probe: str, chosen, seed: int) -> tuple[float, int]:
+    """AUC and number of matched anchors of one mock comparison, cross-validated."""
+    from skytrace.selection.realism.cross_validation import fold_numbers, out_of_fold, within_fold_auc
+    from skytrace.selection.realism.options import LinearProbeOptions
+
+    values, matched, groups = comparison(anchors, injections, bins, probe, chosen, seed)
+    fold, _ = fold_numbers(matched.is_anchor, matched.sets, groups, options=LinearProbeOptions(seed=seed))
     score, _ = out_of_fold(values, matched.is_anchor, fold, classifier(probe))
     return float(within_fold_auc(score, matched.is_anchor, fold)[0]), int(matched.is_anchor.sum())
+
+
+def family_table(pools: dict[str, object], chosen) -> list[dict[str, object]]:
+    """A row a pair of families: medians over the trials of the gate's AUC and the ends of its 95 % interval."""
+    from skytrace.selection.realism.cross_validation import cross_validated_auc
+    from skytrace.selection.realism.options import LinearProbeOptions
+
+    rows, whole = [], (SNR_EDGES[0], np.inf)
+    for anchors, injections in (("smooth", "smooth"), ("clumpy", "smooth"), ("stamps", "smooth"), ("stamps", "clumpy")):
+        if anchors not in pools:
+            continue
+        found, sizes = [], []
+        for seed in range(chosen.seeds):
+            values, matched, groups = comparison(pools[anchors], pools[injections], whole, PROBES[0], chosen, seed)
+            result = cross_validated_auc(
+                values, matched.is_anchor, sets=matched.sets, groups=groups, relabel=matched.relabelled,
+                classifier=classifier(PROBES[0]),
+                options=LinearProbeOptions(seed=seed, n_permutations=19, per_anchor=chosen.per_anchor),
+            )  # fmt: skip
+            found.append((result.auc, result.low_95, result.high_95))
+            sizes.append(int(matched.is_anchor.sum()))
+        auc, low, high = (float(value) for value in np.median(found, axis=0))
+        rows.append(
+            {"anchors_are": anchors, "injections_are": injections, "auc": auc, "low_95": low, "high_95": high,
+             "anchors": float(np.median(sizes)), "seeds": chosen.seeds}
+        )  # fmt: skip
+        note(f"{anchors} against {injections}: AUC {auc:.3f} ({low:.3f}-{high:.3f}), {np.median(sizes):.0f} anchors")
+    return rows
 
 
 def summary(aucs: np.ndarray, null: np.ndarray, bound: float) -> dict[str, float]:
@@ -192,6 +237,13 @@ def main() -> None:
         note(f"{name}, PSF {seeing:g} of the survey's: median arc S/N {made[0]['arc_snr'].median():.0f}")
         return made
 
+    table = family_table({name: pool(name, kind) for name, kind in kinds.items()}, chosen)
+    settings = {"anchors": chosen.anchors, "per_anchor": chosen.per_anchor, "seeds": chosen.seeds, "pool": chosen.pool,
+                "mag_r": list(MAG_R), "snr_min": SNR_EDGES[0]}  # fmt: skip
+    found = {"name": "power of the linear probe", "unit": "AUC", "device": device, "settings": settings, "table": table}
+    if chosen.table_only:
+        keep(found, chosen.json)
+        return
     plain = {seeing: pool("smooth", seeing=seeing) for seeing in SEEING}
     cases = [("PSF x 1.5", 1.0, pool("wrong_psf", seeing=1.5))]
     cases.append(("g-r + 0.5", 1.0, pool("red", replace(smooth, g_r_mean=smooth.g_r_mean + 0.5))))
@@ -220,7 +272,15 @@ def main() -> None:
                     f"{row['sd']:.3f} (limit {row['limit']:.3f}), detected {row['detected']:.0%}, above {bound:g} "
                     f"{row['failed']:.0%}, {row['anchors']:.0f} anchors"
                 )
-    print_line(name="power of the linear probe", unit="AUC", device=device, cases=rows)
+    keep({**found, "cases": rows}, chosen.json)
+
+
+def keep(found: dict[str, object], path: Path | None) -> None:
+    """One line to stdout and, where asked for, the same as a file."""
+    row = print_line(**found)
+    if path is not None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(row, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -50,6 +50,10 @@ def test_the_readme_cites_the_committed_reports(reported, readme):
     made_by = {entry["commit"] for name, entry in reported["run"]["reports"].items() if name in CITED}
     assert [f"commit `{commit[:7]}`" in readme for commit in made_by] == [True]
     assert f"**{reported['realism_report']['verdict']}**" in readme
+    gates = {gate["name"][0]: gate["statistics"] for gate in reported["realism_report"]["gates"]}
+    for number in "58":
+        found = gates[number]
+        assert f"{found['auc']:.3f} (95 %: {found['low_95']:.3f} to {found['high_95']:.3f};" in readme
     depth = reported["trends"]["depth"]
     assert f"{100 * depth['low_end']:.1f} % at 22.5 to {100 * depth['high_end']:.0f} % at 24.5" in readme
     assert f"z = {reported['trends']['seeing']['z']:+.1f}" in readme
@@ -87,6 +91,28 @@ def test_the_page_of_lens_finder_counts_anchors_that_the_gate_cannot_measure_apa
     assert f"not measured | {seen}, {n - seen - apart}, {apart} of {n} |" in page
     low, high = beta_interval(seen, n - apart, 0.9545)
     assert f"of the measured ones | {seen / (n - apart):.2f} ({low:.2f} to {high:.2f}) |" in page
+
+
+def test_the_page_of_the_selection_function_holds_the_table_of_the_probes_power():
+    kept = ROOT / "docs" / "results" / "probe_power.json"
+    page = (ROOT / "docs" / "selection_function.md").read_text()
+    if not kept.exists():
+        pytest.skip(
+            "docs/results/probe_power.json is not there yet: benchmarks.probe_power --table-only --json makes it"
+        )
+    found = json.loads(kept.read_text())
+    names = {"stamps": "stamps of HST galaxies"}
+    for row in found["table"]:
+        kinds = " | ".join(names.get(row[side], row[side]) for side in ("anchors_are", "injections_are"))
+        assert f"| {kinds} | {row['auc']:.3f} | {row['low_95']:.3f}-{row['high_95']:.3f} |" in page
+    settings = found["settings"]
+    words = re.sub(r"\s+", " ", page)
+    assert (
+        f"arc S/N >= {settings['snr_min']:g}, sources of r = {settings['mag_r'][0]:g} to {settings['mag_r'][1]:g}"
+        in words
+    )
+    assert f"{settings['anchors']} anchors with {settings['per_anchor']} injections each" in words
+    assert f"medians of {settings['seeds']} trials" in words
 
 
 def test_the_page_of_the_selection_function_cites_the_studies_that_were_run():
