@@ -32,6 +32,9 @@ TOLERANCE = 1e-9
 _CONVERGED, _ITERATIONS, _STALLED, _NO_SIGNAL = range(4)
 _SAME_BASIN = 0.01  # of the objective's curvature between two descents: a second one that comes so near ends there
 
+_EXTRA = np.array([[0.5, 0.7], [0.03, 2.5], [0.02, 0.5]])  # (A, beta) of further starts of a fit without priors
+_NEWTON_AFTER = 15  # iterations: residuals so large that Gauss-Newton crawls get second derivatives
+
 _FUSED = {"contract"}  # multiply-add in one rounding
 _SUMS = {"contract", "reassoc", "nsz"}
 _LN2, _LOG2E = math.log(2.0), 1.0 / math.log(2.0)
@@ -362,6 +365,30 @@ def _promised(theta, low, high, hessian, gradient, step, held, lower):
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
+def _newton(theta, low, high, obs, stretch, c, phase, series, slope, space):
+    """Put half the full Hessian at ``theta``, by differences of the gradient, in place of the Gauss-Newton one in
+    ``space``, where it is positive definite on the parameters that are free.
+    """
+    out, hessians, vectors, held = space
+    gauss_newton, full, lower, spare = hessians[0], hessians[3], hessians[2], hessians[4]
+    gradient, step, trial, above, below = vectors[0], vectors[2], vectors[3], vectors[4], vectors[5]
+    for j in range(4):
+        trial[:] = theta
+        width = 1e-3 / math.sqrt(gauss_newton[j, j]) if gauss_newton[j, j] > 0.0 else 1e-6
+        trial[j] = theta[j] + width
+        _normal(trial, obs, stretch, c, phase, series, slope, out, spare, above)
+        trial[j] = theta[j] - width
+        _normal(trial, obs, stretch, c, phase, series, slope, out, spare, below)
+        for k in range(4):
+            full[j, k] = (above[k] - below[k]) / (2.0 * width)
+    for j in range(4):
+        for k in range(j):
+            full[j, k] = full[k, j] = 0.5 * (full[j, k] + full[k, j])
+    if _bounded_step(theta, low, high, full, gradient, 0.0, step, held, lower):
+        gauss_newton[:] = full
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
 def _distance(theta, other, hessian):
     """Squared distance of two sets of parameters in the objective's curvature."""
     total = 0.0
@@ -372,17 +399,24 @@ def _distance(theta, other, hessian):
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _descend(theta, low, high, obs, stretch, c, phase, series, slope, most, best, space):
-    """Levenberg-Marquardt from ``theta``, in place: objective, iterations, status. Ends early near ``best``."""
+def _descend(theta, low, high, obs, stretch, c, phase, series, slope, most, best, best_objective, space):
+    """Levenberg-Marquardt from ``theta``, in place: objective, iterations, status.
+
+    Ends early, with an infinite objective, where it comes near ``best``, an end of another descent, from above.
+    """
     out, hessians, vectors, held = space
     hessian, other_hessian, lower = hessians[0], hessians[1], hessians[2]
     gradient, other_gradient, step, trial = vectors[0], vectors[1], vectors[2], vectors[3]
     objective = _normal(theta, obs, stretch, c, phase, series, slope, out, hessian, gradient)
     damping, tried = 1e-3, objective
     for iteration in range(most):
+        if iteration >= _NEWTON_AFTER:
+            _newton(theta, low, high, obs, stretch, c, phase, series, slope, space)
         promised = _promised(theta, low, high, hessian, gradient, step, held, lower)
-        if promised < TOLERANCE or _distance(theta, best, hessian) < _SAME_BASIN:
+        if promised < TOLERANCE:
             return objective, iteration, _CONVERGED
+        if objective >= best_objective and _distance(theta, best, hessian) < _SAME_BASIN:
+            return np.inf, iteration, _CONVERGED
         accepted = False
         while damping < 1e14:
             if _bounded_step(theta, low, high, hessian, gradient, damping, step, held, lower):
@@ -397,8 +431,8 @@ def _descend(theta, low, high, obs, stretch, c, phase, series, slope, most, best
             return objective, iteration, _CONVERGED if promised < 1e-6 else _STALLED
         objective = tried
         theta[:] = trial
-        hessian, other_hessian = other_hessian, hessian
-        gradient, other_gradient = other_gradient, gradient
+        hessian[:] = other_hessian
+        gradient[:] = other_gradient
         damping = max(0.1 * damping, 1e-12)
     return objective, most, _ITERATIONS
 
@@ -446,15 +480,25 @@ def _fit_one(obs, low, high, stretch, c, phase, series, slope, counts, theta, st
         scores[k] = _profiled(starts[k], low, high, obs, stretch, c, phase, series, slope, space[0])
     best, status, iterations = np.inf, _NO_SIGNAL, 0
     theta[:] = np.inf
-    for _ in range(n_refined):
-        k = np.argmin(scores[:n_starts])
-        if scores[k] == np.inf:
-            break
-        start = starts[k]
-        scores[k] = np.inf
+    refined = n_refined + (_EXTRA.shape[0] if c[13] == 0.0 else 0)
+    for turn in range(refined):
+        if turn < n_refined:
+            k = np.argmin(scores[:n_starts])
+            start = starts[k]
+            if scores[k] == np.inf:
+                continue
+            scores[k] = np.inf
+        else:  # without priors the likelihood has more than one minimum in A and beta
+            if best == np.inf:
+                break
+            start = starts[0]
+            start[0] = theta[0]
+            start[1], start[2] = _EXTRA[turn - n_refined]
+            start[1], start[2] = min(start[1], high[1]), min(start[2], high[2])
+            _profiled(start, low, high, obs, stretch, c, phase, series, slope, space[0])
         if start[3] <= low[3]:
             continue
-        found, used, how = _descend(start, low, high, obs, stretch, c, phase, series, slope, most, theta, space)
+        found, used, how = _descend(start, low, high, obs, stretch, c, phase, series, slope, most, theta, best, space)
         iterations += used
         if found < best:
             best, status = found, how
@@ -477,7 +521,7 @@ def fit_supernovae(observations, offsets, stretch, low, high, c, phase, series, 
     for i in range(first, last):
         most = max(most, offsets[i + 1] - offsets[i])
     starts, scores = np.empty((counts[0], 4)), np.empty(counts[0])
-    work, hessians, vectors, held = np.empty(7 * most), np.empty((3, 4, 4)), np.empty((4, 4)), np.empty(4, np.bool_)
+    work, hessians, vectors, held = np.empty(7 * most), np.empty((5, 4, 4)), np.empty((6, 4)), np.empty(4, np.bool_)
     for i in range(first, last):
         n = offsets[i + 1] - offsets[i]
         obs, out = observations[8 * offsets[i] : 8 * offsets[i + 1]].reshape(8, n), work[: 7 * n].reshape(7, n)

@@ -88,7 +88,7 @@ class FitOptions:
     phase_days: tuple[float, float] = (-1e6, 1e6)
     n_starts: int = 5
     n_refined: int = 2
-    max_iterations: int = 100
+    max_iterations: int = 200
     workers: int = 0
 
     def __post_init__(self) -> None:

@@ -19,22 +19,22 @@ import pandas as pd
 from skytrace.errors import CatalogueError
 from skytrace.supernovae.fit_options import FitOptions
 from skytrace.supernovae.light_curve_model import ALPHA_PER_MAG, mu_from_alpha
+from skytrace.supernovae.light_curves import LIGHT_CURVE_COLUMNS
 from skytrace.supernovae.opacity import FDR_FLUX_CGS_PER_NM, LIGHT_JY_NM
 from skytrace.supernovae.spectral_energy import C2_NM_K, SpectralSeries, blackbody_scale_jy, spectral_series
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["LIGHT_CURVE_COLUMNS", "PARAMETERS", "PackedLightCurves", "fit_light_curves", "pack_light_curves"]
+__all__ = ["PARAMETERS", "PackedLightCurves", "fit_light_curves", "pack_light_curves"]
 
 #: The parameters of the fit; covariance columns are cov_<i>_<j> of their places, i <= j.
 PARAMETERS = ("t0", "a_plasma", "beta", "alpha")
-#: What a table of light curves must have.
-LIGHT_CURVE_COLUMNS = ("snid", "mjd", "flux_jy", "flux_err_jy", "wavelength_nm", "band", "z_hel", "survey")
 _ALPHA_BOUNDS = (-60.0, -10.0)
 _BEFORE_FIRST_DAYS = 60.0  # rest frame: how long before its first observation a supernova may have exploded
 _RANK_TOLERANCE = 1e-8  # of the eigenvalues of the Fisher matrix scaled to a unit diagonal
 _LARGEST_SHIFT = 0.25  # of alpha's mean from its mode, in sigmas, without a flag
+_FAR_BELOW = -50.0
 _CHUNK = 64
 
 
@@ -74,10 +74,12 @@ def fit_light_curves(
 ) -> pd.DataFrame:
     """Fit every supernova of ``table`` (columns LIGHT_CURVE_COLUMNS, one row an observation, in any order).
 
-    Returns one row a supernova, by snid: snid, survey, z_hel, n_obs, n_used, n_bands, the PARAMETERS with
-    <name>_err, mu_mag, mu_err_mag, cov_<i>_<j>, corr_alpha_a, fisher_condition, posterior_condition, rank, chi2,
-    ndof, objective (-2 ln posterior up to a constant), skew, kurtosis, n_iterations, at_bound_<name>, converged, and
-    flags: reasons joined by ';', '' for none.
+    Returns one row a supernova, by snid: snid, survey, z_hel, n_obs, n_used (compared with the model), n_bands, the
+    PARAMETERS (best fit) with <name>_err, mu_mag, mu_err_mag, alpha_mean, alpha_mean_err, mu_mean_mag,
+    mu_mean_err_mag, cov_<i>_<j>, corr_alpha_a, fisher_condition, posterior_condition, rank, chi2, ndof, objective
+    (-2 ln posterior up to a constant), skew, kurtosis (of the residuals in sigmas), n_iterations, at_bound_<name>,
+    converged, and flags: reasons joined by ';', '' for none.
+    alpha_mean is alpha's posterior mean: where A is poorly known the mode is biased towards A = 0, the mean is not.
     Errors are of the curvature of the posterior (of the likelihood for ``mle``) in all four parameters; NaN where it
     is singular. fisher_condition and rank are of the data alone, scaled to a unit diagonal.
     Raises CatalogueError where a column is missing, the table is empty, a value is not finite, an error is not
@@ -326,10 +328,9 @@ def _result_table(
     for k, name in enumerate(PARAMETERS):
         out[name], out[f"{name}_err"] = theta[:, k], error[:, k]
     out["alpha_mean"], out["alpha_mean_err"] = _posterior_mean(theta, gradient, covariance)
-    out["mu_mean_mag"], out["mu_mean_err_mag"] = (
-        mu_from_alpha(out["alpha_mean"]),
-        out["alpha_mean_err"] / abs(ALPHA_PER_MAG),
-    )
+    for name in ("", "_mean"):
+        out[f"mu{name}_mag"] = mu_from_alpha(out[f"alpha{name}"])
+        out[f"mu{name}_err_mag"] = out[f"alpha{name}_err"] / abs(ALPHA_PER_MAG)
     for i in range(4):
         for j in range(i, 4):
             out[f"cov_{i}_{j}"] = covariance[:, i, j]
@@ -350,18 +351,21 @@ def _posterior_mean(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Mean and standard deviation of alpha's posterior: the Gaussian of its curvature, cut off at A = 0.
 
-    The Gaussian's centre is a Newton step from the mode, beyond the bound where the bound holds A. Cut at 0, A's mean
-    is m + s h, its variance s^2 (1 - u h - h^2), u = m / s, h = phi(u) / Phi(u); alpha follows A linearly.
+    A's Gaussian is centred a Newton step from the mode: below 0 where the bound holds A. Cut at 0, its mean is
+    s (u + h), its variance s^2 (1 - u h - h^2), u = centre / s, h = phi(u) / Phi(u); alpha follows A linearly.
     """
     from scipy.special import log_ndtr
 
-    centre = theta - np.einsum("nij,nj->ni", covariance, gradient)
-    sd = np.sqrt(covariance[:, 1, 1])
-    u = centre[:, 1] / sd
-    hazard = np.exp(-0.5 * u * u - 0.5 * np.log(2.0 * np.pi) - log_ndtr(u))
-    follows = covariance[:, 1, 3] / covariance[:, 1, 1]
-    removed = covariance[:, 1, 1] * (u * hazard + hazard**2)
-    return centre[:, 3] + follows * sd * hazard, np.sqrt(covariance[:, 3, 3] - follows**2 * removed)
+    variance, sd = covariance[:, 1, 1], np.sqrt(covariance[:, 1, 1])
+    u = theta[:, 1] / sd - np.where(theta[:, 1] > 0.0, 0.0, sd * gradient[:, 1])
+    near = np.maximum(u, _FAR_BELOW)
+    hazard = np.exp(-0.5 * near * near - 0.5 * np.log(2.0 * np.pi) - log_ndtr(near))
+    # far below 0 the Gaussian's tail is an exponential: mean s / |u|, standard deviation the same
+    mean = np.where(u > _FAR_BELOW, u + hazard, -1.0 / u)
+    left = np.where(u > _FAR_BELOW, 1.0 - near * hazard - hazard**2, 1.0 / u**2)
+    follows = covariance[:, 1, 3] / variance
+    alpha = theta[:, 3] + follows * (sd * mean - theta[:, 1])
+    return alpha, np.sqrt(covariance[:, 3, 3] - follows**2 * variance * (1.0 - left))
 
 
 def _flags(

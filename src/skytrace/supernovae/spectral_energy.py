@@ -119,18 +119,19 @@ class SpectralSeries:
         phase, wavelength = np.asarray(phase_days, dtype=np.float64), np.asarray(wavelength_nm, dtype=np.float64)
         spectra = np.maximum(np.asarray(flux, dtype=np.float64), 0.0)
         spectra[0] = 0.0
-        total = np.trapezoid(spectra, wavelength, axis=1)
-        curve = PchipInterpolator(phase, total)
-        brightest = float(np.max(curve(np.linspace(phase[0], phase[-1], 10_001))))
-        if brightest <= 0:
+        if not (spectra > 0.0).any():
             raise CatalogueError("a spectral series without light cannot be scaled to a luminosity")
-        spectra *= peak_luminosity_erg_s / SPHERE_10PC_CM2 / brightest  # erg/s/cm2/nm at 10 pc
         even = np.arange(wavelength[0], wavelength[-1] + 1e-9, _WAVELENGTH_STEP_NM)
-        smooth = _averaged(wavelength, spectra, even, smoothing_nm)
-        flux_jy = smooth * even**2 / LIGHT_JY_NM
+        flux_jy = _averaged(wavelength, spectra / spectra.max(), even, smoothing_nm) * even**2 / LIGHT_JY_NM
         slope = PchipInterpolator(phase, flux_jy, axis=0).derivative()(phase)
         slope[0] = 0.0  # light appears without a jump in its rate
-        return cls(phase - phase[0], even, np.ascontiguousarray(flux_jy), np.ascontiguousarray(slope))
+        unscaled = cls(phase - phase[0], even, flux_jy, slope)
+        days = np.linspace(0.0, unscaled.phase_days[-1], 1001)
+        total = np.trapezoid(unscaled.flux(days[:, None], even) * LIGHT_JY_NM / even**2, even, axis=1)
+        scale = peak_luminosity_erg_s / SPHERE_10PC_CM2 / float(total.max())
+        return cls(
+            unscaled.phase_days, even, np.ascontiguousarray(scale * flux_jy), np.ascontiguousarray(scale * slope)
+        )
 
     def flux(self, t_days: ArrayLike, wavelength_rest_nm: ArrayLike) -> NDArray[np.float64]:
         """F_nu at 10 pc [Jy]; NaN at a wavelength outside the table."""
