@@ -26,7 +26,7 @@ from skytrace.supernovae.spectral_energy import C2_NM_K, SpectralSeries, blackbo
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["PARAMETERS", "PackedLightCurves", "fit_light_curves", "pack_light_curves"]
+__all__ = ["PARAMETERS", "PackedLightCurves", "fit_light_curves", "fit_packed", "pack_light_curves"]
 
 #: The parameters of the fit; covariance columns are cov_<i>_<j> of their places, i <= j.
 PARAMETERS = ("t0", "a_plasma", "beta", "alpha")
@@ -85,10 +85,14 @@ def fit_light_curves(
     Raises CatalogueError where a column is missing, the table is empty, a value is not finite, an error is not
     positive, or a supernova has two redshifts or surveys.
     """
+    options = options or FitOptions()
+    return fit_packed(pack_light_curves(table, options=options, series=series), options=options)
+
+
+def fit_packed(packed: PackedLightCurves, *, options: FitOptions) -> pd.DataFrame:
+    """``fit_light_curves`` of a table that ``pack_light_curves`` has packed with the same options."""
     from skytrace.supernovae import _fit_kernels as kernels
 
-    options = options or FitOptions()
-    packed = pack_light_curves(table, options=options, series=series)
     n = len(packed.supernovae)
     theta, fisher, gradient = (np.full(shape, np.nan) for shape in ((n, 4), (n, 4, 4), (n, 4)))
     summary, status = np.full((n, 5), np.nan), np.full(n, kernels.STATUS.index("no_signal"), dtype=np.int64)
