@@ -46,6 +46,25 @@ def cells() -> pd.DataFrame:
     return table
 
 
+def test_a_lone_bin_holds_both_of_its_markers():
+    alone = marginals()
+    alone = alone[(alone["axis"] != "psf_fwhm") | (alone["value"] == 0.9)]
+    panel = comparison_marginals_figure(alone).axes[1]
+    places = [float(line.get_xdata()[0]) for line in panel.lines]
+    assert len(places) == 2
+    assert np.abs(np.array(places) - 0.9).max() < 0.075 / 2, "half the width of a bin is 0.075"
+    assert panel.get_xlim() == pytest.approx((0.81, 0.99))
+
+
+def test_the_legend_says_why_the_bar_of_no_detection_leaves_its_point():
+    table = cells()
+    said = comparison_cells_figure(table).legends[0].get_title().get_text()
+    assert "grey: 68 %" in said
+    assert "without any detection" not in said
+    table.loc[5, "completeness_ours"] = 0.0
+    assert "without any detection the point is at 0" in comparison_cells_figure(table).legends[0].get_title().get_text()
+
+
 def test_both_sides_stand_at_their_completeness_beside_the_centre_with_their_intervals():
     figure = comparison_marginals_figure(marginals())
     panel = figure.axes[0]

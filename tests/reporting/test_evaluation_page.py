@@ -19,6 +19,7 @@ from skytrace.reporting import evaluation_figures as figures
 from skytrace.reporting.detector_figures import precision_recall_figure, roc_figure
 from skytrace.reporting.evaluation_audit import _chance_text
 from skytrace.reporting.evaluation_page import evaluation_page
+from skytrace.reporting.evaluation_performance import _told_once
 from skytrace.reporting.evaluation_shapes import strata_table
 from skytrace.reporting.evaluation_tables import interval_cells, number_text
 from skytrace.reporting.galleries import ErrorGallery, gallery_items, worst_errors
@@ -266,16 +267,19 @@ def test_the_calibration_limits_are_judged_by_value_and_by_interval(evaluation):
         part = {"all": {**scope, "after": {"ece": {"value": value, "low_95": 0.0, "high_95": high}}}}
         return Reader(evaluation_page(evaluation, card=CARD, calibration=part)).sections["calibration"]
 
-    assert "ECE over all scores 0.010, limit 0.02: met, at 95 % too." in said(0.010, 0.015)
+    assert "ECE over all scores after calibration 0.010, limit 0.02: met, at 95 % too." in said(0.010, 0.015)
     assert "met by the value, but the 95 % interval reaches beyond it" in said(0.010, 0.03)
-    assert "ECE over all scores 0.030, limit 0.02: missed. A perfect calibration shows up to 0.012" in said(0.030, 0.04)
+    assert (
+        "ECE over all scores after calibration 0.030, limit 0.02: missed. A perfect calibration shows up to 0.012"
+        in said(0.030, 0.04)
+    )
 
 
 def test_errors_before_and_after_calibration_stand_side_by_side(read, inputs):
     table = read.tables["Expected (ECE) and maximum (MCE) calibration error"]
     for stage in ("before", "after"):
         record = inputs["calibration"]["top"][stage]["ece"]
-        assert row(table, f"ECE, highest 1 % of scores, {stage}")[1:4] == list(interval_cells(record))
+        assert row(table, f"ECE, highest 1 % of scores, {stage} calibration")[1:4] == list(interval_cells(record))
 
 
 def test_a_judged_measure_shows_its_interval_its_bounds_and_its_state(read):
@@ -427,3 +431,17 @@ def test_the_page_asks_for_nothing_says_no_error_and_fits(browser, html, tmp_pat
     assert not problems
     assert all(url.startswith(("file:", "data:")) for url in requests)
     page.close()
+
+
+def test_a_share_of_nothing_has_no_interval_and_one_of_something_keeps_its_own():
+    assert interval_cells({"value": None, "n": 0, "low_68": 0.06, "high_68": 0.94}) == ("–", "none", "none")
+    assert interval_cells({"value": float("nan"), "n": 0, "low68": 0.06, "high68": 0.94})[1:] == ("none", "none")
+    assert " to\xa0" in interval_cells({"value": 0.0, "n": 5, "low_68": 0.01, "high_68": 0.17})[1]
+
+
+def test_a_calibrator_that_the_choice_repeats_is_told_once():
+    chosen = {"method": "isotonic", "parameters": {"scores": [0.1, 0.9]}}
+    part = {"all": {}, "top": {}, "calibrator": chosen, "choice": {**chosen, "folds": 5}}
+    assert _told_once(part) == {"calibrator": chosen, "choice": {"folds": 5}}
+    other = {**part, "choice": {"method": "platt"}}
+    assert _told_once(other)["choice"] == {"method": "platt"}

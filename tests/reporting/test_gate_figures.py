@@ -57,6 +57,24 @@ def test_auc_bounds_and_importances_are_the_gates_own():
     assert [text.get_text() for text in left.texts] == ["linear probe (8): insufficient"]
     assert any(np.allclose(line.get_xdata(), 0.75) for line in left.get_lines())
     assert any(np.allclose(line.get_xydata(), [[0.8, 0.0]]) for line in left.get_lines())
-    assert [label.get_text() for label in right.get_yticklabels()] == ["extent", "width"]
+    assert [label.get_text() for label in right.get_yticklabels()] == [
+        "lit share of the circle",
+        "scatter of radii / FWHM",
+    ]
     assert [bar.get_width() for bar in right.patches] == [0.1, 0.2]
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == [
+        "95 %", "68 %", "AUC", r"labels permuted, mean $\pm$ sd", "bound",
+    ]  # fmt: skip
     figure_png(figure)
+
+
+def test_a_ring_of_the_classifier_is_named_by_its_radii():
+    importance = {f"arc_ring_{k}": {"loss": 0.1 - 0.01 * k, "loss_sd": 0.01} for k in range(6)}
+    gate = {"status": "pass", "bound": {}, "statistics": {"importance": importance}}
+    shown = classifier_figure(gate, gate, half_width_fwhm=1.5).axes[1].get_yticklabels()[::-1]
+    # six rings over theta_E +- 1.5 FWHM: half a FWHM each
+    assert [label.get_text().split("$ ")[1] for label in shown] == [
+        "−1.5 to −1 FWHM", "−1 to −0.5 FWHM", "−0.5 to 0 FWHM", "0 to +0.5 FWHM", "+0.5 to +1 FWHM", "+1 to +1.5 FWHM",
+    ]  # fmt: skip
+    plain = classifier_figure(gate, gate).axes[1].get_yticklabels()[::-1]
+    assert plain[3].get_text() == "light in ring 4 of 6 from inside"

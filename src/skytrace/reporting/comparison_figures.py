@@ -23,6 +23,8 @@ _SIDES: dict[str, dict[str, Any]] = {
 #: Mode of our hosts -> marker and its name; the colour is the depth.
 _MODES = {"matched": ("o", "matched hosts here"), "degraded": ("^", "degraded hosts here")}
 _TICKS = (0.0, 0.01, 0.03, 0.06, 0.1, 0.2, 0.3, 0.5, 0.75, 1.0)
+#: Width of a bin that has no neighbour in the table: the published surface's, and the default grid's.
+_LONE_BIN = {"theta_e": 0.25, "psf_fwhm": 0.15, "depth": 0.5}
 #: Share of cividis that is dark enough for open markers on white.
 _DARK = 0.82
 
@@ -34,7 +36,8 @@ def comparison_marginals_figure(
     """Completeness of both along each axis, pooled over the same cells, with 68 % (thick) and 95 % (thin) intervals.
 
     marginals: ``common_marginals``. Ours know about injections that share a host; theirs are independent trials, the
-    narrowest possible, and the legend says so. Markers stand a little beside the bin centre. An empty bin has none.
+    narrowest possible, and the legend says so. Markers stand a little beside the bin centre, within the bin. An empty
+    bin has none.
     """
     names = [name for name in AXIS_LABELS if name in set(marginals["axis"])]
     figure, axes = new_figure(
@@ -44,7 +47,7 @@ def comparison_marginals_figure(
     for axis, name in zip(axes[0], names, strict=True):
         rows = marginals[marginals["axis"] == name]
         centres = np.sort(rows["value"].unique())
-        step = float(np.diff(centres).min()) if len(centres) > 1 else 1.0
+        step = float(np.diff(centres).min()) if len(centres) > 1 else _LONE_BIN[name]
         for side, looks in _SIDES.items():
             _draw_marginal(
                 axis, rows[rows["side"] == side], 0.09 * step * looks["shift"], looks, _label(marginals, side, words)
@@ -80,8 +83,9 @@ def comparison_cells_figure(comparison: pd.DataFrame, *, ours: str = "this work"
     completeness in the cells that are empty there, against theta_E.
 
     comparison: ``compare_surfaces``. Colour: depth; marker: matched or degraded hosts of ours; open: the outermost PSF
-    or depth bins there, which are open-ended. Grey: 68 % intervals, ours with shared hosts. A square root gives
-    binomial errors the same length anywhere.
+    or depth bins there, which are open-ended. Grey: 68 % intervals, ours with shared hosts; of a cell without any
+    detection they leave out 0 by construction (equal tails of the Jeffreys posterior), and the legend says so. A square
+    root gives binomial errors the same length anywhere.
     """
     from matplotlib.colors import BoundaryNorm
 
@@ -111,10 +115,9 @@ def _draw_cells(axis: Axes, both: pd.DataFrame, norm: Any, end: float) -> None:
     for name in ("x", "y"):
         _square_root(axis, name, end)
     axis.plot([0, end], [0, end], color="0.4", linewidth=0.7, linestyle="--", zorder=1)
-    axis.errorbar(
-        both["completeness_theirs"], both["completeness_ours"], fmt="none", ecolor="0.8", elinewidth=0.5, zorder=0,
-        xerr=_arms(both, "theirs"), yerr=_arms(both, "ours"),
-    )  # fmt: skip
+    grey: dict[str, Any] = {"color": "0.8", "linewidth": 0.5, "zorder": 0}
+    axis.vlines(both["completeness_theirs"], both["low68_ours"], both["high68_ours"], **grey)
+    axis.hlines(both["completeness_ours"], both["low68_theirs"], both["high68_theirs"], **grey)
     for mode, (marker, _) in _MODES.items():
         for outer in (False, True):
             rows = both[(both["mode_ours"] == mode) & (both["edge_theirs"] == outer)]
@@ -158,12 +161,6 @@ def _points(axis: Axes, x: Any, rows: pd.DataFrame, marker: str, norm: Any, *, f
     )  # fmt: skip
 
 
-def _arms(rows: pd.DataFrame, side: str) -> np.ndarray:
-    """(2, n) lengths below and above; at nothing detected the Jeffreys interval lies above the point."""
-    value, low, high = (rows[f"{name}_{side}"].to_numpy(dtype=float) for name in ("completeness", "low68", "high68"))
-    return np.maximum([value - low, high - value], 0.0)
-
-
 def _square_root(axis: Axes, name: str, end: float) -> None:
     scale, limit = (axis.set_xscale, axis.set_xlim) if name == "x" else (axis.set_yscale, axis.set_ylim)
     scale("function", functions=(lambda v: np.sqrt(np.maximum(v, 0.0)), lambda v: np.asarray(v) ** 2))
@@ -197,5 +194,8 @@ def _label_cells(figure: Figure, axes: Any, comparison: pd.DataFrame, norm: Any,
     if both.any():
         handles.append(Line2D([], [], color="0.4", linestyle="--", linewidth=0.7, label="equal"))
     limits = " and ".join(f"{comparison.attrs[f'threshold_{side}']:.3g}" for side in _SIDES if comparison.attrs)
-    title = f"score $\\geq$ {limits}; detectors, sources and sky differ" if limits else None
+    title = f"score $\\geq$ {limits}; detectors, sources and sky differ\n" if limits else ""
+    title += "grey: 68 %"
+    if (comparison[["completeness_ours", "completeness_theirs"]] == 0).to_numpy().any():
+        title += "; without any detection the point is at 0 and its bar, of equal tails, begins above it"
     figure.legend(handles=handles, loc="outside upper center", ncols=len(handles), frameon=False, title=title)

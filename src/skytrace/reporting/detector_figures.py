@@ -85,9 +85,9 @@ def reliability_figure(scores: pd.DataFrame, *, evaluation: dict[str, Any]) -> F
     score, label = scores["score"].to_numpy(), scores["label"].to_numpy()
     figure, (left, right) = new_figure(width=DOUBLE_COLUMN_INCHES, columns=2)
     everything, top = evaluation["calibration"]["all"], evaluation["calibration"]["top"]
-    _reliability(left, score, label, f"all scores, ECE {_number(everything['ece'])}, n = {len(score)}")
+    _reliability(left, score, label, f"as trained, all scores, ECE {_number(everything['ece'])}, n = {len(score)}")
     chosen = metrics.top_scores(score, share=top["share"])
-    title = f"highest {100 * top['share']:g} %, ECE {_number(top['ece'])}, n = {top['n']}"
+    title = f"as trained, highest {100 * top['share']:g} %, ECE {_number(top['ece'])}, n = {top['n']}"
     _reliability(right, score[chosen], label[chosen], title)
     low = max(0.0, float(score[chosen].min()) - 0.05)
     right.set_xlim(low, 1.0 + 0.02 * (1.0 - low))

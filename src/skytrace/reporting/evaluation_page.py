@@ -28,7 +28,7 @@ __all__ = ["FIGURE_CAPTIONS", "evaluation_page"]
 FIGURE_CAPTIONS = {
     "roc": "Recall against false-positive rate. Grey: fewer than five false positives, so the curve is not resolved.",
     "precision_recall": "Precision against recall at the sample's share of lenses, which is not the sky's.",
-    "reliability": "Share of lenses against mean score as trained, with 68 % Jeffreys intervals.",
+    "reliability": "Share of lenses against mean score as trained (before calibration), with 68 % Jeffreys intervals.",
     "calibration": "Share of lenses against mean probability before and after calibration, 68 % Jeffreys intervals.",
     "recall_by_stratum": "Recall at the threshold in the bins of every stratum; thick 68 %, thin 95 %.",
     "confuser_fpr": "False-positive rate by primary confuser category; a category without a dot has no false positive.",

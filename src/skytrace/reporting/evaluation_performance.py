@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 __all__ = ["performance_sections", "target_sentences"]
 
 _SCOPES = {"all": "over all scores", "top": "among the highest scores"}
+_STAGES = {"as trained": "as trained", "before": "before calibration", "after": "after calibration"}
 QUOTED_RATES = ("0.01", "0.001", "0.0001")
 
 
@@ -87,7 +88,10 @@ def _calibration(parts: Parts) -> Section:
     else:
         rows = _error_records(part, part)
         sentences += target_sentences(parts)
-        tables = report_tables("How it was calibrated", {key: part[key] for key in part if key not in _SCOPES})
+        tables = report_tables("How it was calibrated", _told_once(part))
+        sentences.append(
+            "The first figure is of the scores as trained, which are those before calibration; the second has both."
+        )
     if any(_outside(record) for _, record in rows):
         sentences.append(
             "Calibration errors are distances, so resampling noise only adds to them: where an interval does not hold "
@@ -99,15 +103,24 @@ def _calibration(parts: Parts) -> Section:
     )  # fmt: skip
 
 
+def _told_once(part: Mapping[str, Any]) -> dict[str, Any]:
+    """How it was calibrated: of the choice only what the calibrator, told above it, does not repeat."""
+    rest = {key: part[key] for key in part if key not in _SCOPES}
+    chosen, calibrator = rest.get("choice"), rest.get("calibrator")
+    if isinstance(chosen, Mapping) and isinstance(calibrator, Mapping):
+        rest["choice"] = {key: value for key, value in chosen.items() if calibrator.get(key, ...) != value}
+    return rest
+
+
 def _error_records(stages: Mapping[str, Any], sizes: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
     """Errors of every scope and stage; ``sizes`` has the share of the highest scores."""
     share = sizes.get("top", {}).get("share", 0.01)
     words = {"all": "all scores", "top": f"highest {100 * share:g} % of scores"}
     return [
-        (f"{kind.upper()}, {words[scope]}, {stage}", stages[scope][stage][kind])
+        (f"{kind.upper()}, {words[scope]}, {_STAGES[stage]}", stages[scope][stage][kind])
         for scope in _SCOPES
         for kind in ("ece", "mce")
-        for stage in ("as trained", "before", "after")
+        for stage in _STAGES
         if kind in stages.get(scope, {}).get(stage, {})
     ]
 
@@ -127,7 +140,7 @@ def _target_sentence(scope: Mapping[str, Any], words: str) -> str:
     ece, limit = scope["after"]["ece"], scope["limit"]
     value, high = ece.get("value"), ece.get("high_95")
     if value is None:
-        return f"ECE {words}: not measured; its limit is {limit:g}."
+        return f"ECE {words} after calibration: not measured; its limit is {limit:g}."
     if value > limit:
         verdict = "missed"
     elif high is None:
@@ -136,7 +149,9 @@ def _target_sentence(scope: Mapping[str, Any], words: str) -> str:
         verdict = "met, at 95 % too" if high <= limit else "met by the value, but the 95 % interval reaches beyond it"
     noise = scope.get("noise_95")
     luck = f" A perfect calibration shows up to {number_text(noise)} here (95 %)." if noise is not None else ""
-    return f"ECE {words} {number_text(value)}, limit {limit:g}: {verdict}.{luck}"
+    before = ((scope.get("before") or {}).get("ece") or {}).get("value")
+    was = f" ({number_text(before)} before)" if before is not None else ""
+    return f"ECE {words} after calibration {number_text(value)}{was}, limit {limit:g}: {verdict}.{luck}"
 
 
 def _recall(parts: Parts) -> Section:

@@ -127,14 +127,18 @@ def fact_text(name: str, value: Any) -> str:
 def interval_cells(
     record: Mapping[Any, Any], *, value: str = "value", decimals: int | None = None
 ) -> tuple[str, str, str]:
-    """(value, 68 % interval, 95 % interval), dashes where there is none.
+    """(value, 68 % interval, 95 % interval), dashes where there is none; "none" for the intervals of a share of nothing
+    (n = 0), which are those of the prior and no result.
 
     Without ``decimals`` those that the narrower interval warrants: two digits of its width.
     """
+    number = record.get(value)
+    if record.get("n") == 0 and (number is None or number != number):
+        return DASH, "none", "none"
     ends = [(_end(record, "low", level), _end(record, "high", level)) for level in LEVELS]
     decimals = interval_decimals(record) if decimals is None else decimals
     spans = [DASH if low is None else span_text(low, high, decimals=decimals) for low, high in ends]
-    return number_text(record.get(value), decimals=decimals), spans[0], spans[1]
+    return number_text(number, decimals=decimals), spans[0], spans[1]
 
 
 def span_text(low: float | None, high: float | None, *, decimals: int | None = None) -> str:

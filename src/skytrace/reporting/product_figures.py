@@ -92,7 +92,7 @@ def stability_figure(regions: pd.DataFrame, sentence: str) -> Figure:
     axis.axhline(0.0, color="0.4", linewidth=0.7, linestyle="--")
     axis.set_xticks(place, [f"{row.region}\n{row.n_hosts}" for row in tested.itertuples()])
     axis.set(xlabel="sky region (HEALPix, nested), and its number of hosts", ylabel="excess completeness")
-    axis.set_title(textwrap.fill(sentence, 118), loc="left", fontsize=6.5)
+    axis.set_title(textwrap.fill(f"{sentence} Bars: 68 %.", 118), loc="left", fontsize=6.5)
     return figure
 
 

@@ -93,7 +93,9 @@ def plot_gates(report: Report, anchors: Table, composites: Table, gates: GateOpt
     return (
         realism_figure(report, sample.anchors, sample.injections),
         morphology_figure(of_number["4"], sample.anchors, sample.injections),
-        classifier_figure(of_number["5"], of_number["8"]),
+        classifier_figure(
+            of_number["5"], of_number["8"], half_width_fwhm=report["settings"]["morphology"]["half_width_fwhm"]
+        ),
     )
 
 
