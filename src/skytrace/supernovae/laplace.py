@@ -2,7 +2,7 @@
 
 Importance sampling from a multivariate Student-t of the Laplace approximation's shape; the weights are smoothed and
 judged by the Pareto k-hat of Vehtari, Simpson, Gelman, Yao & Gabry 2024 (PSIS, J. Mach. Learn. Res. 25, 72). Everything
-here is a pure JAX function of one data set; ``jax.vmap`` makes it many (calibration by simulation does). sigma_int has
+here is a pure JAX function of one data set; ``jax.lax.map`` or ``jax.vmap`` makes it many. sigma_int has
 a sign that means nothing, so the proposal is folded: its density is added up over both signs.
 """
 

@@ -2,8 +2,8 @@
 
 alpha_i = law(z_i) + offset + noise of scale sqrt(sigma_int^2 + sigma_i^2), Student-t or a mixture of clean supernovae
 and outliers. A law is linear in what is sampled, law = base - design w: w are the coefficients c of an orthogonal basis
-(``distance_basis``), or, for flat LambdaCDM, Chebyshev polynomials of Omega_M, through which alpha(z, Omega_M) is
-interpolated to 1e-9.
+(``distance_basis``), or, for flat LambdaCDM, Chebyshev polynomials of ln(Omega_M + 0.02), through which
+alpha(z, Omega_M) is interpolated: within 1e-9 up to z = 2.5, 1e-6 up to z = 4.
 
 theta (d,), in the order of ``parameter_names``, is unbounded, and the density is of theta: offset and c as they are,
 logit of omega_m and of outlier_fraction, log of outlier_sigma, log(nu) or a soft 1/nu, and sigma_int with a sign that
@@ -55,7 +55,8 @@ __all__ = [
 #: alpha of this distance modulus is the zero point of the offset where a law has no distance term
 MEAN_MU_MAG = 40.0
 _N_TERMS = {"qfd_anchored": 3, "linear_two_term": 2, "qfd_no_distance": 3, "qfd_seed": 3}
-_DEGREE = 20  # of the polynomial in Omega_M
+#: of the polynomial in ln(Omega_M + shift), in which the law's singularity at Omega_M = -1/((1+z)^3 - 1) is far away
+_DEGREE, _OMEGA_M_SHIFT = 16, 0.02
 _HALF_LOG_2PI = 0.5 * float(np.log(2.0 * np.pi))
 
 
@@ -105,7 +106,8 @@ def mean_alpha(theta: Any, data: PopulationData, *, options: PopulationOptions) 
     first = int(options.model != "qfd_seed")
     offset = theta[0] if first else 0.0
     if options.model == "flat_lcdm":
-        x = 2.0 * jax.nn.sigmoid(theta[1]) - 1.0
+        span = float(np.log1p(1.0 / _OMEGA_M_SHIFT))
+        x = 2.0 * jnp.log1p(jax.nn.sigmoid(theta[1]) / _OMEGA_M_SHIFT) / span - 1.0
         polynomials = [jnp.ones_like(x), x]
         for _ in range(_DEGREE - 1):
             polynomials.append(2.0 * x * polynomials[-1] - polynomials[-2])
@@ -248,10 +250,11 @@ def _base(hubble: HubbleData, options: PopulationOptions) -> np.ndarray:
 
 
 def _interpolated_lcdm(hubble: HubbleData, options: PopulationOptions) -> np.ndarray:
-    """Chebyshev coefficients (n, degree + 1) of alpha of flat LambdaCDM as a function of Omega_M in [0, 1]."""
+    """Chebyshev coefficients (n, degree + 1) of alpha of flat LambdaCDM for Omega_M in [0, 1]."""
     nodes = np.polynomial.chebyshev.chebpts1(_DEGREE + 1)
+    omega_m = _OMEGA_M_SHIFT * np.expm1(0.5 * (nodes + 1.0) * np.log1p(1.0 / _OMEGA_M_SHIFT))
     mu = flat_lcdm_distance_modulus(
-        hubble.z_hd[:, None], hubble.z_hel[:, None], omega_m=0.5 * (nodes + 1.0), h0_km_s_mpc=options.h0_km_s_mpc
+        hubble.z_hd[:, None], hubble.z_hel[:, None], omega_m=omega_m, h0_km_s_mpc=options.h0_km_s_mpc
     )
     inverse = np.linalg.inv(np.polynomial.chebyshev.chebvander(nodes, _DEGREE))
     return np.asarray(-ALPHA_PER_MAG * mu @ inverse.T)

@@ -1,8 +1,8 @@
 """Does the inference say what it should? Truths drawn from the prior must rank uniformly among their posterior's draws.
 
-Simulation-based calibration (Talts, Betancourt, Simpson, Vehtari & Gelman 2018, arXiv:1804.06788), all simulations at
-once: every step is the sampler's own function under ``jax.vmap``. Leaving out simulations that the fast mode refuses
-keeps ranks uniform, because k-hat and ESS depend on the data and the draws, not on the truth.
+Simulation-based calibration (Talts, Betancourt, Simpson, Vehtari & Gelman 2018, arXiv:1804.06788), a batch of
+simulations in one compiled program: every step is the sampler's own function. Leaving out simulations that the fast
+mode refuses keeps ranks uniform, because k-hat and ESS depend on the data and the draws, not on the truth.
 """
 
 from __future__ import annotations
@@ -143,7 +143,7 @@ def _fast_batch(options: PopulationOptions, n_draws: int, df: float) -> Any:
 
 @lru_cache(maxsize=16)
 def _nuts_batch(options: PopulationOptions, sampler: SamplerOptions) -> Any:
-    """Compiled: truth, draws and divergences of a batch of simulations, one a key, all chains side by side."""
+    """Compiled: truth, draws and divergences of a batch of simulations, one a key, one chain each."""
     from numpyro.infer.hmc import hmc
 
     def simulation(key: Any, data: PopulationData) -> tuple[Any, Any, Any]:
@@ -163,11 +163,12 @@ def _nuts_batch(options: PopulationOptions, sampler: SamplerOptions) -> Any:
             state = step(state)
             return state, (state.z, state.diverging)
 
-        state, _ = jax.lax.scan(lambda state, _: (step(state), None), state, None, length=sampler.n_warmup)
-        _, (w, diverging) = jax.lax.scan(advance, state, None, length=sampler.n_samples)
-        return truth, approximation.mode + w @ approximation.root.T, diverging
+        length = sampler.n_warmup + sampler.n_samples  # one loop: the kernel itself knows where its warm-up ends
+        _, (w, diverging) = jax.lax.scan(advance, state, None, length=length)
+        theta = approximation.mode + w[sampler.n_warmup :] @ approximation.root.T
+        return truth, theta, diverging[sampler.n_warmup :]
 
-    return jax.jit(jax.vmap(simulation, (0, None)))
+    return jax.jit(lambda keys, data: jax.lax.map(lambda key: simulation(key, data), keys))
 
 
 def _simulated(key: Any, data: PopulationData, options: PopulationOptions) -> tuple[Any, PopulationData, Any]:
