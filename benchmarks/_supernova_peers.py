@@ -22,7 +22,7 @@ from skytrace.supernovae.light_curve_model import alpha_from_mu
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from skytrace.supernovae.light_curve_fit import PackedLightCurves
+    from skytrace.supernovae.light_curve_packing import PackedLightCurves
 
 __all__ = ["CompiledGradient", "JaxGradient", "minima", "simulate"]
 

@@ -31,7 +31,8 @@ import jax
 
 from benchmarks._supernova_peers import CompiledGradient, JaxGradient, minima, simulate
 from skytrace.supernovae import FitOptions, fit_light_curves
-from skytrace.supernovae.light_curve_fit import fit_packed, pack_light_curves
+from skytrace.supernovae.light_curve_fit import fit_packed
+from skytrace.supernovae.light_curve_packing import pack_light_curves
 
 N_JOB, N_OURS, SEED = 5468, 2048, 20261121
 #: What --check asks of either form: (lowest, highest).

@@ -6,8 +6,9 @@ import pytest
 
 from skytrace.errors import CatalogueError, OptionError
 from skytrace.supernovae import FitOptions, ModelOptions, fit_light_curves, model_flux_jy
-from skytrace.supernovae.light_curve_fit import PARAMETERS, pack_light_curves
+from skytrace.supernovae.light_curve_fit import PARAMETERS
 from skytrace.supernovae.light_curve_model import alpha_from_mu
+from skytrace.supernovae.light_curve_packing import pack_light_curves
 
 WAVELENGTH_NM = {"g": 480.94, "r": 642.04, "i": 781.6, "z": 917.11}
 MODELS = {
