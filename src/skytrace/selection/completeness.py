@@ -109,7 +109,7 @@ def host_tallies(
     score = injections["score"].to_numpy(dtype=np.float64)
     ends = np.cumsum(np.bincount(counts.pair_group, minlength=grid.n_cells))[:-1]
 
-    def by_cell(values: NDArray[np.float64]) -> list[NDArray[np.int32]]:
+    def by_cell(values: NDArray) -> list[NDArray[np.int32]]:
         return np.split(values.astype(np.int32), ends)
 
     tables = []

@@ -72,9 +72,14 @@ def eligible_hosts(
 
     galaxies: selected galaxies (GALAXY_COLUMNS; rows with label 1 are dropped). lenses: the survey's lens table. split:
     the detector's galaxies (galaxy_id, ra, dec, split). With host_splits "test" only its test split remains; with "any"
-    everything that is not in it. Raises CatalogueError on repeated ids and when no host is left.
+    everything that is not in it. Raises CatalogueError on missing columns, repeated ids, and when no host is left.
     """
     options = options or HostOptions()
+    needed = ["galaxy_id", *(f"{name}_{band}" for name in ("psfsize", "psfdepth") for band in "grz")]
+    needed += ["flux_g", "flux_r"] if options.min_g_r is not None else []
+    missing = [name for name in needed if name not in galaxies.columns]
+    if missing:
+        raise CatalogueError(f"host candidates lack the columns {', '.join(missing)}")
     repeated = galaxies["galaxy_id"][galaxies["galaxy_id"].duplicated()]
     if len(repeated):
         raise CatalogueError(f"host candidates repeat galaxy_id {repeated.iloc[0]} ({repeated.nunique()} such ids)")
@@ -143,7 +148,7 @@ def match_hosts(
     hashed = galaxy_hash(names, seed=options.seed)
     parts, account = [], []
     centres = conditions[["psf_fwhm", "depth"]].to_numpy(dtype=float)
-    for cell, (psf_centre, depth_centre) in zip(conditions.itertuples(), centres, strict=True):
+    for number, (cell, (psf_centre, depth_centre)) in enumerate(zip(conditions.itertuples(), centres, strict=True)):
         matched = (psf_bin == cell.psf_index) & (depth_bin == cell.depth_index)
         sky = relation.at(float(psf_centre), float(depth_centre))
         worse = sky.within_reach(sizes, depths)
@@ -152,7 +157,7 @@ def match_hosts(
         if n_matched + n_degraded == 0:
             mode = "no_hosts"
         # a choice of its own in every condition: with one for all, the same few galaxies would carry most of the sky
-        order = splitmix64(hashed ^ splitmix64(np.array([cell.condition + 1], dtype=np.uint64)))
+        order = splitmix64(hashed ^ splitmix64(np.array([number + 1], dtype=np.uint64)))
         chosen = _lowest(np.flatnonzero(matched if mode == "matched" else worse), order, options.max_hosts_per_cell)
         chosen = chosen[: 0 if mode == "no_hosts" else None]
         parts.append(_rows(cell, mode, names[chosen]))

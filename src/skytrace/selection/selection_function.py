@@ -132,11 +132,10 @@ threshold 0.5; survey mock; detector resnet18; verdict GO, validated; 8 ok)
             if not versions:
                 raise CatalogueError(f"{path} is a folder without versions <version>/{path.name}")
             path = versions[-1]
-        readers = {".parquet": pd.read_parquet, ".csv": pd.read_csv}
-        if path.suffix not in readers:
+        if path.suffix not in (".parquet", ".csv"):
             raise CatalogueError(f"{path.name}: a selection function is read from .parquet or .csv")
         try:
-            found = cls.from_table(readers[path.suffix](path))
+            found = cls.from_table(pd.read_parquet(path) if path.suffix == ".parquet" else pd.read_csv(path))
         except FileNotFoundError:
             raise
         except (ValueError, OSError) as error:  # of pandas and pyarrow, and CatalogueError: none names the file
@@ -320,10 +319,10 @@ def _check_numbers(table: pd.DataFrame) -> None:
     wrong = ((share - filled["completeness"]).abs() > 1e-6) | (filled["low68"] > filled["high68"])
     wrong |= (filled["n_detected"] < 0) | (filled["n_detected"] > filled["n"])
     if wrong.any():
-        row = filled.loc[wrong.idxmax()]
+        row = filled[wrong].iloc[0]
         raise CatalogueError(
             f"not a selection function: in {int(wrong.sum())} cell(s) counts, completeness and interval disagree "
-            f"(first: row {wrong.idxmax()}, {row['n_detected']:g} of {row['n']:g} detected, "
+            f"(first: row {row.name}, {row['n_detected']:g} of {row['n']:g} detected, "
             f"completeness {row['completeness']:g}, 68 % {row['low68']:g} to {row['high68']:g})"
         )
 
