@@ -7,7 +7,10 @@ import sys
 
 import pytest
 
-HEAVY = ("torch", "torchvision", "jax", "matplotlib", "sklearn", "numba", "dask", "distributed", "astropy", "sep")
+HEAVY = (
+    "torch", "torchvision", "jax", "matplotlib", "sklearn", "numba", "dask", "distributed", "astropy", "sep", "numpyro",
+    "arviz", "xarray", "pandera", "sncosmo",
+)  # fmt: skip
 
 PROGRAM = """
 import atexit, json, sys

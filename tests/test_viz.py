@@ -26,9 +26,10 @@ PREVIEWS = {
     "NPZDataset": "JSONPreview",
     "DetectorDataset": "JSONPreview",
     "EnsembleDataset": "JSONPreview",
+    "PosteriorDataset": "JSONPreview",
     "FigureDataset": "ImagePreview",
 }
-WITHOUT_PREVIEW = {"HTMLDataset", "MockSurveyDataset"}
+WITHOUT_PREVIEW = {"HTMLDataset", "MockSurveyDataset", "MockSupernovaDataset"}
 ROWS = 60
 #: Its stamps stay on disk: the catalog names the array.
 STREAMED = "lens_finder.stamps"
@@ -102,6 +103,10 @@ def content(kind: str, name: str) -> object:
         figure = Figure(figsize=(1, 1))
         figure.text(0, 0.5, name, fontsize=3)
         return figure
+    if kind == "PosteriorDataset":
+        import arviz
+
+        return arviz.from_dict(posterior={name.replace(".", "_"): np.zeros((2, 3))})
     detector = Detector("resnet18", {"weight": np.zeros(3, dtype=np.float32)}, {"said_by": name})
     return detector if kind == "DetectorDataset" else SimpleNamespace(members={"one": detector}, card={"said_by": name})
 
@@ -158,6 +163,8 @@ def test_tables_and_reports_are_previewed_with_their_own_content(built, lineage,
             assert json.loads(preview) == {"stamps": "float32 (2, 3, 8, 8)"}
         elif entry["kind"] == "NPZDataset":
             assert json.loads(preview) == {name.replace(".", "_"): "int64 (3,)"}
+        elif entry["kind"] == "PosteriorDataset":
+            assert json.loads(preview) == {"posterior": {name.replace(".", "_"): [2, 3]}}
         elif entry["kind"] == "AtomicJSONDataset":
             assert json.loads(preview) == {"said_by": name}
         else:

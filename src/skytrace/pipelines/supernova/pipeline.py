@@ -2,15 +2,21 @@
 
 from kedro.pipeline import Node, Pipeline
 
-from skytrace.pipelines.supernova import light_curves, stage_one
+from skytrace.pipelines.supernova import light_curves, stage_one, stage_two
 from skytrace.pipelines.supernova.graph import make_pipeline
 
-__all__ = ["create_pipeline"]
+__all__ = ["POSTERIORS", "create_pipeline"]
+
+#: The posteriors that are drawn; parameters say of each which law, likelihood and method (``posteriors.<name>``).
+POSTERIORS = (
+    "flat_lcdm", "qfd_anchored", "log_distance", "linear_two_term", "qfd_seed", "flat_lcdm_mixture",
+    "qfd_anchored_mixture",
+)  # fmt: skip
 
 
 def create_pipeline(**_: object) -> Pipeline:
-    """Light curves that can be used; one fit per supernova."""
-    return make_pipeline([*_light_curves(), *_fits()])
+    """Light curves that can be used; one fit per supernova; the population and the comparison of laws."""
+    return make_pipeline([*_light_curves(), *_fits(), *_inference()])
 
 
 def _light_curves() -> list[Node]:
@@ -49,3 +55,56 @@ def _fits() -> list[Node]:
             name="make_hubble_table",
         ),
     ]
+
+
+def _inference() -> list[Node]:
+    """Stage 2: the laws fitted to every table, posteriors of the one that is inferred from, and what they predict."""
+    drawn = {name: f"posterior_{name}" for name in POSTERIORS}
+    return [
+        Node(
+            stage_two.split_inference_table,
+            ["hubble", "published_hubble", "params:inference", "params:comparison"],
+            "inference_table",
+            name="split_inference_table",
+        ),
+        Node(
+            stage_two.fit_laws,
+            ["hubble", "published_hubble", "params:inference", "params:population"],
+            ["cosmology_report", "cosmology_residuals"],
+            name="fit_laws",
+        ),
+        *(
+            Node(
+                stage_two.sample_posterior,
+                ["inference_table", f"params:posteriors.{name}", "params:population", "params:sampler"],
+                posterior,
+                name=f"sample_{name}",
+            )
+            for name, posterior in drawn.items()
+        ),
+        Node(
+            stage_two.summarise_posteriors,
+            {"inference_table": "inference_table", **drawn},
+            ["posterior_summary", "sampler_report"],
+            name="summarise_posteriors",
+        ),
+        Node(
+            stage_two.compare_posteriors,
+            {"options": "params:comparison", **drawn},
+            ["model_comparison", "pointwise_elpd", "comparison_report"],
+            name="compare_posteriors",
+        ),
+        Node(
+            stage_two.predict_unseen,
+            ["inference_table", "params:population", "params:sampler", "params:folds", "params:shards",
+             "params:cluster"],
+            ["fold_scores", "fold_report"],
+            name="predict_unseen",
+        ),
+        Node(
+            stage_two.check_seeds,
+            ["inference_table", "params:population", "params:sampler", "params:folds"],
+            "seed_report",
+            name="check_seeds",
+        ),
+    ]  # fmt: skip

@@ -1,0 +1,63 @@
+"""Options of supernova's glue: which Hubble table is inferred from, and which posteriors are drawn from it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from skytrace.errors import check_between, check_choice, check_whole
+from skytrace.supernovae.population_options import LIKELIHOODS, POPULATION_MODELS
+
+__all__ = ["FoldOptions", "InferenceOptions", "PosteriorChoice"]
+
+
+@dataclass(frozen=True)
+class InferenceOptions:
+    """table: ``fits``, our own Hubble table, or the name of a published release. models: the laws fitted to every
+    table by least squares. z_min, z_max: of z_hd, both ends kept.
+    """
+
+    table: str = "fits"
+    models: tuple[str, ...] = POPULATION_MODELS
+    z_min: float = 0.0
+    z_max: float = 10.0
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "models", tuple(self.models))
+        for model in self.models:
+            check_choice("models", model, POPULATION_MODELS)
+        check_between("z_min", self.z_min, 0.0, 10.0)
+        check_between("z_max", self.z_max, self.z_min, 20.0, include_low=False)
+
+
+@dataclass(frozen=True)
+class PosteriorChoice:
+    """model and likelihood of a posterior, and the method that draws it (``fast`` falls back to ``nuts``)."""
+
+    model: str
+    likelihood: str = "student_t"
+    method: str = "nuts"
+
+    def __post_init__(self) -> None:
+        check_choice("model", self.model, POPULATION_MODELS)
+        check_choice("likelihood", self.likelihood, LIKELIHOODS)
+        check_choice("method", self.method, ("nuts", "fast"))
+
+
+@dataclass(frozen=True)
+class FoldOptions:
+    """models: the laws that predict supernovae they were not fitted to. seeds: of the draws, of which no figure may
+    depend by more than seed_tolerance_mag.
+    """
+
+    models: tuple[str, ...] = ("flat_lcdm", "qfd_anchored", "log_distance", "linear_two_term")
+    seeds: tuple[int, ...] = (0, 42, 123)
+    seed_tolerance_mag: float = 0.01
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "models", tuple(self.models))
+        object.__setattr__(self, "seeds", tuple(self.seeds))
+        for model in self.models:
+            check_choice("models", model, POPULATION_MODELS)
+        for seed in self.seeds:
+            check_whole("seeds", seed, 0, 2**31 - 1)
+        check_between("seed_tolerance_mag", self.seed_tolerance_mag, 0.0, 10.0)

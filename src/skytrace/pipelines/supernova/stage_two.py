@@ -1,0 +1,207 @@
+"""Glue of stage 2: the laws fitted to every Hubble table, posteriors, their comparison, and predictions."""
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from skytrace.compute import ClusterOptions
+from skytrace.compute.json_values import json_ready, json_records
+from skytrace.errors import CatalogueError
+from skytrace.pipelines.supernova.fold_shards import score_in_shards
+from skytrace.pipelines.supernova.options import FoldOptions, InferenceOptions, PosteriorChoice
+from skytrace.pipelines.supernova.shards import FitShardOptions
+from skytrace.supernovae.population_options import ComparisonOptions, PopulationOptions, SamplerOptions
+
+Table = pd.DataFrame
+Report = dict[str, Any]
+
+__all__ = [
+    "check_seeds",
+    "compare_posteriors",
+    "fit_laws",
+    "predict_unseen",
+    "sample_posterior",
+    "split_inference_table",
+    "summarise_posteriors",
+]
+
+#: Our own Hubble table's name among the tables.
+FITS = "fits"
+
+
+def split_inference_table(
+    hubble: Table, published_hubble: Table, options: InferenceOptions, comparison: ComparisonOptions
+) -> Table:
+    """The Hubble table that is inferred from, with columns fold and held_out: by hash of snid, before any fit."""
+    from skytrace.supernovae.model_comparison import fold_of_snid, held_out
+
+    table = _tables(hubble, published_hubble, options)
+    if options.table not in table:
+        raise CatalogueError(f"inference.table = {options.table!r} is not one of {', '.join(table)}")
+    chosen = table[options.table]
+    names = chosen["snid"].tolist()
+    return chosen.assign(
+        fold=fold_of_snid(names, n_folds=comparison.n_folds, salt=comparison.salt),
+        held_out=held_out(names, options=comparison),
+    )
+
+
+def fit_laws(
+    hubble: Table, published_hubble: Table, options: InferenceOptions, population: PopulationOptions
+) -> tuple[Report, Table]:
+    """Every law fitted to every table by weighted least squares: figures by table and law, and the residuals."""
+    from skytrace.supernovae.cosmology import CosmologyOptions, fit_cosmology
+
+    cosmology = CosmologyOptions(
+        h0_km_s_mpc=population.h0_km_s_mpc, log_distance_redshift_power=population.log_distance_redshift_power
+    )
+    report: Report = {}
+    residuals = []
+    for name, table in _tables(hubble, published_hubble, options).items():
+        fits = {model: fit_cosmology(table, model, options=cosmology) for model in options.models}
+        report[name] = {model: fit.metrics() for model, fit in fits.items()}
+        columns = {f"residual_{model}_mag": fit.residuals_mag for model, fit in fits.items()}
+        kept = table[["snid", "survey", "z_hd", "mu_mag", "mu_err_mag", "prob_ia"]]
+        residuals.append(kept.assign(table=name, **columns))
+    return json_ready(report), pd.concat(residuals, ignore_index=True)
+
+
+def sample_posterior(
+    inference_table: Table, choice: PosteriorChoice, population: PopulationOptions, sampler: SamplerOptions
+) -> Any:
+    """InferenceData of one law and likelihood, of the SNe that are not held out.
+
+    Where the fast mode is refused, NUTS draws instead and the attribute fast_refused of the posterior says why.
+    """
+    from skytrace.supernovae.inference_data import inference_data
+    from skytrace.supernovae.population import population_data
+    from skytrace.supernovae.sampling import ImportanceSamplingRefused, sample_population
+
+    fitted = inference_table[~inference_table["held_out"]]
+    options = replace(population, model=choice.model, likelihood=choice.likelihood)
+    data, basis = population_data(fitted, options=options)
+    refused = ""
+    try:
+        posterior = sample_population(data, options=options, sampler=replace(sampler, method=choice.method))
+    except ImportanceSamplingRefused as error:
+        refused = str(error)
+        posterior = sample_population(data, options=options, sampler=replace(sampler, method="nuts"))
+    drawn = inference_data(
+        posterior, data, snid=fitted["snid"].tolist(), basis=basis,
+        log_likelihood_draws_per_chain=sampler.log_likelihood_draws,
+    )  # fmt: skip
+    drawn.posterior.attrs["fast_refused"] = refused
+    return drawn
+
+
+def summarise_posteriors(inference_table: Table, **posteriors: Any) -> tuple[Table, Report]:
+    """One row a posterior and parameter; the health of every sampler, with what it did not reach in words."""
+    from skytrace.supernovae.distance_basis import basis_diagnostics
+    from skytrace.supernovae.inference_data import posterior_summary
+
+    summaries = [posterior_summary(data).assign(posterior=name) for name, data in posteriors.items()]
+    health = {name: _health(data.posterior.attrs) for name, data in posteriors.items()}
+    failed = [name for name, one in health.items() if one["failures"]]
+    fitted = inference_table[~inference_table["held_out"]]
+    report = {
+        "supernovae": len(fitted),
+        "held_out": int(inference_table["held_out"].sum()),
+        "all_converged": not failed,
+        "not_converged": failed,
+        "posteriors": health,
+        "basis": basis_diagnostics(fitted["z_hd"].to_numpy()),
+    }
+    table = pd.concat(summaries, ignore_index=True)
+    return table[["posterior", *table.columns.drop("posterior")]], json_ready(report)
+
+
+def compare_posteriors(options: ComparisonOptions, **posteriors: Any) -> tuple[Table, Table, Report]:
+    """PSIS-LOO and WAIC of the posteriors, best first; each SN's elpd and Pareto k; what the differences say."""
+    from skytrace.supernovae.model_comparison import compare_models, pointwise_elpd
+
+    table = compare_models(posteriors, options=options)
+    pointwise = [
+        pointwise_elpd(data, k_hat_good=options.k_hat_good).assign(posterior=name)
+        for name, data in posteriors.items()
+    ]  # fmt: skip
+    distance = table["loo_difference"] / table["loo_difference_se"].where(table["loo_difference_se"] > 0)
+    told = table.assign(standard_errors=distance, within_two_standard_errors=~(distance > 2.0))
+    report = {
+        "best": str(table["model"].iloc[0]),
+        "models": json_records(told),
+        "meaning": "loo_difference: elpd of the best minus that of the model; below two of its standard errors the "
+        "two predict these SNe equally well, whatever their order",
+    }
+    return told, pd.concat(pointwise, ignore_index=True), json_ready(report)
+
+
+def predict_unseen(
+    inference_table: Table,
+    population: PopulationOptions,
+    sampler: SamplerOptions,
+    folds: FoldOptions,
+    shards: FitShardOptions,
+    cluster: ClusterOptions,
+) -> tuple[Table, Report]:
+    """Each SN predicted by fits that have not seen it, by law: K folds of the SNe that are not held out, and the held
+    out ones by a fit to all others. One row a SN and law; figures by law.
+    """
+    from skytrace.supernovae.model_comparison import fold_figures
+
+    scores = score_in_shards(
+        inference_table, models=folds.models, population=population, sampler=sampler, shards=shards, cluster=cluster
+    )
+    figures: Report = {}
+    for model, group in scores.groupby("model", sort=False):
+        parts = {"folds": group[~group["held_out"]], "held_out": group[group["held_out"]]}
+        figures[str(model)] = {name: fold_figures(part) for name, part in parts.items()}
+    return scores, json_ready(figures)
+
+
+def check_seeds(
+    inference_table: Table, population: PopulationOptions, sampler: SamplerOptions, folds: FoldOptions
+) -> Report:
+    """rms of the held-out SNe about each law's mean prediction, drawn with several seeds: figures must not move."""
+    from skytrace.supernovae.model_comparison import fold_figures, score_fold
+
+    held = inference_table["held_out"].to_numpy().astype(np.int64)
+    report: Report = {}
+    for model in folds.models:
+        options = replace(population, model=model)
+        rms = {}
+        for seed in folds.seeds:
+            drawn = score_fold(
+                inference_table, held, 1, options=options, sampler=replace(sampler, method="fast", seed=seed)
+            )
+            rms[str(seed)] = fold_figures(drawn)["rms_all_mag"]
+        report[model] = {"rms_all_mag": rms, "spread_mag": max(rms.values()) - min(rms.values())}
+    largest = max(one["spread_mag"] for one in report.values())
+    return json_ready(
+        {
+            "models": report,
+            "largest_spread_mag": largest,
+            "tolerance_mag": folds.seed_tolerance_mag,
+            "stable": largest <= folds.seed_tolerance_mag,
+        }
+    )
+
+
+def _tables(hubble: Table, published: Table, options: InferenceOptions) -> dict[str, Table]:
+    """Our own table and every published one by name, within the range of redshift."""
+    named = {FITS: hubble, **{str(name): table for name, table in published.groupby("release", sort=False)}}
+    return {
+        name: table[table["z_hd"].between(options.z_min, options.z_max)].reset_index(drop=True)
+        for name, table in named.items()
+    }
+
+
+def _health(attributes: Any) -> Report:
+    diagnostics = {
+        name.removeprefix("diagnostic_"): np.asarray(value).item()
+        for name, value in attributes.items() if name.startswith("diagnostic_")
+    }  # fmt: skip
+    words = {name: str(attributes[name]) for name in ("method", "model", "likelihood", "fast_refused")}
+    failures = [words for words in str(attributes["failures"]).split(";") if words]
+    return {**words, **diagnostics, "failures": failures}
