@@ -1,0 +1,143 @@
+"""Glue of stage 2: who is fitted and who is not, which table, and what happens where the fast mode is refused."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from skytrace.compute import ClusterOptions
+from skytrace.errors import CatalogueError
+from skytrace.pipelines.supernova import stage_two
+from skytrace.pipelines.supernova.options import FoldOptions, InferenceOptions, PosteriorChoice
+from skytrace.pipelines.supernova.pipeline import POSTERIORS, create_pipeline
+from skytrace.pipelines.supernova.shards import FitShardOptions
+from skytrace.supernovae.population_options import ComparisonOptions, PopulationOptions, SamplerOptions
+from skytrace.surveys.supernovae.mock import MockSupernovae
+from skytrace.surveys.supernovae.options import MockSupernovaOptions
+
+SAMPLER = SamplerOptions(n_draws=500, ess_min=1.0, log_likelihood_draws=20)
+
+
+@pytest.fixture(scope="module")
+def published() -> pd.DataFrame:
+    survey = MockSupernovae(MockSupernovaOptions(n_supernovae=200))
+    return survey.hubble_tables()["simulated"].assign(release="simulated")
+
+
+@pytest.fixture(scope="module")
+def hubble(published) -> pd.DataFrame:
+    return published.drop(columns="release").assign(mu_mag=published["mu_mag"] + 0.5, flags="").iloc[:150]
+
+
+@pytest.fixture
+def table(hubble, published) -> pd.DataFrame:
+    return stage_two.split_inference_table(hubble, published, InferenceOptions(), ComparisonOptions(n_folds=3))
+
+
+def test_the_split_is_that_of_the_names_alone(hubble, published, table):
+    assert 0.03 < table["held_out"].mean() < 0.2
+    assert set(table["fold"]) == {0, 1, 2}
+    turned = stage_two.split_inference_table(
+        hubble.iloc[::-1].assign(mu_mag=0.0), published, InferenceOptions(), ComparisonOptions(n_folds=3)
+    )
+    columns = ["fold", "held_out"]
+    pd.testing.assert_frame_equal(
+        turned.set_index("snid")[columns].sort_index(), table.set_index("snid")[columns].sort_index()
+    )
+
+
+def test_the_table_that_is_inferred_from_is_the_one_asked_for(hubble, published):
+    options = InferenceOptions(table="simulated", z_min=0.2, z_max=0.6)
+    chosen = stage_two.split_inference_table(hubble, published, options, ComparisonOptions())
+    assert chosen["z_hd"].between(0.2, 0.6).all()
+    assert len(chosen) == published["z_hd"].between(0.2, 0.6).sum()
+    with pytest.raises(CatalogueError, match="'other' is not one of fits, simulated"):
+        stage_two.split_inference_table(hubble, published, InferenceOptions(table="other"), ComparisonOptions())
+
+
+def test_every_law_is_fitted_to_every_table(hubble, published):
+    from skytrace.supernovae.cosmology import fit_cosmology
+
+    report, residuals = stage_two.fit_laws(hubble, published, InferenceOptions(), PopulationOptions())
+    assert set(report) == {"fits", "simulated"}
+    assert set(report["fits"]) == set(InferenceOptions().models)
+    alone = fit_cosmology(published, "flat_lcdm")
+    assert report["simulated"]["flat_lcdm"]["omega_m"] == alone.parameters["omega_m"]
+    mine = residuals[residuals["table"] == "simulated"]
+    np.testing.assert_array_equal(mine["residual_flat_lcdm_mag"], alone.residuals_mag)
+    assert len(residuals) == len(hubble) + len(published)
+
+
+@pytest.fixture
+def scored(monkeypatch):
+    """What each scoring fit was given, instead of the fit."""
+    from skytrace.supernovae import model_comparison
+
+    calls = []
+
+    def score_fold(table, fold, which, *, options, sampler):
+        fold = np.asarray(fold)
+        calls.append((options.model, which, set(table["snid"][fold != which]), set(table["snid"][fold == which])))
+        out = table[fold == which]
+        columns = {"elpd": -1.0, "mu_predicted_mag": out["mu_mag"], "residual_mag": 0.01 * np.arange(len(out))}
+        return out[["snid", "mu_mag", "mu_err_mag", "prob_ia"]].assign(fold=which, **columns).reset_index(drop=True)
+
+    monkeypatch.setattr(model_comparison, "score_fold", score_fold)
+    return calls
+
+
+def test_nobody_is_predicted_by_a_fit_that_has_seen_it(table, scored, tmp_path):
+    arguments = (
+        table, PopulationOptions(), SAMPLER, FoldOptions(models=("flat_lcdm", "log_distance")),
+        FitShardOptions(str(tmp_path)), ClusterOptions(workers=1),
+    )  # fmt: skip
+    scores, report = stage_two.predict_unseen(*arguments)
+    held = set(table.loc[table["held_out"], "snid"])
+    assert len(scored) == 2 * 4
+    for _, which, fitted, predicted in scored:
+        assert not fitted & predicted
+        assert not fitted & held
+        assert (predicted == held) == (which == -1)
+    assert scores.groupby("model")["snid"].apply(set).map(lambda names: names == set(table["snid"])).all()
+    assert scores.groupby("model")["snid"].nunique().tolist() == [len(table)] * 2
+    assert report["log_distance"]["folds"]["n_folds"] == 3
+    assert report["flat_lcdm"]["held_out"]["elpd"] == -len(held)
+    again, _ = stage_two.predict_unseen(*arguments)
+    pd.testing.assert_frame_equal(again, scores)
+    assert len(scored) == 2 * 4  # kept shards
+
+
+def test_a_refused_fast_mode_is_said_and_nuts_draws_instead(table, monkeypatch):
+    from skytrace.supernovae import sampling
+
+    asked = []
+
+    def sample_population(data, *, options, sampler):
+        asked.append((sampler.method, len(data.alpha)))
+        if sampler.method == "fast":
+            raise sampling.ImportanceSamplingRefused("k-hat is 0.9")
+        return sampling.sample_fast(data, options=options, sampler=sampler)
+
+    monkeypatch.setattr(sampling, "sample_population", sample_population)
+    choice = PosteriorChoice("flat_lcdm", method="fast")
+    drawn = stage_two.sample_posterior(table, choice, PopulationOptions(), SAMPLER)
+    n = int((~table["held_out"]).sum())
+    assert asked == [("fast", n), ("nuts", n)]
+    assert drawn.posterior.attrs["fast_refused"] == "k-hat is 0.9"
+    fitted = table.loc[~table["held_out"], "snid"].tolist()
+    assert drawn.log_likelihood["snid"].to_numpy().tolist() == fitted
+    summary, report = stage_two.summarise_posteriors(table, one=drawn)
+    assert report["posteriors"]["one"]["fast_refused"] == "k-hat is 0.9"
+    assert report["supernovae"] == n and report["held_out"] == len(table) - n
+    omega_m = summary.set_index("parameter").loc["omega_m"]
+    assert omega_m["low68"] < omega_m["median"] < omega_m["high68"]
+
+
+def test_the_posteriors_of_the_graph_are_those_of_the_parameters(repository):
+    import yaml
+
+    named = yaml.safe_load((repository / "conf/base/parameters_supernova.yml").read_text())["supernova"]["posteriors"]
+    assert tuple(named) == POSTERIORS
+    for name, choice in named.items():
+        assert name.startswith(PosteriorChoice(**choice).model)
+    samplers = [node for node in create_pipeline().nodes if ".sample_" in node.name]
+    assert len(samplers) == len(POSTERIORS)
