@@ -483,7 +483,7 @@ def _fit_one(obs, low, high, stretch, c, phase, series, slope, counts, theta, st
     refined = n_refined + (_EXTRA.shape[0] if c[13] == 0.0 else 0)
     for turn in range(refined):
         if turn < n_refined:
-            k = np.argmin(scores[:n_starts])
+            k = np.argmin(scores[:n_starts])  # type: ignore[assignment]
             start = starts[k]
             if scores[k] == np.inf:
                 continue
