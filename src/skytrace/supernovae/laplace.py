@@ -86,7 +86,7 @@ def importance_draws(
     *,
     options: PopulationOptions,
     n_draws: int,
-    df: float = 8.0,
+    df: float = 5.0,
     batch_size: int = 16,
 ) -> tuple[Any, Any]:
     """Draws (n_draws, d) of theta from the folded Student-t proposal, and the log of their importance weights, not

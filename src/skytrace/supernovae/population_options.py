@@ -83,7 +83,7 @@ class SamplerOptions:
     target_accept: float = 0.8
     max_tree_depth: int = 8
     n_draws: int = 10_000
-    proposal_df: float = 8.0
+    proposal_df: float = 5.0
     k_hat_max: float = 0.5
     ess_fraction_min: float = 0.3
     r_hat_max: float = 1.01
