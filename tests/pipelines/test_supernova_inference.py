@@ -141,3 +141,34 @@ def test_the_posteriors_of_the_graph_are_those_of_the_parameters(repository):
         assert name.startswith(PosteriorChoice(**choice).model)
     samplers = [node for node in create_pipeline().nodes if ".sample_" in node.name]
     assert len(samplers) == len(POSTERIORS)
+
+
+def test_laws_are_compared_under_one_noise_model(monkeypatch):
+    from types import SimpleNamespace
+
+    from skytrace.supernovae import model_comparison
+
+    def drawn(likelihood: str, elpd: float) -> SimpleNamespace:
+        return SimpleNamespace(posterior=SimpleNamespace(attrs={"likelihood": likelihood}), elpd=elpd)
+
+    def compare_models(posteriors, *, options):
+        rows = sorted(((-data.elpd, name) for name, data in posteriors.items()))
+        columns = {
+            "loo_difference": [low - rows[0][0] for low, _ in rows],
+            "loo_difference_se": [0.0, 2.0][: len(rows)],
+        }
+        return pd.DataFrame({"model": [name for _, name in rows], **columns})
+
+    monkeypatch.setattr(model_comparison, "compare_models", compare_models)
+    monkeypatch.setattr(model_comparison, "pointwise_elpd", lambda data, *, k_hat_good: pd.DataFrame({"snid": ["a"]}))
+    posteriors = {
+        "one": drawn("student_t", -10.0), "two": drawn("student_t", -7.0), "three": drawn("mixture", 90.0),
+        "four": drawn("mixture", 80.0),
+    }  # fmt: skip
+    table, pointwise, report = stage_two.compare_posteriors(ComparisonOptions(), **posteriors)
+    assert report["best"] == {"student_t": "two", "mixture": "three"}
+    assert table.set_index("posterior")["loo_difference"].to_dict() == {"two": 0, "one": 3, "three": 0, "four": 10}
+    assert table.set_index("posterior")["within_two_standard_errors"].to_dict() == {
+        "two": True, "one": True, "three": True, "four": False,
+    }  # fmt: skip
+    assert pointwise["posterior"].tolist() == list(posteriors)

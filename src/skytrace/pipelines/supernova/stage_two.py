@@ -1,5 +1,6 @@
 """Glue of stage 2: the laws fitted to every Hubble table, posteriors, their comparison, and predictions."""
 
+import warnings
 from dataclasses import replace
 from typing import Any
 
@@ -118,21 +119,30 @@ def summarise_posteriors(inference_table: Table, **posteriors: Any) -> tuple[Tab
 
 
 def compare_posteriors(options: ComparisonOptions, **posteriors: Any) -> tuple[Table, Table, Report]:
-    """PSIS-LOO and WAIC of the posteriors, best first; each SN's elpd and Pareto k; what the differences say."""
+    """PSIS-LOO and WAIC of the laws, best first, apart for each likelihood: laws compare under one noise model. Each
+    SN's elpd and Pareto k. What the differences say.
+    """
     from skytrace.supernovae.model_comparison import compare_models, pointwise_elpd
 
-    table = compare_models(posteriors, options=options)
-    pointwise = [
-        pointwise_elpd(data, k_hat_good=options.k_hat_good).assign(posterior=name)
-        for name, data in posteriors.items()
-    ]  # fmt: skip
+    noise = {name: str(data.posterior.attrs["likelihood"]) for name, data in posteriors.items()}
+    tables = []
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Estimated shape parameter")  # counted in n_k_flagged
+        for likelihood in dict.fromkeys(noise.values()):
+            same = {name: data for name, data in posteriors.items() if noise[name] == likelihood}
+            tables.append(compare_models(same, options=options).assign(likelihood=likelihood))
+        pointwise = [
+            pointwise_elpd(data, k_hat_good=options.k_hat_good).assign(posterior=name)
+            for name, data in posteriors.items()
+        ]  # fmt: skip
+    table = pd.concat(tables, ignore_index=True).rename(columns={"model": "posterior"})
     distance = table["loo_difference"] / table["loo_difference_se"].where(table["loo_difference_se"] > 0)
     told = table.assign(standard_errors=distance, within_two_standard_errors=~(distance > 2.0))
     report = {
-        "best": str(table["model"].iloc[0]),
-        "models": json_records(told),
-        "meaning": "loo_difference: elpd of the best minus that of the model; below two of its standard errors the "
-        "two predict these SNe equally well, whatever their order",
+        "best": {str(name): str(part["posterior"].iloc[0]) for name, part in told.groupby("likelihood", sort=False)},
+        "posteriors": json_records(told),
+        "meaning": "loo_difference: elpd of the best law under the same likelihood minus that of this one; below two "
+        "of its standard errors the two predict these SNe equally well, whatever their order",
     }
     return told, pd.concat(pointwise, ignore_index=True), json_ready(report)
 
