@@ -26,6 +26,10 @@ __all__ = ["LaplaceApproximation", "importance_draws", "laplace_approximation", 
 
 _STEPS = (1.0, 0.5, 0.25, 0.1, 0.03, 0.01, 1e-3)  # of a Newton step, the best of which is taken
 _MAX_NEWTON, _GAIN = 60, 1e-10
+#: The posterior reaches further than its curvature says towards sigma_int = 0 (the data know sigma_int^2 + sigma_i^2)
+#: and towards normal tails: this share of the draws each is stretched so many times along the direction in which
+#: sigma_int, and the last parameter (the tail), vary.
+_WIDE_SHARE, _WIDE = 0.15, 3.0
 
 
 class LaplaceApproximation(NamedTuple):
@@ -96,14 +100,24 @@ def importance_draws(
     first, second = jax.random.split(key)
     normal = jax.random.normal(first, (n_draws, d), dtype=approximation.mode.dtype)
     chi2 = 2.0 * jax.random.gamma(second, 0.5 * df, (n_draws, 1), dtype=approximation.mode.dtype)
-    theta = approximation.mode + (normal * jnp.sqrt(df / chi2)) @ approximation.root.T
+    sigma = parameter_names(options).index("sigma_int")
+    rows = approximation.root[jnp.array([sigma, d - 1])]
+    along = rows / jnp.linalg.norm(rows, axis=1, keepdims=True)  # (2, d): directions in which these two vary
+    w = normal * jnp.sqrt(df / chi2)
+    n_wide = int(_WIDE_SHARE * n_draws)
+    part = jnp.arange(n_draws)[:, None] // n_wide == jnp.arange(2)  # draws stretched along the first, the second
+    w = w + (_WIDE - 1.0) * (jnp.where(part, w @ along.T, 0.0) @ along)
+    theta = approximation.mode + w @ approximation.root.T
     sign = np.ones(d)
-    sign[parameter_names(options).index("sigma_int")] = -1.0
+    sign[sigma] = -1.0
     inverse = jnp.linalg.inv(approximation.root)
+    shares = jnp.log(jnp.array([1.0 - 2.0 * n_wide / n_draws, *(n_wide / n_draws / _WIDE,) * 2]))
 
     def log_proposal(theta: Any) -> Any:
-        square = (((theta - approximation.mode) @ inverse.T) ** 2).sum(axis=1)
-        return -0.5 * (df + d) * jnp.log1p(square / df)
+        w = (theta - approximation.mode) @ inverse.T
+        square = (w**2).sum(axis=1, keepdims=True)
+        squares = jnp.concatenate([square, square - (w @ along.T) ** 2 * (1.0 - 1.0 / _WIDE**2)], axis=1)
+        return jax.nn.logsumexp(shares - 0.5 * (df + d) * jnp.log1p(squares / df), axis=1)
 
     constant = gammaln(0.5 * (df + d)) - gammaln(0.5 * df) - 0.5 * d * jnp.log(df * jnp.pi)
     constant = constant + jnp.linalg.slogdet(inverse)[1]

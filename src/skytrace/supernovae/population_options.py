@@ -79,7 +79,7 @@ class SamplerOptions:
     method: str = "nuts"
     n_chains: int = 4
     n_warmup: int = 500
-    n_samples: int = 2000
+    n_samples: int = 3000
     target_accept: float = 0.8
     max_tree_depth: int = 8
     n_draws: int = 10_000
