@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from skytrace.imaging.photometry import mag_depth, psfdepth_from_mag
-from skytrace.selection.condition_sky import SkyRelation
+from skytrace.selection.condition_sky import ConditionSky, SkyRelation
 from skytrace.selection.degrade import degraded_sky
 from skytrace.selection.grid import GridOptions, SelectionGrid
 from skytrace.selection.hosts import TARGET_COLUMNS, HostOptions, match_hosts
@@ -68,6 +68,18 @@ def test_a_host_that_is_worse_in_one_band_alone_keeps_that_band_and_loses_the_ot
     np.testing.assert_array_equal(reached.psfsize[2:], np.broadcast_to(sky.psfsize, (3, 3)))
     np.testing.assert_array_equal(reached.psfdepth[:, 1], sky.psfdepth[1])
     degraded_sky(sizes, depths, target_psfsize=reached.psfsize, target_psfdepth=reached.psfdepth)  # no reverse in it
+
+
+def test_a_host_that_is_worse_in_a_band_in_both_respects_keeps_it_to_the_last_bit():
+    """(d n) / n is not always d: rounding alone asked for a sky that is deeper than the host's own, and was refused."""
+    rng = np.random.default_rng(0)
+    sky = ConditionSky(np.array([1.2, 1.6, 1.1]), psfdepth_from_mag(np.array([24.0, 23.0, 22.5])))
+    sizes = np.stack([rng.uniform(1.3, 1.5, 2000), np.full(2000, 1.0), rng.uniform(1.2, 1.4, 2000)], axis=1)
+    mags = np.stack([rng.uniform(23.0, 23.8, 2000), np.full(2000, 24.5), rng.uniform(21.5, 22.4, 2000)], axis=1)
+    depths = psfdepth_from_mag(mags)
+    reached = sky.reached_by(sizes, depths)
+    np.testing.assert_array_equal(reached.psfdepth[:, [0, 2]], depths[:, [0, 2]])
+    degraded_sky(sizes, depths, target_psfsize=reached.psfsize, target_psfdepth=reached.psfdepth)
 
 
 def test_nearly_all_degraded_hosts_get_the_sky_of_the_condition_in_every_band():

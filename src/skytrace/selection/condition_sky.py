@@ -49,7 +49,9 @@ class ConditionSky:
         In g and z a host may be worse than the condition's sky; there it keeps what it has.
         """
         size = np.maximum(self.psfsize, psfsize)
-        return ConditionSky(size, np.minimum(self.psfdepth, psfdepth * neff_pixels(psfsize) / neff_pixels(size)))
+        # the ratio first: it is exactly 1 where the host keeps its PSF
+        quietest = psfdepth * (neff_pixels(psfsize) / neff_pixels(size))
+        return ConditionSky(size, np.minimum(self.psfdepth, quietest))
 
 
 @dataclass(frozen=True)
