@@ -4,19 +4,16 @@ from kedro.pipeline import Node, Pipeline
 
 from skytrace.pipelines.supernova import light_curves, stage_one, stage_two
 from skytrace.pipelines.supernova.graph import make_pipeline
+from skytrace.pipelines.supernova.validation import POSTERIORS, validation_nodes
 
 __all__ = ["POSTERIORS", "create_pipeline"]
 
-#: The posteriors that are drawn; parameters say of each which law, likelihood and method (``posteriors.<name>``).
-POSTERIORS = (
-    "flat_lcdm", "qfd_anchored", "log_distance", "linear_two_term", "qfd_seed", "flat_lcdm_mixture",
-    "qfd_anchored_mixture",
-)  # fmt: skip
-
 
 def create_pipeline(**_: object) -> Pipeline:
-    """Light curves that can be used; one fit per supernova; the population and the comparison of laws."""
-    return make_pipeline([*_light_curves(), *_fits(), *_inference()])
+    """Light curves that can be used; one fit per supernova; the population and the comparison of laws; outliers,
+    figures and the page.
+    """
+    return make_pipeline([*_light_curves(), *_fits(), *_inference(), *validation_nodes()])
 
 
 def _light_curves() -> list[Node]:
@@ -104,7 +101,7 @@ def _inference() -> list[Node]:
         Node(
             stage_two.check_seeds,
             ["inference_table", "params:population", "params:sampler", "params:folds"],
-            "seed_report",
+            ["seed_scores", "seed_report"],
             name="check_seeds",
         ),
     ]  # fmt: skip

@@ -1,0 +1,146 @@
+"""Glue of stage 3: the gate and its test by injection, scatter by group, a table for experts, the recomputation."""
+
+from typing import Any
+
+import pandas as pd
+
+from skytrace.compute.json_values import json_ready
+from skytrace.supernovae.fit_options import FitOptions
+from skytrace.supernovae.hubble import HubbleOptions
+from skytrace.supernovae.outlier_options import InjectionOptions, OutlierOptions
+from skytrace.supernovae.population_options import PopulationOptions, SamplerOptions
+
+Table = pd.DataFrame
+Report = dict[str, Any]
+
+__all__ = ["find_outliers", "inject_outliers", "join_supernovae", "measure_scatter"]
+
+_OF_FITS = (
+    "snid", "survey", "z_hel", "n_obs", "n_bands", "t0", "t0_err", "a_plasma", "a_plasma_err", "beta", "beta_err",
+    "alpha", "alpha_err", "alpha_mean", "alpha_mean_err", "mu_mean_mag", "mu_mean_err_mag", "chi2", "ndof", "skew",
+    "kurtosis", "rank", "converged", "flags",
+)  # fmt: skip
+_OF_OUTLIERS = (
+    "snid", "held_out", "residual_mag", "prob_ia", "ln_k_j_star", "neg_elpd", "pareto_k", "p_outlier", "outlier",
+    "flagged",
+)  # fmt: skip
+
+
+def find_outliers(
+    fold_scores: Table,
+    pointwise_elpd: Table,
+    light_curve_fits: Table,
+    truth: Table,
+    population: PopulationOptions,
+    options: OutlierOptions,
+) -> tuple[Table, Report]:
+    """Every SN of the inference with its scores, and how well they find what is known to be an outlier.
+
+    What is known: the published P(Ia), and on a simulated sky its truth, by which nothing but this report is made.
+    """
+    from skytrace.supernovae.outliers import brightness_sides, gate_supernovae, outlier_summaries
+
+    scores = fold_scores[fold_scores["model"] == options.law]
+    elpd = pointwise_elpd[pointwise_elpd["posterior"] == options.law]
+    summaries = outlier_summaries(scores, elpd, light_curve_fits, h0_km_s_mpc=population.h0_km_s_mpc)
+    gated, mixtures = gate_supernovae(summaries, options=options)
+    report = {
+        "law": options.law,
+        "n": len(gated),
+        "n_outliers": int(gated["outlier"].sum()),
+        "n_flagged": int(gated["flagged"].sum()),
+        "n_without_light_curve": int(gated["chi2_per_dof"].isna().sum()),
+        "mixtures": mixtures,
+        "sides": brightness_sides(gated),
+        "known_by": _validated(gated, truth, options),
+    }
+    return gated, json_ready(report)
+
+
+def inject_outliers(
+    inference_table: Table,
+    outliers: Table,
+    hubble: Table,
+    light_curves: Table,
+    light_curve_fits: Table,
+    objects: Table,
+    population: PopulationOptions,
+    sampler: SamplerOptions,
+    fit: FitOptions,
+    hubble_options: HubbleOptions,
+    options: OutlierOptions,
+    injection: InjectionOptions,
+) -> tuple[Table, Report]:
+    """Clean SNe made too bright, in the alpha of the table that is inferred from and in the light curves of our own
+    fits: one row a SN and level with its scores; figures by level.
+    """
+    from skytrace.supernovae.outlier_injection import injected_into_alpha, injected_into_light_curves
+
+    fitted = inference_table[~inference_table["held_out"]].reset_index(drop=True)
+    clean = ~fitted["snid"].isin(outliers.loc[outliers["outlier"], "snid"]).to_numpy()
+    in_alpha, alpha_figures = injected_into_alpha(
+        fitted, clean, injection=injection, options=options, population=population, sampler=sampler
+    )
+    in_light, light_figures = injected_into_light_curves(
+        hubble, light_curves, light_curve_fits, objects, fit=fit, hubble_options=hubble_options, injection=injection,
+        options=options, population=population, sampler=sampler,
+    )  # fmt: skip
+    table = pd.concat([in_alpha.assign(level="alpha"), in_light.assign(level="light_curve")], ignore_index=True)
+    levels = {"alpha": alpha_figures, "light_curve": light_figures}
+    return table, json_ready({"scaling": injection.scaling, "fraction": injection.fraction, "levels": levels})
+
+
+def measure_scatter(fold_scores: Table, outliers: Table) -> Report:
+    """rms, wrms and MAD by law and group, of SNe predicted by fits that have not seen them."""
+    from skytrace.supernovae.outliers import residual_scatter
+
+    return json_ready(
+        {
+            str(model): residual_scatter(rows, outliers["outlier"])
+            for model, rows in fold_scores.groupby("model", sort=False)
+        }
+    )
+
+
+def join_supernovae(light_curve_fits: Table, hubble_left_out: Table, outliers: Table) -> Table:
+    """One row a SN that was fitted or inferred from, by snid: its fit, why it is in no Hubble table, and its scores."""
+    fits = light_curve_fits[list(_OF_FITS)].merge(
+        hubble_left_out[["snid", "reason"]].rename(columns={"reason": "left_out_because"}), how="left", on="snid"
+    )
+    scores = outliers[list(_OF_OUTLIERS)].drop_duplicates("snid")
+    joined = fits.merge(scores, how="outer", on="snid")
+    return joined.sort_values("snid", ignore_index=True)
+
+
+def _validated(gated: Table, truth: Table, options: OutlierOptions) -> Report:
+    """AUC of every score, and purity and completeness of every rule, by what is known of the outliers."""
+    from skytrace.supernovae.outliers import SCORES, outlier_rules, rule_figures, score_auc
+
+    rules = outlier_rules(gated, options=options)
+    scores = {**SCORES, **{f"log_odds_{name}": f"mixture {name}" for name in options.mixtures}}
+    report: Report = {}
+    for name, (known, is_outlier) in _references(gated, truth, options).items():
+        some = gated[known]
+        report[name] = {
+            "n": int(known.sum()),
+            "auc": {
+                score: score_auc(some[score], is_outlier[known], n_resamples=options.n_resamples, seed=options.seed)
+                for score in scores
+            },
+            "rules": {rule: rule_figures(chosen[known], is_outlier[known]) for rule, chosen in rules.items()},
+        }
+    return report
+
+
+def _references(gated: Table, truth: Table, options: OutlierOptions) -> dict[str, tuple[Any, Any]]:
+    """Name -> (who is known (n,), who of them is an outlier (n,)). Of a kind of truth the others are left out."""
+    prob = gated["prob_ia"].to_numpy(dtype=float)
+    references = {"prob_ia": (prob == prob, prob <= options.prob_ia_min)}
+    if len(truth):
+        kind = gated["snid"].map(truth.set_index("snid")["kind"])
+        normal = (kind == "ia").to_numpy()
+        references["truth"] = (kind.notna().to_numpy(), ~normal & kind.notna().to_numpy())
+        for name in sorted(set(kind.dropna()) - {"ia"}):
+            this = (kind == name).to_numpy()
+            references[f"truth_{name}"] = (normal | this, this)
+    return references

@@ -1,0 +1,129 @@
+"""Glue of stage 3's figures and page."""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from skytrace.pipelines.supernova.options import InferenceOptions
+from skytrace.pipelines.supernova.stage_three_reports import by_file
+from skytrace.supernovae.fit_options import FitOptions
+from skytrace.supernovae.outlier_options import OutlierOptions
+
+Table = pd.DataFrame
+Report = dict[str, Any]
+
+__all__ = ["FIGURES", "write_page"]
+
+#: Figures in the order in which ``write_page`` returns them, each twice: PNG and PDF.
+FIGURES = (
+    "hubble_diagram", "loo_comparison", "basis", "corner_flat_lcdm", "corner_qfd_anchored", "trace_rank",
+    "posterior_predictive", "outlier_roc", "outlier_gallery", "light_curves",
+)  # fmt: skip
+_PERCENTILES = (5, 25, 50, 75, 95, 99)
+_IN_GALLERY = 8
+
+
+def write_page(
+    recomputation: Report,
+    inference_table: Table,
+    cosmology_residuals: Table,
+    model_comparison: Table,
+    fold_scores: Table,
+    light_curves: Table,
+    light_curve_fits: Table,
+    outliers: Table,
+    injections: Table,
+    truth: Table,
+    posterior_flat_lcdm: Any,
+    posterior_qfd_anchored: Any,
+    inference: InferenceOptions,
+    fit: FitOptions,
+    gate: OutlierOptions,
+    **reports: Report,
+) -> tuple[Any, ...]:
+    """The figures, each for its PNG and its PDF, and the page. Raises RecomputationError, before anything is drawn,
+    where a reported number is not what the outputs give. reports: as report_<name of the file>.
+    """
+    from skytrace.reporting import hubble_figures, posterior_figures
+    from skytrace.reporting.style import figure_png
+    from skytrace.reporting.supernova_page import supernova_page
+    from skytrace.supernovae.recomputation import require_agreement
+
+    require_agreement(recomputation)
+    files = by_file(reports)
+    fitted = inference_table[~inference_table["held_out"]]
+    own = cosmology_residuals[cosmology_residuals["table"] == inference.table]
+    drawn = (
+        hubble_figures.hubble_figure(own),
+        hubble_figures.loo_figure(model_comparison),
+        hubble_figures.basis_figure(
+            fitted["z_hd"].to_numpy(), files["sampler.json"]["basis"], *_correlations(posterior_qfd_anchored)
+        ),
+        posterior_figures.corner_figure(posterior_flat_lcdm),
+        posterior_figures.corner_figure(posterior_qfd_anchored),
+        posterior_figures.trace_rank_figure(posterior_qfd_anchored),
+        posterior_figures.predictive_figure(fold_scores[fold_scores["model"] == gate.law], posterior_flat_lcdm),
+        _roc_figure(files, outliers, injections, truth, gate),
+        *_light_curve_figures(light_curves, light_curve_fits, outliers, fit),
+    )
+    pictures = {name: figure_png(figure) for name, figure in zip(FIGURES, drawn, strict=True)}
+    page = supernova_page({**files, "recomputation.json": recomputation}, figures=pictures)
+    return *(figure for figure in drawn for _ in range(2)), page
+
+
+def _correlations(posterior: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Of the draws of p and of c."""
+    draws = (posterior.posterior[name].to_numpy().reshape(-1, 3) for name in ("p", "c"))
+    first, second = (np.corrcoef(values.T) for values in draws)
+    return first, second
+
+
+def _roc_figure(reports: Report, outliers: Table, injections: Table, truth: Table, gate: OutlierOptions) -> Any:
+    from skytrace.reporting.hubble_figures import outlier_roc_figure
+
+    records = reports["outliers.json"]["known_by"]
+    panels: dict[str, tuple[Table, np.ndarray]] = {}
+    auc: Report = {}
+    known = outliers[outliers["prob_ia"].notna()]
+    title = "published P(Ia) ≤ 0.5"
+    panels[title], auc[title] = (known, (known["prob_ia"] <= gate.prob_ia_min).to_numpy()), records["prob_ia"]["auc"]
+    if "truth" in records:
+        kind = outliers["snid"].map(truth.set_index("snid")["kind"])
+        title = "simulated outliers"
+        panels[title], auc[title] = (
+            (outliers[kind.notna()], (kind.dropna() != "ia").to_numpy()),
+            records["truth"]["auc"],
+        )
+    for level, figures in reports["outlier_injection.json"]["levels"].items():
+        rows = injections[(injections["level"] == level) & (injections["clean"] | injections["injected"])]
+        rows = rows[rows["neg_elpd"].notna()]
+        title = f"injected into {'alpha' if level == 'alpha' else 'light'}"
+        panels[title], auc[title] = (rows, rows["injected"].to_numpy(dtype=bool)), figures["auc"]
+    return outlier_roc_figure(panels, auc)
+
+
+def _light_curve_figures(light_curves: Table, fits: Table, outliers: Table, fit: FitOptions) -> tuple[Any, Any]:
+    """The gallery of outliers, and panels of ordinary fits."""
+    from skytrace.reporting.light_curve_figures import light_curve_figure
+
+    fits = fits.assign(per_dof=(fits["chi2"] / fits["ndof"]).where(fits["ndof"] > 0))
+    per_dof = fits.set_index("snid")["per_dof"]
+    seen = outliers[outliers["snid"].isin(fits.loc[fits["per_dof"].notna(), "snid"])].drop_duplicates("snid")
+    worst = seen.nlargest(_IN_GALLERY, "neg_elpd")
+    titles = {
+        row.snid: f"{row.snid}: Δμ = {row.residual_mag:+.2f}, p = {row.p_outlier:.2f}\nχ²/ndof = {row.chi2_per_dof:.2f}"
+        for row in worst.itertuples()
+    }
+    gallery = light_curve_figure(
+        light_curves, fits, worst["snid"].tolist(), model=fit.model, titles=titles,
+        absence="None of the SNe that were inferred from has a light curve here.",
+    )  # fmt: skip
+    good = fits[(fits["flags"] == "") & fits["per_dof"].notna()].sort_values("per_dof", kind="stable")
+    if good.empty:
+        good = fits[fits["per_dof"].notna()].sort_values("per_dof", kind="stable")
+    rows = [round(q / 100 * (len(good) - 1)) for q in _PERCENTILES] + [len(good) - 2, len(good) - 1]
+    names = list(dict.fromkeys(good["snid"].iloc[[max(row, 0) for row in rows]]))
+    z = fits.set_index("snid")["z_hel"]
+    titles = {name: f"{name}, z = {z[name]:.2f}\nχ²/ndof = {per_dof[name]:.2f}" for name in names}
+    return gallery, light_curve_figure(light_curves, fits, names, model=fit.model, titles=titles)

@@ -1,0 +1,212 @@
+"""Figures of the Hubble diagram, the laws' comparison, the distance basis, and the scores that find outliers."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from skytrace.reporting.style import COLOURS, DOUBLE_COLUMN_INCHES, SINGLE_COLUMN_INCHES, house_style, new_figure
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import pandas as pd
+    from matplotlib.figure import Figure
+
+__all__ = ["LAW_LABELS", "basis_figure", "hubble_figure", "loo_figure", "outlier_roc_figure"]
+
+#: Law -> how figures and pages name it.
+LAW_LABELS = {
+    "flat_lcdm": "flat ΛCDM",
+    "qfd_anchored": "QFD, three terms, anchored",
+    "log_distance": "D ∝ ln(1+z)",
+    "linear_two_term": "two terms, anchored",
+    "qfd_no_distance": "three terms, no distance",
+    "qfd_seed": "QFD as its authors write it",
+}
+_PAINT = {
+    "flat_lcdm": ("black", "-"),
+    "qfd_anchored": (COLOURS["vermilion"], "--"),
+    "log_distance": (COLOURS["blue"], "-."),
+    "linear_two_term": (COLOURS["green"], ":"),
+    "qfd_no_distance": (COLOURS["purple"], (0, (5, 1, 1, 1, 1, 1))),
+    "qfd_seed": (COLOURS["orange"], (0, (6, 2))),
+}
+_SCORE_PAINT = {
+    "neg_elpd": ("−elpd", COLOURS["vermilion"], "-"),
+    "log_odds": ("mixture on ln $k_J^*$", COLOURS["blue"], "--"),
+    "pareto_k": ("Pareto $k$", "0.45", ":"),
+}
+
+
+@house_style
+def hubble_figure(residuals: pd.DataFrame, *, reference: str = "flat_lcdm", n_bins: int = 14) -> Figure:
+    """Top: distance moduli and the laws fitted to them. Bottom: data in bins, and the rivals, minus ``reference``.
+
+    residuals: rows of one table of ``fit_laws``: z_hd, mu_mag, mu_err_mag and residual_<law>_mag. Points are weighted
+    means of bins of as many SNe, with the error of the mean from the bin's own scatter. A law that leaves the lower
+    panel is drawn where it is inside.
+    """
+    laws = [law for law in LAW_LABELS if f"residual_{law}_mag" in residuals]
+    table = residuals.sort_values("z_hd", kind="stable")
+    z, mu = table["z_hd"].to_numpy(), table["mu_mag"].to_numpy()
+    model = {law: mu - table[f"residual_{law}_mag"].to_numpy() for law in laws}
+    figure, (top, bottom) = new_figure(
+        width=SINGLE_COLUMN_INCHES, height=4.3, rows=2, sharex=True, height_ratios=(1.6, 1.0)
+    )
+    top.plot(z, mu, ".", color="0.72", markersize=1.2, rasterized=True, zorder=0)
+    for law in laws:
+        colour, line = _PAINT[law]
+        curve = _smooth(z, model[law])
+        top.plot(*curve, color=colour, linestyle=line, linewidth=1.0, label=LAW_LABELS[law])
+        if law != reference:
+            x, difference = _smooth(z, model[law] - model[reference])
+            bottom.plot(x, difference, color=colour, linestyle=line, linewidth=1.0)
+    centre, mean, error = _binned(z, table[f"residual_{reference}_mag"].to_numpy(), table["mu_err_mag"], n_bins)
+    bottom.errorbar(centre, mean, yerr=error, fmt="o", color="black", markersize=2.4, elinewidth=0.8)
+    bottom.axhline(0.0, color="0.5", linewidth=0.6)
+    end = max(0.12, 1.4 * float(np.nanmax(np.abs(mean) + error)))
+    bottom.set(xscale="log", xlabel="redshift z", ylabel="minus flat ΛCDM [mag]", ylim=(-end, end))
+    inside = np.percentile(mu, [0.2, 99.8])
+    top.set(ylabel="distance modulus μ [mag]", ylim=(inside[0] - 0.8, inside[1] + 0.8))
+    top.set_title(f"n = {len(table):,} SNe")
+    top.legend(frameon=False, fontsize=6, loc="upper left")
+    ticks = [tick for tick in (0.02, 0.05, 0.1, 0.2, 0.5, 1.0) if z.min() <= tick <= z.max()]
+    bottom.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+    bottom.minorticks_off()
+    return figure
+
+
+@house_style
+def loo_figure(models: pd.DataFrame) -> Figure:
+    """elpd of every posterior below that of the best law with the same noise, with its standard error, logarithmic
+    beyond 10.
+
+    models: rows of the comparison: posterior, loo_difference, loo_difference_se.
+    """
+    figure, axis = new_figure(width=SINGLE_COLUMN_INCHES, height=0.5 + 0.28 * len(models))
+    place = np.arange(len(models))[::-1]
+    difference = -models["loo_difference"].to_numpy(dtype=float)
+    error = models["loo_difference_se"].to_numpy(dtype=float)
+    clear = difference + 2.0 * error < 0.0
+    for apart, colour, words in ((False, COLOURS["blue"], "within 2 SE of the best"),
+                                 (True, COLOURS["vermilion"], "worse by more than 2 SE")):  # fmt: skip
+        rows = clear == apart
+        if rows.any():
+            axis.errorbar(
+                difference[rows], place[rows], xerr=error[rows], fmt="s" if apart else "o", color=colour,
+                markersize=3.5, elinewidth=1.0, label=words,
+            )  # fmt: skip
+    axis.axvline(0.0, color="0.5", linewidth=0.6, linestyle="--")
+    axis.set_xscale("symlog", linthresh=10.0)
+    axis.set_yticks(place, [_posterior_label(name) for name in models["posterior"]])
+    lowest = float((difference - error).min())
+    ticks = [tick for tick in (-10_000, -1_000, -100, -10, 0, 10) if tick >= 10 * min(lowest, -1.0)]
+    axis.set_xticks(ticks, [f"{tick:,}".replace("-", "−") for tick in ticks])
+    axis.minorticks_off()
+    axis.set(xlabel="elpd (PSIS-LOO) minus the best of the same noise, ± SE", ylim=(-0.6, len(models) - 0.4))
+    axis.legend(frameon=False, fontsize=6, loc="lower left")
+    return figure
+
+
+@house_style
+def basis_figure(
+    z: np.ndarray, basis: Mapping[str, Any], correlation_p: np.ndarray, correlation_c: np.ndarray
+) -> Figure:
+    """Left: the three centred terms (grey) and their orthogonal form. Middle: condition numbers. Right: correlations of
+    the posterior's coefficients, as written (below the diagonal) and orthogonal (above it).
+
+    z (n,): fitted redshifts. basis: of ``basis_diagnostics``. correlation_p, correlation_c (3, 3).
+    """
+    from skytrace.supernovae.distance_basis import distance_basis, qfd_basis
+
+    figure, (left, middle, right) = new_figure(
+        width=DOUBLE_COLUMN_INCHES, height=2.4, columns=3, width_ratios=(1.15, 1.0, 0.95)
+    )
+    grid = np.linspace(z.min(), z.max(), 200)
+    made = distance_basis(z)
+    phi = qfd_basis(grid) - made.mean
+    for k, name in enumerate(("ln(1+z)", "z", "z/(1+z)")):
+        left.plot(grid, phi[:, k], color="0.55", linestyle=("-", "--", ":")[k], linewidth=0.9, label=name)
+    for k, colour in enumerate(("blue", "vermilion", "green")):
+        left.plot(grid, made.rows(grid)[:, k], color=COLOURS[colour], linewidth=1.0, label=f"$Q'_{k + 1}$")
+    left.set(xlabel="redshift z", ylabel="term, centred")
+    left.legend(frameon=False, fontsize=6, ncols=2)
+    names = {"kappa_normal": "ΦᵀΦ", "kappa_raw": "Φ", "kappa_centred": "Φ centred", "kappa_orthogonal": "Q′"}
+    values = [float(basis[name]) for name in names]
+    place = np.arange(len(names))[::-1]
+    middle.barh(place, values, left=0.5, color=["0.75", "0.6", "0.6", COLOURS["blue"]], height=0.6)
+    for y, value in zip(place, values, strict=True):
+        middle.text(value * 1.5 + 0.5, y, f"{value:,.3g}" if value < 1e4 else f"{value:.1e}", va="center", fontsize=6.5)
+    middle.set_xscale("log")
+    middle.set(xlim=(0.5, max(values) * 400), xlabel="condition number κ")
+    middle.set_yticks(place, names.values())
+    both = np.tril(correlation_p, -1) + np.triu(correlation_c, 1) + np.eye(3)
+    right.imshow(both, cmap="PuOr_r", vmin=-1.0, vmax=1.0)
+    for i in range(3):
+        for j in range(3):
+            if i != j:
+                value = both[i, j]
+                right.text(
+                    j, i, f"{value:+.4f}" if abs(value) > 0.99 else f"{value:+.2f}", ha="center", va="center",
+                    color="white" if abs(value) > 0.6 else "black", fontsize=6.5,
+                )  # fmt: skip
+    labels = ("$k_J$, $c_1$", "$η'$, $c_2$", "$ξ$, $c_3$")
+    right.set_xticks(range(3), labels)
+    right.set_yticks(range(3), labels)
+    right.tick_params(length=0)
+    right.set_title("below: ($k_J$, $η'$, $ξ$); above: $c$", fontsize=7)
+    return figure
+
+
+@house_style
+def outlier_roc_figure(
+    known: Mapping[str, tuple[pd.DataFrame, np.ndarray]], reports: Mapping[str, Mapping[str, Any]]
+) -> Figure:
+    """ROC of the three scores, one panel a reference: title -> (gated table, is_outlier), and its AUC records."""
+    from sklearn.metrics import roc_curve
+
+    figure, axes = new_figure(width=DOUBLE_COLUMN_INCHES, height=2.6, columns=max(len(known), 1), squeeze=False)
+    for axis, (title, (table, outlier)) in zip(axes[0], known.items(), strict=True):
+        for score, (name, colour, line) in _SCORE_PAINT.items():
+            record = reports[title].get(score, {})
+            seen = table[score].notna().to_numpy()
+            if record.get("value") is None or len(set(outlier[seen])) < 2:
+                continue
+            fpr, tpr, _ = roc_curve(outlier[seen], table.loc[seen, score])
+            words = f"{name}: {record['value']:.3f} ({record['low_95']:.3f}–{record['high_95']:.3f})"
+            axis.plot(fpr, tpr, color=colour, linestyle=line, linewidth=1.1, label=words)
+        axis.plot([0, 1], [0, 1], color="0.8", linewidth=0.6)
+        axis.set(xlabel="share of clean SNe taken", ylabel="share of outliers found", xlim=(0, 1), ylim=(0, 1.02))
+        axis.set_title(f"{title}: {int(outlier.sum()):,} of {len(outlier):,}", fontsize=7)
+        axis.legend(frameon=False, fontsize=5.5, loc="lower right", title="AUC (95 %)", title_fontsize=5.5)
+    return figure
+
+
+def _smooth(z: np.ndarray, values: np.ndarray, *, points: int = 120) -> tuple[np.ndarray, np.ndarray]:
+    """Median of a curve in narrow bins of ln z: two frames of redshift make it no function of one of them."""
+    edges = np.unique(np.quantile(z, np.linspace(0.0, 1.0, min(points, max(2, len(z) // 4)) + 1)))
+    place = np.clip(np.searchsorted(edges, z, side="right") - 1, 0, len(edges) - 2)
+    used = np.unique(place)
+    return (
+        np.array([np.median(z[place == k]) for k in used]), np.array([np.median(values[place == k]) for k in used])
+    )  # fmt: skip
+
+
+def _binned(z: np.ndarray, residual: np.ndarray, error: Any, n_bins: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Weighted means of residuals in bins of equal number, and their errors from the weighted scatter in the bin."""
+    weight = 1.0 / np.asarray(error, dtype=float) ** 2
+    parts = [part for part in np.array_split(np.arange(len(z)), n_bins) if len(part) > 2]
+    centre = np.array([np.median(z[part]) for part in parts])
+    mean = np.array([np.average(residual[part], weights=weight[part]) for part in parts])
+    errors = []
+    for part, middle in zip(parts, mean, strict=True):
+        share = weight[part] / weight[part].sum()
+        errors.append(np.sqrt(np.sum(share**2 * (residual[part] - middle) ** 2)))
+    return centre, mean, np.array(errors)
+
+
+def _posterior_label(name: str) -> str:
+    law = name.removesuffix("_mixture")
+    return LAW_LABELS.get(law, law) + (", mixture" if name.endswith("_mixture") else "")

@@ -1,0 +1,87 @@
+"""The comparison of distance laws as one page: what was measured, what it says, what it does not show.
+
+Every number is read from a metrics file and listed with its key; every sentence that judges is chosen by the numbers.
+No network and no script: the template of the evaluation page, filled with other sections.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import TYPE_CHECKING, Any
+
+from skytrace.reporting.cited_numbers import CitedNumbers
+from skytrace.reporting.evaluation_parts import Section
+from skytrace.reporting.html_templates import data_uri, html_template
+from skytrace.reporting.hubble_figures import LAW_LABELS
+from skytrace.reporting.supernova_sections import (
+    data_sections,
+    inference_sections,
+    outlier_sections,
+    verdict_section,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["FIGURE_CAPTIONS", "supernova_page"]
+
+#: Figure name -> what it shows.
+FIGURE_CAPTIONS = {
+    "hubble_diagram": "Distance moduli and the laws fitted to them; below, everything minus flat ΛCDM: points are "
+    "means of bins of equal number with the error of the mean, lines the rivals where they are inside the panel.",
+    "loo_comparison": "elpd by PSIS-LOO below the best, with the standard error of the difference; logarithmic beyond "
+    "10.",
+    "basis": "The three terms and their orthogonal form; condition numbers; correlations of the coefficients as "
+    "written and of the orthogonal ones.",
+    "corner_flat_lcdm": "Posterior of flat ΛCDM: contours hold 68 and 95 % of the draws.",
+    "corner_qfd_anchored": "Posterior of the anchored three terms, in the orthogonal coefficients: 68 and 95 %.",
+    "trace_rank": "Draws of each chain of the anchored three terms, and their ranks among all chains; grey: 95 % of a "
+    "flat histogram.",
+    "posterior_predictive": "Residuals of SNe predicted unseen, and what the posterior's noise gives for them; right: "
+    "their scatter by size of the error.",
+    "light_curves": "Light curves with the fitted model, by chi2/ndof (5, 25, 50, 75, 95, 99 %) "
+    "among unflagged fits, and the two of largest chi2/ndof.",
+    "outlier_gallery": "Light curves of the SNe that the population explains least (largest −elpd).",
+    "outlier_roc": "How well each score finds outliers: by what is known of this sky, and by injection.",
+}
+_PIXEL_RATIO = 1.75  # pixels of our figures to one of a page: drawn at 200 dots an inch
+
+
+def supernova_page(
+    reports: Mapping[str, Any],
+    *,
+    figures: Mapping[str, bytes] | None = None,
+    title: str = "Supernovae and distance laws",
+) -> str:
+    """HTML of the comparison.
+
+    reports: file name -> its content: validation_report.json, fit_report.json, cosmology.json, sampler.json,
+    comparison.json, pairs.json, folds.json, seeds.json, scatter.json, outliers.json, outlier_injection.json,
+    recomputation.json. figures: name (FIGURE_CAPTIONS) -> PNG bytes. Raises CatalogueError where a report lacks a
+    number that the page quotes.
+    """
+    numbers = CitedNumbers(reports)
+    sections: list[Section] = [
+        verdict_section(reports, numbers),
+        *data_sections(reports, numbers),
+        *inference_sections(reports, numbers),
+        *outlier_sections(reports, numbers),
+    ]
+    pictures = {name: _picture(name, png) for name, png in (figures or {}).items()}
+    views = [
+        {**vars(section), "pictures": [pictures[name] for name in section.pictures if name in pictures]}
+        for section in sections
+    ]
+    survey = reports["validation_report.json"]
+    law = LAW_LABELS[reports["pairs.json"]["reference"]]
+    subtitle = f"{survey['survey']}; every law against {law}. {survey.get('note') or ''}".strip()
+    return html_template("evaluation.html.j2").render(title=title, subtitle=subtitle, sections=views)
+
+
+def _picture(name: str, png: bytes) -> dict[str, Any]:
+    (width,) = struct.unpack(">I", png[16:20])
+    caption = FIGURE_CAPTIONS[name]
+    return {
+        "source": data_uri("image/png", png), "width": round(width / _PIXEL_RATIO), "caption": caption,
+        "alternative": caption,
+    }  # fmt: skip

@@ -1,0 +1,260 @@
+"""The sections of the supernova page: sentences whose words follow from the numbers, tables, and what is not shown."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from skytrace.reporting.evaluation_parts import Section
+from skytrace.reporting.evaluation_tables import PageTable
+from skytrace.reporting.hubble_figures import LAW_LABELS
+from skytrace.reporting.supernova_words import found_words, pair_words, seed_words, side_words
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from skytrace.reporting.cited_numbers import CitedNumbers
+
+__all__ = ["data_sections", "inference_sections", "outlier_sections", "verdict_section"]
+
+Reports = "Mapping[str, Any]"
+_SCORES = {"neg_elpd": "−elpd", "log_odds": "mixture (the gate)", "pareto_k": "Pareto k"}
+_REFERENCES = {
+    "prob_ia": "published P(Ia) at most 0.5", "truth": "simulated outliers of any kind",
+    "truth_non_ia": "simulated: other types", "truth_brightened": "simulated: brightened",
+}  # fmt: skip
+
+
+def verdict_section(reports: Mapping[str, Any], numbers: CitedNumbers) -> Section:
+    """What the comparison says, law by law."""
+    pairs = reports["pairs.json"]
+    reference = LAW_LABELS[pairs["reference"]]
+    sentences = [pair_words(numbers, law, reference) for law in pairs["loo"]["student_t"]]
+    first = (
+        f"Each law was fitted to the same {numbers.text('sampler.json', 'supernovae')} SNe of the table "
+        f"“{pairs['table']}” with the same Student-t noise, and judged by what it predicts for SNe left out one at a "
+        f"time (elpd by PSIS-LOO). A difference is read against the standard error (SE) of the SN-by-SN differences; "
+        "within two of them, or below 4 whatever its SE, two laws predict equally well."
+    )
+    return Section(
+        "verdict", "What the comparison says", (first,), tuple(sentences), ("hubble_diagram", "loo_comparison"),
+        numbers.sources(),
+    )  # fmt: skip
+
+
+def data_sections(reports: Mapping[str, Any], numbers: CitedNumbers) -> tuple[Section, ...]:
+    """What went in, and the fits of the light curves."""
+    file = "validation_report.json"
+    kept = (
+        f"{numbers.text(file, 'rows_in')} observations were read and {numbers.text(file, 'rows_kept')} kept, of "
+        f"{numbers.text(file, 'supernovae')} SNe; {numbers.text(file, 'rows_rejected')} were rejected, each with its "
+        f"reason. {numbers.text(file, 'negative_fluxes')} negative fluxes are kept, as the noise that they are."
+    )
+    file = "fit_report.json"
+    fits = (
+        f"{numbers.text(file, 'supernovae')} SNe passed the cuts and were fitted; {numbers.text(file, 'converged')} "
+        f"fits converged, {numbers.text(file, 'unflagged')} have no flag, {numbers.text(file, 'in_hubble_table')} "
+        f"entered our own Hubble table. Median chi2/ndof {numbers.text(file, 'chi2_per_dof.percentile_50', '.2f')} "
+        f"(16–84 %: {numbers.text(file, 'chi2_per_dof.percentile_16', '.2f')}–"
+        f"{numbers.text(file, 'chi2_per_dof.percentile_84', '.2f')}); median error of alpha "
+        f"{numbers.text(file, 'alpha_err.percentile_50', '.3f')}."
+    )
+    bad = reports[file]["chi2_per_dof"]["percentile_50"] > 2.0
+    judged = (
+        "A median chi2/ndof above 2 says that an expanding blackbody is no good description of these light curves: its "
+        "alpha is a crude distance, and its errors are too small."
+        if bad
+        else "The model describes these light curves as well as their errors ask."
+    )
+    return (
+        Section("data", "What went in", (kept,), tables=numbers.sources()),
+        Section("fits", "One fit per supernova", (fits, judged), pictures=("light_curves",), tables=numbers.sources()),
+    )
+
+
+def inference_sections(reports: Mapping[str, Any], numbers: CitedNumbers) -> tuple[Section, ...]:
+    """Least-squares fits, posteriors with their health, predictions of the unseen, the seeds' numbers."""
+    return (
+        Section(
+            "laws", "Every law on every table, by weighted least squares",
+            ("Weights are those of the published (or fitted) errors as they stand; the spread is about the weighted "
+             "mean. Errors of parameters are statistical, of that diagonal alone.",),
+            tables=(_law_table(reports["cosmology.json"]),),
+        ),
+        _posterior_section(reports, numbers),
+        _unseen_section(reports, numbers),
+        Section("seeds", "The scatters of 1.89 and 8.16 mag", seed_words(reports, numbers), tables=numbers.sources()),
+    )  # fmt: skip
+
+
+def outlier_sections(reports: Mapping[str, Any], numbers: CitedNumbers) -> tuple[Section, ...]:
+    """The gate, its test by injection, what is not shown, and the recomputation."""
+    report, file = reports["outliers.json"], "outliers.json"
+    gate = (
+        f"{numbers.text(file, 'n_outliers')} of {numbers.text(file, 'n')} SNe have more than even odds of belonging to "
+        "the outlying component of a two-component mixture of ln k_J*; "
+        f"{numbers.text(file, 'n_flagged')} of them also have a bad light curve and are flagged "
+        f"({numbers.text(file, 'n_without_light_curve')} SNe have no light curve here and cannot be)."
+    )
+    gate_section = Section(
+        "outliers", "Outliers", (gate, side_words(numbers)), pictures=("outlier_roc", "outlier_gallery"),
+        tables=(_auc_table(report["known_by"]), _rule_table(report["known_by"]), *numbers.sources()),
+    )  # fmt: skip
+    levels = reports["outlier_injection.json"]["levels"]
+    injection = Section(
+        "injection", "Would the gate find supernovae that are too bright?", found_words(reports, numbers),
+        tables=(_injection_table(levels), *numbers.sources()),
+    )  # fmt: skip
+    return gate_section, injection, _limits(reports), _recomputation(numbers)
+
+
+def _posterior_section(reports: Mapping[str, Any], numbers: CitedNumbers) -> Section:
+    report, file = reports["sampler.json"], "sampler.json"
+    failed = [f"{name}: {'; '.join(one['failures'])}." for name, one in report["posteriors"].items() if one["failures"]]
+    health = (
+        "Every sampler reached what was asked of it (R-hat, effective sample size, no divergence)."
+        if not failed
+        else "Not every sampler reached what was asked of it; what follows from these posteriors is provisional:"
+    )
+    basis = (
+        f"The three terms as written have a condition number of {numbers.text(file, 'basis.kappa_raw', ',.0f')} on "
+        f"these redshifts (its square, {numbers.text(file, 'basis.kappa_normal', ',.0f')}, is what normal equations "
+        f"meet); the orthogonal coefficients have {numbers.text(file, 'basis.kappa_orthogonal', '.3f')}. k_J, η′ and ξ "
+        "are all but one number and mean nothing one by one: they are reported with their covariance, predictions "
+        "first."
+    )
+    return Section(
+        "posteriors", "Posteriors and the health of the samplers", (basis, health), tuple(failed),
+        ("basis", "corner_flat_lcdm", "corner_qfd_anchored", "trace_rank", "posterior_predictive"), numbers.sources(),
+    )  # fmt: skip
+
+
+def _unseen_section(reports: Mapping[str, Any], numbers: CitedNumbers) -> Section:
+    file = "seeds.json"
+    stable = reports[file]["stable"]
+    words = (
+        "Every SN is predicted by a fit that has not seen it: in folds, and one in ten by no fit at all, chosen by a "
+        "hash of its name before anything was fitted.",
+        f"Drawn with other random seeds, the rms of the held-out SNe moves by at most "
+        f"{numbers.text(file, 'largest_spread_mag', '.5f')} mag: "
+        + ("" if stable else "not ")
+        + f"within the {numbers.text(file, 'tolerance_mag', 'g')} mag that were asked for.",
+    )
+    rows = []
+    for law, groups in reports["scatter.json"].items():
+        for group, figures in groups.items():
+            cells = (f"{figures[key]:.4f}" if figures[key] is not None else "–" for key in _SPREADS)
+            rows.append((LAW_LABELS.get(law, law), group.replace("_", " "), f"{figures['n']:,}", *cells))
+    columns = ("law", "SNe", "n", "rms [mag]", "weighted rms [mag]", "1.4826 MAD [mag]")
+    table = PageTable(
+        "Spread of predictions for SNe that were not fitted (scatter.json); clean: no outlier by the gate", columns,
+        tuple(rows), (False, False, True, True, True, True),
+    )  # fmt: skip
+    return Section("unseen", "Supernovae that no fit has seen", words, tables=(table, *numbers.sources()))
+
+
+_SPREADS = ("rms_mag", "wrms_mag", "mad_mag")
+
+
+def _law_table(cosmology: Mapping[str, Any]) -> PageTable:
+    rows = []
+    for name, laws in cosmology.items():
+        for law, fit in laws.items():
+            omega = f"{fit['omega_m']:.3f} ± {fit['omega_m_err']:.3f}" if "omega_m" in fit else "–"
+            spreads = (fit[f"{key}_{who}_mag"] for key in ("rms", "wrms", "mad") for who in ("all", "ia"))
+            cells = ("–" if value is None else f"{value:.3f}" for value in spreads)
+            rows.append((name, LAW_LABELS[law], f"{fit['n']:,}", omega, f"{fit['chi2'] / fit['ndof']:.3f}", *cells))
+    columns = ("table", "law", "n", "Ω_M", "χ²/ndof", "rms all", "rms Ia", "wrms all", "wrms Ia", "MAD all", "MAD Ia")
+    caption = "Spreads in mag (cosmology.json); Ia: published P(Ia) above 0.5, or unknown"
+    return PageTable(caption, columns, tuple(rows), (False, False, *[True] * 9))
+
+
+def _auc_table(known_by: Mapping[str, Any]) -> PageTable:
+    rows = [
+        (_REFERENCES.get(name, name), words, f"{record['n_outliers']:,}", f"{record['n_clean']:,}", *_interval(record))
+        for name, one in known_by.items()
+        for score, words in _SCORES.items()
+        for record in (one["auc"][score],)
+    ]
+    columns = ("outliers known by", "score", "outliers", "others", "AUC", "68 %", "95 %")
+    return PageTable("Area under the ROC (outliers.json, known_by)", columns, tuple(rows), (False, False, *[True] * 5))
+
+
+def _rule_table(known_by: Mapping[str, Any]) -> PageTable:
+    labels = {
+        "mixture": "mixture: p > 0.5", "light_curve": "light curve: chi2/ndof above the limit", "both": "both (flagged)"
+    }  # fmt: skip
+    rows = []
+    for name, one in known_by.items():
+        for rule, figures in one["rules"].items():
+            purity, completeness = (_interval(figures[key]) for key in ("purity", "completeness"))
+            rows.append(
+                (_REFERENCES.get(name, name), labels[rule], f"{figures['n_chosen']:,}", f"{figures['n_found']:,}",
+                 purity[0], purity[2], completeness[0], completeness[2])
+            )  # fmt: skip
+    columns = ("outliers known by", "rule", "chosen", "of them outliers", "purity", "95 %", "completeness", "95 %")
+    return PageTable(
+        "What the rules choose (outliers.json, known_by)", columns, tuple(rows), (False, False, *[True] * 6)
+    )
+
+
+def _injection_table(levels: Mapping[str, Any]) -> PageTable:
+    rows = [
+        (level.replace("_", " "), words, f"{one['n_injected']:,}", *_interval(one["auc"][score]),
+         _interval(one["auc_all"][score])[0])
+        for level, one in levels.items()
+        for score, words in _SCORES.items()
+    ]  # fmt: skip
+    columns = ("injected into", "score", "n", "AUC against clean", "68 %", "95 %", "AUC against all")
+    return PageTable(
+        "AUC for the injected (outlier_injection.json)", columns, tuple(rows), (False, False, *[True] * 5)
+    )  # fmt: skip
+
+
+def _interval(record: Mapping[str, Any]) -> tuple[str, str, str]:
+    if record.get("value") is None:
+        return "–", "–", "–"
+    spans = (f"{record[f'low_{level}']:.3f} to {record[f'high_{level}']:.3f}" for level in ("68", "95"))
+    return (f"{record['value']:.3f}", *spans)  # type: ignore[return-value]
+
+
+def _limits(reports: Mapping[str, Any]) -> Section:
+    note = reports["validation_report.json"].get("note")
+    items = [
+        "That two laws predict equally well is no evidence for either. The three anchored terms can imitate flat ΛCDM "
+        "to a few ten-thousandths of a magnitude over these redshifts: no Hubble diagram of this reach could reject "
+        "them in its favour, and none of it tests the physics that the terms are named after.",
+        "Parameters and errors use the diagonal of the distances' errors. Calibration, dust, selection and "
+        "peculiar velocities correlate supernovae; with the full covariance errors grow and Ω_M moves. Quote published "
+        "analyses for cosmology.",
+        "k_J, η′ and ξ are coefficients of a description. They are degenerate with the offset, which contains H0 and "
+        "the supernovae's luminosity: nothing here measures H0.",
+        "An outlier is a supernova that the population does not explain. Lensing or a binary black hole is one "
+        "hypothesis, tested by injection; finding an injected one says what the gate can do, not that any exists.",
+        "Injected light is that of the fitted model, without the photon noise of the added light: real anomalies have "
+        "shapes of their own.",
+    ]  # fmt: skip
+    if note:
+        items.insert(0, f"This sky: {note}.")
+    else:
+        items.insert(
+            2,
+            "Published distances carry bias corrections that were simulated in ΛCDM, and BEAMS errors inflated by the "
+            "probability of contamination: the comparison inherits both. In particular a score that uses those errors "
+            "is not independent of the published P(Ia) that it is held against.",
+        )
+    return Section("limits", "What this does not show", items=tuple(items))
+
+
+def _recomputation(numbers: CitedNumbers) -> Section:
+    file = "recomputation.json"
+    words = (
+        f"From the tables and posteriors on disk alone, {numbers.text(file, 'n_agree')} of "
+        f"{numbers.text(file, 'n_numbers')} reported numbers were computed again, the largest difference being "
+        f"{numbers.text(file, 'largest_difference', '.1e')}; {numbers.text(file, 'n_not_recomputed')} cannot be (they "
+        "are listed in the file: what the importance sampler says of weights that are not kept)."
+    )
+    how = (
+        "Each number of this page is listed with its file and key: `kedro trace FILE:KEY` leads from it to the raw "
+        "photometry."
+    )
+    return Section("recomputation", "Are these the numbers of these outputs?", (words, how), tables=numbers.sources())
