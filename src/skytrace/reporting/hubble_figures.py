@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from skytrace.reporting.elpd_verdict import pair_verdict
 from skytrace.reporting.style import COLOURS, DOUBLE_COLUMN_INCHES, SINGLE_COLUMN_INCHES, house_style, new_figure
 
 if TYPE_CHECKING:
@@ -44,34 +45,38 @@ _SCORE_PAINT = {
 def hubble_figure(residuals: pd.DataFrame, *, reference: str = "flat_lcdm", n_bins: int = 14) -> Figure:
     """Top: distance moduli and the laws fitted to them. Bottom: data in bins, and the rivals, minus ``reference``.
 
-    residuals: rows of one table of ``fit_laws``: z_hd, mu_mag, mu_err_mag and residual_<law>_mag. Points are weighted
-    means of bins of as many SNe, with the error of the mean from the bin's own scatter. A law that leaves the lower
-    panel is drawn where it is inside.
+    residuals: one row a SN: z_hd, mu_mag, mu_err_mag (with the intrinsic scatter), outlier, residual_<law>_mag. Points
+    are weighted means of bins of as many SNe that are no outliers, with the error of the mean from the bin's own
+    scatter. A law that leaves a panel is drawn where it is inside.
     """
     laws = [law for law in LAW_LABELS if f"residual_{law}_mag" in residuals]
     table = residuals.sort_values("z_hd", kind="stable")
-    z, mu = table["z_hd"].to_numpy(), table["mu_mag"].to_numpy()
+    z, mu, out = (table[name].to_numpy() for name in ("z_hd", "mu_mag", "outlier"))
     model = {law: mu - table[f"residual_{law}_mag"].to_numpy() for law in laws}
     figure, (top, bottom) = new_figure(
-        width=SINGLE_COLUMN_INCHES, height=4.3, rows=2, sharex=True, height_ratios=(1.6, 1.0)
+        width=SINGLE_COLUMN_INCHES, height=4.5, rows=2, sharex=True, height_ratios=(1.5, 1.0)
     )
-    top.plot(z, mu, ".", color="0.72", markersize=1.2, rasterized=True, zorder=0)
+    top.plot(z[~out], mu[~out], ".", color="0.72", markersize=1.2, rasterized=True, zorder=0)
+    top.plot(z[out], mu[out], "x", color="0.45", markersize=2.2, markeredgewidth=0.5, zorder=0, label="outliers")
     for law in laws:
         colour, line = _PAINT[law]
-        curve = _smooth(z, model[law])
-        top.plot(*curve, color=colour, linestyle=line, linewidth=1.0, label=LAW_LABELS[law])
+        top.plot(*_smooth(z, model[law]), color=colour, linestyle=line, linewidth=1.0, label=LAW_LABELS[law])
         if law != reference:
             x, difference = _smooth(z, model[law] - model[reference])
             bottom.plot(x, difference, color=colour, linestyle=line, linewidth=1.0)
-    centre, mean, error = _binned(z, table[f"residual_{reference}_mag"].to_numpy(), table["mu_err_mag"], n_bins)
-    bottom.errorbar(centre, mean, yerr=error, fmt="o", color="black", markersize=2.4, elinewidth=0.8)
+    good = table[~out]
+    centre, mean, error = _binned(
+        z[~out], good[f"residual_{reference}_mag"].to_numpy(), good["mu_err_mag"], n_bins
+    )  # fmt: skip
+    bottom.errorbar(centre, mean, yerr=error, fmt="o", color="black", markersize=2.4, elinewidth=0.8, zorder=5)
     bottom.axhline(0.0, color="0.5", linewidth=0.6)
     end = max(0.12, 1.4 * float(np.nanmax(np.abs(mean) + error)))
     bottom.set(xscale="log", xlabel="redshift z", ylabel="minus flat ΛCDM [mag]", ylim=(-end, end))
     inside = np.percentile(mu, [0.2, 99.8])
     top.set(ylabel="distance modulus μ [mag]", ylim=(inside[0] - 0.8, inside[1] + 0.8))
-    top.set_title(f"n = {len(table):,} SNe")
-    top.legend(frameon=False, fontsize=6, loc="upper left")
+    figure.legend(*top.get_legend_handles_labels(), frameon=False, fontsize=6, loc="outside upper center", ncols=2)
+    bottom.set_title(f"bins of {len(good):,} SNe without outliers", fontsize=6.5)
+    top.set_title(f"n = {len(table):,} SNe", fontsize=6.5)
     ticks = [tick for tick in (0.02, 0.05, 0.1, 0.2, 0.5, 1.0) if z.min() <= tick <= z.max()]
     bottom.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
     bottom.minorticks_off()
@@ -85,14 +90,16 @@ def loo_figure(models: pd.DataFrame) -> Figure:
 
     models: rows of the comparison: posterior, loo_difference, loo_difference_se.
     """
-    figure, axis = new_figure(width=SINGLE_COLUMN_INCHES, height=0.5 + 0.28 * len(models))
+    figure, axis = new_figure(width=SINGLE_COLUMN_INCHES, height=0.7 + 0.26 * len(models))
     place = np.arange(len(models))[::-1]
     difference = -models["loo_difference"].to_numpy(dtype=float)
     error = models["loo_difference_se"].to_numpy(dtype=float)
-    clear = difference + 2.0 * error < 0.0
-    for apart, colour, words in ((False, COLOURS["blue"], "within 2 SE of the best"),
-                                 (True, COLOURS["vermilion"], "worse by more than 2 SE")):  # fmt: skip
-        rows = clear == apart
+    worse = np.array(
+        [pair_verdict(value, one) == "worse" for value, one in zip(difference, error, strict=True)], dtype=bool
+    )
+    for apart, colour, words in ((False, COLOURS["blue"], "as good as the best"),
+                                 (True, COLOURS["vermilion"], "worse")):  # fmt: skip
+        rows = worse == apart
         if rows.any():
             axis.errorbar(
                 difference[rows], place[rows], xerr=error[rows], fmt="s" if apart else "o", color=colour,
@@ -100,13 +107,14 @@ def loo_figure(models: pd.DataFrame) -> Figure:
             )  # fmt: skip
     axis.axvline(0.0, color="0.5", linewidth=0.6, linestyle="--")
     axis.set_xscale("symlog", linthresh=10.0)
-    axis.set_yticks(place, [_posterior_label(name) for name in models["posterior"]])
+    axis.set_yticks(place, [_posterior_label(name) for name in models["posterior"]], fontsize=6)
     lowest = float((difference - error).min())
-    ticks = [tick for tick in (-10_000, -1_000, -100, -10, 0, 10) if tick >= 10 * min(lowest, -1.0)]
-    axis.set_xticks(ticks, [f"{tick:,}".replace("-", "−") for tick in ticks])
+    ticks = [tick for tick in (-10_000, -1_000, -100, -10, 0) if tick >= 10 * min(lowest, -1.0)]
+    axis.set_xticks(ticks, [f"{tick:,}".replace("-", "−") for tick in ticks], fontsize=6)
     axis.minorticks_off()
-    axis.set(xlabel="elpd (PSIS-LOO) minus the best of the same noise, ± SE", ylim=(-0.6, len(models) - 0.4))
-    axis.legend(frameon=False, fontsize=6, loc="lower left")
+    axis.set_xlim(right=4.0)
+    axis.set(xlabel="Δelpd (PSIS-LOO) ± SE", ylim=(-0.6, len(models) - 0.4))
+    figure.legend(frameon=False, fontsize=6, loc="outside upper center", ncols=2)
     return figure
 
 
@@ -138,7 +146,7 @@ def basis_figure(
     place = np.arange(len(names))[::-1]
     middle.barh(place, values, left=0.5, color=["0.75", "0.6", "0.6", COLOURS["blue"]], height=0.6)
     for y, value in zip(place, values, strict=True):
-        middle.text(value * 1.5 + 0.5, y, f"{value:,.3g}" if value < 1e4 else f"{value:.1e}", va="center", fontsize=6.5)
+        middle.text(value * 1.5 + 0.5, y, f"{value:,.0f}", va="center", fontsize=6.5)
     middle.set_xscale("log")
     middle.set(xlim=(0.5, max(values) * 400), xlabel="condition number κ")
     middle.set_yticks(place, names.values())
@@ -167,8 +175,19 @@ def outlier_roc_figure(
     """ROC of the three scores, one panel a reference: title -> (gated table, is_outlier), and its AUC records."""
     from sklearn.metrics import roc_curve
 
-    figure, axes = new_figure(width=DOUBLE_COLUMN_INCHES, height=2.6, columns=max(len(known), 1), squeeze=False)
-    for axis, (title, (table, outlier)) in zip(axes[0], known.items(), strict=True):
+    rows = -(-len(known) // 2)
+    figure, axes = new_figure(
+        width=DOUBLE_COLUMN_INCHES,
+        height=0.2 + 2.3 * rows,
+        rows=rows,
+        columns=2,
+        squeeze=False,
+        sharex=True,
+        sharey=True,
+    )
+    for axis in axes.ravel()[len(known) :]:
+        axis.set_visible(False)
+    for axis, (title, (table, outlier)) in zip(axes.ravel(), known.items(), strict=False):
         for score, (name, colour, line) in _SCORE_PAINT.items():
             record = reports[title].get(score, {})
             seen = table[score].notna().to_numpy()
@@ -178,9 +197,11 @@ def outlier_roc_figure(
             words = f"{name}: {record['value']:.3f} ({record['low_95']:.3f}–{record['high_95']:.3f})"
             axis.plot(fpr, tpr, color=colour, linestyle=line, linewidth=1.1, label=words)
         axis.plot([0, 1], [0, 1], color="0.8", linewidth=0.6)
-        axis.set(xlabel="share of clean SNe taken", ylabel="share of outliers found", xlim=(0, 1), ylim=(0, 1.02))
+        axis.set(xlim=(0, 1), ylim=(0, 1.02))
         axis.set_title(f"{title}: {int(outlier.sum()):,} of {len(outlier):,}", fontsize=7)
-        axis.legend(frameon=False, fontsize=5.5, loc="lower right", title="AUC (95 %)", title_fontsize=5.5)
+        axis.legend(frameon=False, fontsize=6, loc="lower right", title="AUC (95 %)", title_fontsize=6)
+    figure.supxlabel("share of the others taken", fontsize=8)
+    figure.supylabel("share of outliers found", fontsize=8)
     return figure
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from skytrace.reporting.style import COLOURS, DOUBLE_COLUMN_INCHES, SINGLE_COLUMN_INCHES, house_style, new_figure
+from skytrace.reporting.style import COLOURS, DOUBLE_COLUMN_INCHES, house_style, new_figure
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -51,7 +51,7 @@ def corner_figure(posterior: Any, *, truths: dict[str, float] | None = None) -> 
     from matplotlib.figure import Figure
 
     columns = posterior_columns(posterior)
-    size = SINGLE_COLUMN_INCHES if len(columns) < 5 else DOUBLE_COLUMN_INCHES
+    size = DOUBLE_COLUMN_INCHES
     figure = Figure(figsize=(size, size))
     FigureCanvasAgg(figure)
     draws = np.column_stack([values.ravel() for values in columns.values()])
@@ -65,7 +65,7 @@ def corner_figure(posterior: Any, *, truths: dict[str, float] | None = None) -> 
     )  # fmt: skip
     for axis in figure.axes:
         axis.tick_params(labelsize=6, length=2)
-    figure.subplots_adjust(left=0.13, bottom=0.13, right=0.98, top=0.95)
+    figure.subplots_adjust(left=0.1, bottom=0.1, right=0.98, top=0.96)
     return figure
 
 

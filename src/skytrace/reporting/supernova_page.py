@@ -23,14 +23,17 @@ from skytrace.reporting.supernova_sections import (
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    import pandas as pd
+
 __all__ = ["FIGURE_CAPTIONS", "supernova_page"]
 
 #: Figure name -> what it shows.
 FIGURE_CAPTIONS = {
-    "hubble_diagram": "Distance moduli and the laws fitted to them; below, everything minus flat ΛCDM: points are "
-    "means of bins of equal number with the error of the mean, lines the rivals where they are inside the panel.",
-    "loo_comparison": "elpd by PSIS-LOO below the best, with the standard error of the difference; logarithmic beyond "
-    "10.",
+    "hubble_diagram": "Distance moduli and the laws fitted to them, the intrinsic scatter of flat ΛCDM's posterior "
+    "added to the errors; below, everything minus flat ΛCDM: points are means of bins of equal number without the "
+    "gate's outliers, lines the rivals where they are inside the panel.",
+    "loo_comparison": "elpd by PSIS-LOO below the best law with the same noise, with the standard error of the "
+    "difference; logarithmic beyond 10.",
     "basis": "The three terms and their orthogonal form; condition numbers; correlations of the coefficients as "
     "written and of the orthogonal ones.",
     "corner_flat_lcdm": "Posterior of flat ΛCDM: contours hold 68 and 95 % of the draws.",
@@ -50,6 +53,7 @@ _PIXEL_RATIO = 1.75  # pixels of our figures to one of a page: drawn at 200 dots
 def supernova_page(
     reports: Mapping[str, Any],
     *,
+    summary: pd.DataFrame | None = None,
     figures: Mapping[str, bytes] | None = None,
     title: str = "Supernovae and distance laws",
 ) -> str:
@@ -57,14 +61,14 @@ def supernova_page(
 
     reports: file name -> its content: validation_report.json, fit_report.json, cosmology.json, sampler.json,
     comparison.json, pairs.json, folds.json, seeds.json, scatter.json, outliers.json, outlier_injection.json,
-    recomputation.json. figures: name (FIGURE_CAPTIONS) -> PNG bytes. Raises CatalogueError where a report lacks a
-    number that the page quotes.
+    recomputation.json. summary: posterior_summary.csv. figures: name (FIGURE_CAPTIONS) -> PNG bytes. Raises
+    CatalogueError where a report lacks a number that the page quotes.
     """
     numbers = CitedNumbers(reports)
     sections: list[Section] = [
         verdict_section(reports, numbers),
         *data_sections(reports, numbers),
-        *inference_sections(reports, numbers),
+        *inference_sections(reports, numbers, summary),
         *outlier_sections(reports, numbers),
     ]
     pictures = {name: _picture(name, png) for name, png in (figures or {}).items()}

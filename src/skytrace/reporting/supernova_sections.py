@@ -5,18 +5,21 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from skytrace.reporting.evaluation_parts import Section
-from skytrace.reporting.evaluation_tables import PageTable
+from skytrace.reporting.evaluation_tables import PageTable, number_text
 from skytrace.reporting.hubble_figures import LAW_LABELS
 from skytrace.reporting.supernova_words import found_words, pair_words, seed_words, side_words
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    import pandas as pd
+
     from skytrace.reporting.cited_numbers import CitedNumbers
 
 __all__ = ["data_sections", "inference_sections", "outlier_sections", "verdict_section"]
 
-Reports = "Mapping[str, Any]"
+#: Parameters that a reader may quote one by one.
+_PARAMETERS = {"omega_m": "Ω_M", "sigma_int_mag": "σ_int [mag]", "nu": "ν", "outlier_fraction": "share of outliers"}
 _SCORES = {"neg_elpd": "−elpd", "log_odds": "mixture (the gate)", "pareto_k": "Pareto k"}
 _REFERENCES = {
     "prob_ia": "published P(Ia) at most 0.5", "truth": "simulated outliers of any kind",
@@ -49,6 +52,7 @@ def data_sections(reports: Mapping[str, Any], numbers: CitedNumbers) -> tuple[Se
         f"{numbers.text(file, 'supernovae')} SNe; {numbers.text(file, 'rows_rejected')} were rejected, each with its "
         f"reason. {numbers.text(file, 'negative_fluxes')} negative fluxes are kept, as the noise that they are."
     )
+    data = Section("data", "What went in", (kept,), tables=numbers.sources())
     file = "fit_report.json"
     fits = (
         f"{numbers.text(file, 'supernovae')} SNe passed the cuts and were fitted; {numbers.text(file, 'converged')} "
@@ -66,12 +70,14 @@ def data_sections(reports: Mapping[str, Any], numbers: CitedNumbers) -> tuple[Se
         else "The model describes these light curves as well as their errors ask."
     )
     return (
-        Section("data", "What went in", (kept,), tables=numbers.sources()),
+        data,
         Section("fits", "One fit per supernova", (fits, judged), pictures=("light_curves",), tables=numbers.sources()),
     )
 
 
-def inference_sections(reports: Mapping[str, Any], numbers: CitedNumbers) -> tuple[Section, ...]:
+def inference_sections(
+    reports: Mapping[str, Any], numbers: CitedNumbers, summary: pd.DataFrame | None = None
+) -> tuple[Section, ...]:
     """Least-squares fits, posteriors with their health, predictions of the unseen, the seeds' numbers."""
     return (
         Section(
@@ -80,7 +86,7 @@ def inference_sections(reports: Mapping[str, Any], numbers: CitedNumbers) -> tup
              "mean. Errors of parameters are statistical, of that diagonal alone.",),
             tables=(_law_table(reports["cosmology.json"]),),
         ),
-        _posterior_section(reports, numbers),
+        _posterior_section(reports, numbers, summary),
         _unseen_section(reports, numbers),
         Section("seeds", "The scatters of 1.89 and 8.16 mag", seed_words(reports, numbers), tables=numbers.sources()),
     )  # fmt: skip
@@ -107,7 +113,7 @@ def outlier_sections(reports: Mapping[str, Any], numbers: CitedNumbers) -> tuple
     return gate_section, injection, _limits(reports), _recomputation(numbers)
 
 
-def _posterior_section(reports: Mapping[str, Any], numbers: CitedNumbers) -> Section:
+def _posterior_section(reports: Mapping[str, Any], numbers: CitedNumbers, summary: pd.DataFrame | None) -> Section:
     report, file = reports["sampler.json"], "sampler.json"
     failed = [f"{name}: {'; '.join(one['failures'])}." for name, one in report["posteriors"].items() if one["failures"]]
     health = (
@@ -124,8 +130,38 @@ def _posterior_section(reports: Mapping[str, Any], numbers: CitedNumbers) -> Sec
     )
     return Section(
         "posteriors", "Posteriors and the health of the samplers", (basis, health), tuple(failed),
-        ("basis", "corner_flat_lcdm", "corner_qfd_anchored", "trace_rank", "posterior_predictive"), numbers.sources(),
+        ("basis", "corner_flat_lcdm", "corner_qfd_anchored", "trace_rank", "posterior_predictive"),
+        (*_posterior_tables(report["posteriors"], summary), *numbers.sources()),
     )  # fmt: skip
+
+
+def _posterior_tables(health: Mapping[str, Any], summary: pd.DataFrame | None) -> tuple[PageTable, ...]:
+    """Parameters that mean something by themselves, and the samplers' health."""
+    tables = []
+    if summary is not None:
+        rows = [
+            (row.posterior, _PARAMETERS[row.parameter], f"{row.median:.3f}", f"{row.low68:.3f} to {row.high68:.3f}",
+             f"{row.low95:.3f} to {row.high95:.3f}")
+            for row in summary.itertuples() if row.parameter in _PARAMETERS
+        ]  # fmt: skip
+        columns = ("posterior", "parameter", "median", "68 %", "95 %")
+        tables.append(
+            PageTable("Posteriors (posterior_summary.csv)", columns, tuple(rows), (False, False, True, True, True))
+        )
+    names = ("r_hat_max", "ess_bulk_min", "ess_tail_min", "divergences", "k_hat", "ess")
+    cells = [(name, one["method"], *(number_text(one.get(key)) for key in names)) for name, one in health.items()]
+    columns = (
+        "posterior",
+        "sampler",
+        "largest R-hat",
+        "bulk ESS",
+        "tail ESS",
+        "divergences",
+        "k-hat",
+        "ESS of weights",
+    )
+    numeric = (False, False, *[True] * 6)
+    return (*tables, PageTable("Health of the samplers (sampler.json, posteriors)", columns, tuple(cells), numeric))
 
 
 def _unseen_section(reports: Mapping[str, Any], numbers: CitedNumbers) -> Section:
@@ -155,6 +191,26 @@ def _unseen_section(reports: Mapping[str, Any], numbers: CitedNumbers) -> Sectio
 _SPREADS = ("rms_mag", "wrms_mag", "mad_mag")
 
 
+def _law_words(cosmology: Mapping[str, Any]) -> tuple[str, ...]:
+    words = (
+        "Weights are those of the published (or fitted) errors as they stand, without an intrinsic scatter; the spread "
+        "is about the weighted mean. Errors of parameters are statistical, of that diagonal alone."
+    )
+    short = [name for name, laws in cosmology.items() if "flat_lcdm" in laws and _per_dof(laws["flat_lcdm"]) > 2.0]
+    if not short:
+        return (words,)
+    return (
+        words,
+        f"For {' and '.join(short)} χ²/ndof is far above 1 even for flat ΛCDM: those errors leave out most of the "
+        "scatter, so that a few precise or outlying SNe decide these fits, and the Ω_M of that row and its error are "
+        "not to be used. The posteriors below have an intrinsic scatter and a tail.",
+    )
+
+
+def _per_dof(fit: Mapping[str, Any]) -> float:
+    return float(fit["chi2"] / fit["ndof"])
+
+
 def _law_table(cosmology: Mapping[str, Any]) -> PageTable:
     rows = []
     for name, laws in cosmology.items():
@@ -162,7 +218,7 @@ def _law_table(cosmology: Mapping[str, Any]) -> PageTable:
             omega = f"{fit['omega_m']:.3f} ± {fit['omega_m_err']:.3f}" if "omega_m" in fit else "–"
             spreads = (fit[f"{key}_{who}_mag"] for key in ("rms", "wrms", "mad") for who in ("all", "ia"))
             cells = ("–" if value is None else f"{value:.3f}" for value in spreads)
-            rows.append((name, LAW_LABELS[law], f"{fit['n']:,}", omega, f"{fit['chi2'] / fit['ndof']:.3f}", *cells))
+            rows.append((name, LAW_LABELS[law], f"{fit['n']:,}", omega, f"{_per_dof(fit):.3f}", *cells))
     columns = ("table", "law", "n", "Ω_M", "χ²/ndof", "rms all", "rms Ia", "wrms all", "wrms Ia", "MAD all", "MAD Ia")
     caption = "Spreads in mag (cosmology.json); Ia: published P(Ia) above 0.5, or unknown"
     return PageTable(caption, columns, tuple(rows), (False, False, *[True] * 9))

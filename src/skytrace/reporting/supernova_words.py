@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from skytrace.reporting.elpd_verdict import pair_verdict
 from skytrace.reporting.hubble_figures import LAW_LABELS
 
 if TYPE_CHECKING:
@@ -11,16 +12,7 @@ if TYPE_CHECKING:
 
     from skytrace.reporting.cited_numbers import CitedNumbers
 
-__all__ = ["found_words", "pair_verdict", "pair_words", "seed_words", "side_words"]
-
-_SMALL = 4.0  # a difference of elpd below it is small whatever its SE (Sivula, Magnusson & Vehtari 2020)
-
-
-def pair_verdict(difference: float, se: float) -> str:
-    """``equal``, ``better`` or ``worse``: what a difference of elpd (law minus reference) says."""
-    if abs(difference) < _SMALL or abs(difference) <= 2.0 * se:
-        return "equal"
-    return "better" if difference > 0.0 else "worse"
+__all__ = ["found_words", "pair_words", "seed_words", "side_words"]
 
 
 def pair_words(numbers: CitedNumbers, law: str, reference: str) -> str:

@@ -9,6 +9,7 @@ from skytrace.pipelines.supernova.options import InferenceOptions
 from skytrace.pipelines.supernova.stage_three_reports import by_file
 from skytrace.supernovae.fit_options import FitOptions
 from skytrace.supernovae.outlier_options import OutlierOptions
+from skytrace.supernovae.population_options import PopulationOptions
 
 Table = pd.DataFrame
 Report = dict[str, Any]
@@ -27,8 +28,8 @@ _IN_GALLERY = 8
 def write_page(
     recomputation: Report,
     inference_table: Table,
-    cosmology_residuals: Table,
     model_comparison: Table,
+    posterior_summary: Table,
     fold_scores: Table,
     light_curves: Table,
     light_curve_fits: Table,
@@ -38,6 +39,7 @@ def write_page(
     posterior_flat_lcdm: Any,
     posterior_qfd_anchored: Any,
     inference: InferenceOptions,
+    population: PopulationOptions,
     fit: FitOptions,
     gate: OutlierOptions,
     **reports: Report,
@@ -53,9 +55,8 @@ def write_page(
     require_agreement(recomputation)
     files = by_file(reports)
     fitted = inference_table[~inference_table["held_out"]]
-    own = cosmology_residuals[cosmology_residuals["table"] == inference.table]
     drawn = (
-        hubble_figures.hubble_figure(own),
+        hubble_figures.hubble_figure(_laws(inference_table, outliers, posterior_flat_lcdm, inference, population)),
         hubble_figures.loo_figure(model_comparison),
         hubble_figures.basis_figure(
             fitted["z_hd"].to_numpy(), files["sampler.json"]["basis"], *_correlations(posterior_qfd_anchored)
@@ -68,8 +69,27 @@ def write_page(
         *_light_curve_figures(light_curves, light_curve_fits, outliers, fit),
     )
     pictures = {name: figure_png(figure) for name, figure in zip(FIGURES, drawn, strict=True)}
-    page = supernova_page({**files, "recomputation.json": recomputation}, figures=pictures)
+    page = supernova_page({**files, "recomputation.json": recomputation}, summary=posterior_summary, figures=pictures)
     return *(figure for figure in drawn for _ in range(2)), page
+
+
+def _laws(
+    table: Table, outliers: Table, posterior: Any, inference: InferenceOptions, population: PopulationOptions
+) -> Table:
+    """Residuals of every law fitted to all SNe of the table with the posterior's intrinsic scatter."""
+    from skytrace.supernovae.cosmology import CosmologyOptions, fit_cosmology
+
+    sigma = float(posterior.posterior["sigma_int_mag"].mean())
+    options = CosmologyOptions(
+        h0_km_s_mpc=population.h0_km_s_mpc, log_distance_redshift_power=population.log_distance_redshift_power,
+        sigma_int_mag=sigma,
+    )  # fmt: skip
+    fits = {law: fit_cosmology(table, law, options=options).residuals_mag for law in inference.models}
+    suspect = outliers.loc[outliers["outlier"], "snid"]
+    return table[["snid", "z_hd", "mu_mag"]].assign(
+        mu_err_mag=np.hypot(table["mu_err_mag"], sigma), outlier=table["snid"].isin(suspect),
+        **{f"residual_{law}_mag": residual for law, residual in fits.items()},
+    )  # fmt: skip
 
 
 def _correlations(posterior: Any) -> tuple[np.ndarray, np.ndarray]:

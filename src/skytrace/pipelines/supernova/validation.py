@@ -78,7 +78,7 @@ def _reports() -> list[Node]:
 
 def _page() -> Node:
     tables = (
-        "recomputation", "inference_table", "cosmology_residuals", "model_comparison", "fold_scores",
+        "recomputation", "inference_table", "model_comparison", "posterior_summary", "fold_scores",
         "light_curves", "light_curve_fits", "outliers", "injections", "truth", "posterior_flat_lcdm",
         "posterior_qfd_anchored",
     )  # fmt: skip
@@ -87,7 +87,7 @@ def _page() -> Node:
         stage_three_page.write_page,
         {
             **{name: name for name in tables},
-            **{name: f"params:{name}" for name in ("inference", "fit", "gate")},
+            **{name: f"params:{name}" for name in ("inference", "population", "fit", "gate")},
             **_REPORTS,
         },
         [*figures, "supernova_page"],

@@ -1,0 +1,94 @@
+"""The supernova page says what its numbers say, each with its source, and stops where a number is missing."""
+
+import re
+
+import pytest
+
+from skytrace.errors import CatalogueError
+from skytrace.reporting.cited_numbers import CitedNumbers
+from skytrace.reporting.elpd_verdict import pair_verdict
+from skytrace.reporting.supernova_words import found_words, pair_words, seed_words, side_words
+
+
+@pytest.mark.parametrize(
+    ("difference", "se", "said"),
+    [(-1.2, 1.2, "equal"), (-3.9, 0.1, "equal"), (-9.0, 5.0, "equal"), (-9.0, 4.0, "worse"), (278.0, 29.0, "better")],
+)
+def test_a_difference_counts_beyond_two_errors_and_beyond_four(difference, se, said):
+    assert pair_verdict(difference, se) == said
+
+
+def _pairs(difference: float, se: float) -> CitedNumbers:
+    one = {"difference": difference, "se": se, "n": 164}
+    loo = {"student_t": {"qfd_anchored": one}, "mixture": {}}
+    return CitedNumbers({"pairs.json": {"loo": loo, "held_out": {"qfd_anchored": {**one, "difference": 0.4}}}})
+
+
+def test_words_follow_the_numbers():
+    equal = pair_words(_pairs(-1.2, 1.3), "qfd_anchored", "flat ΛCDM")
+    assert "cannot be told apart from flat ΛCDM" in equal
+    assert "elpd −1.2 ± 1.3; on the 164 held out SNe +0.4 ± 1.3." in equal
+    assert "worse than flat ΛCDM" in pair_words(_pairs(-278.0, 29.0), "qfd_anchored", "flat ΛCDM")
+    assert "better than flat ΛCDM" in pair_words(_pairs(278.0, 29.0), "qfd_anchored", "flat ΛCDM")
+
+
+def test_every_number_of_a_sentence_is_listed_once_with_its_key():
+    numbers = _pairs(-1.2, 1.3)
+    words = pair_words(numbers, "qfd_anchored", "flat ΛCDM")
+    (table,) = numbers.sources()
+    shown = [row[0] for row in table.rows]
+    assert sorted(re.findall(r"[+−]?\d+(?:\.\d+)?", words)) == sorted(shown)
+    assert ("−1.2", "pairs.json", "loo.student_t.qfd_anchored.difference") in table.rows
+    assert numbers.sources() == ()
+
+
+def test_a_number_that_no_file_holds_cannot_be_quoted():
+    with pytest.raises(CatalogueError, match=r"pairs\.json has no loo\.student_t\.log_distance\.difference"):
+        pair_words(_pairs(1.0, 1.0), "log_distance", "flat ΛCDM")
+    numbers = CitedNumbers({"f.json": {"rows": [{"x": 1234, "none": None, "yes": True}]}})
+    assert numbers.text("f.json", "rows.0.x") == "1,234"
+    assert numbers.text("f.json", "rows.0.none") == "–"
+    assert numbers.text("f.json", "rows.0.yes") == "yes"
+
+
+@pytest.mark.parametrize(
+    ("few", "many", "said"), [(1e-6, 1.0, "another cause"), (1.0, 1e-6, "brightening would make"), (0.4, 0.7, "both")]
+)
+def test_sides_say_what_the_binomial_says(few, many, said):
+    sides = {"n_outliers": 9, "n_brighter": 4, "n_fainter": 5, "p_bright_or_fewer": few, "p_bright_or_more": many}
+    assert said in side_words(CitedNumbers({"outliers.json": {"sides": sides}}))
+    assert "none to explain" in side_words(CitedNumbers({"outliers.json": {"sides": {"n_outliers": 0}}}))
+
+
+def test_the_old_scatters_are_told_to_be_no_target_beside_what_was_measured():
+    laws = {
+        "qfd_seed": {"rms_all_mag": 9.1, "wrms_all_mag": 8.0},
+        "flat_lcdm": {"rms_all_mag": 0.27, "wrms_all_mag": 0.2},
+    }
+    reports = {"pairs.json": {"table": "t"}, "cosmology.json": {"t": laws}}
+    first, second = seed_words(reports, CitedNumbers(reports))
+    assert "9.10 mag" in first
+    assert "0.270 mag" in first
+    assert "1.89 and 8.16" in second
+    assert "Neither is a target" in second
+
+
+def _level(pareto: float, above: int) -> dict:
+    auc = {name: {"value": value} for name, value in (("neg_elpd", 0.98), ("log_odds", 0.97), ("pareto_k", pareto))}
+    return {
+        "n_injected": 100, "n_lost": 0, "auc": auc, "ln_factor_error_median": 0.0, "ln_factor_error_mad": 0.03,
+        "n_chi2_per_dof_above": above,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(("pareto", "above", "said"), [(0.34, 2, "it is no gate"), (0.9, 80, "by most light curves")])
+def test_pareto_k_and_the_joint_flag_are_judged_by_their_numbers(pareto, above, said):
+    reports = {
+        "outlier_injection.json": {
+            "scaling": "mass_ratio", "levels": {"alpha": _level(pareto, 0), "light_curve": _level(pareto, above)}
+        }
+    }  # fmt: skip
+    words = " ".join(found_words(reports, CitedNumbers(reports)))
+    assert said in words
+    assert ("it is no gate" in words) == (pareto < 0.7)
+    assert ("asks for a bad one misses it" in words) == (above < 50)
