@@ -216,7 +216,8 @@ def test_no_two_surveys_share_a_folder_of_unfinished_work(repository, folder, pi
 def test_the_fingerprint_of_a_fit_covers_every_source_that_computes_it():
     from skytrace.pipelines.supernova.shards import _COMPUTED_BY as computed_by
 
-    needed = imported_by("skytrace.pipelines.supernova.shards")
+    # names are taken from their own modules: the package's, loaded on first use, would stand for all of it
+    needed = imported_by("skytrace.pipelines.supernova.shards", without=frozenset({"skytrace.supernovae"}))
     words = (*REPORTING_ONLY, "skytrace.errors", "skytrace.compute")
     assert {name for name in needed if not _below(name, computed_by)} - set(words) == {
         name for name in needed if name.startswith("skytrace.compute.") and not _below(name, computed_by)

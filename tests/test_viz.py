@@ -177,6 +177,7 @@ def test_tables_and_reports_are_previewed_with_their_own_content(built, lineage,
 def test_figures_are_previewed_as_the_very_pictures_on_disk(project, built, lineage, layered):
     shown = details(built, lineage)
     figures = [name for name, entry in layered.items() if entry["kind"] == "FigureDataset"]
+    figures = [name for name in figures if not name.endswith("_pdf")]  # nothing can be shown of these
     assert len(figures) >= 6
     pictures = set()
     for name in figures:

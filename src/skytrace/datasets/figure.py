@@ -35,5 +35,7 @@ class FigureDataset(VersionedFile):
         plt.close(data)
 
     def preview(self) -> ImagePreview:
-        """The picture itself: what Kedro-Viz shows."""
+        """The picture itself: what Kedro-Viz shows. Of a PDF, which it cannot show, nothing."""
+        if self._save_args.get("format", "png") != "png":
+            return ImagePreview("")
         return ImagePreview(base64.b64encode(self.load_path().read_bytes()).decode())

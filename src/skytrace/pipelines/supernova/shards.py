@@ -19,7 +19,12 @@ from skytrace.supernovae.fit_options import FitOptions
 __all__ = ["FitShard", "FitShardOptions", "compute_fit_shard", "fit_in_shards"]
 
 #: Everything that decides what a shard holds.
-_COMPUTED_BY = (__name__, "skytrace.supernovae", "skytrace.compute.shards", "skytrace.compute.table_shards")
+_COMPUTED_BY = (
+    __name__, "skytrace.supernovae._fit_kernels", "skytrace.supernovae.fit_options",
+    "skytrace.supernovae.light_curve_fit", "skytrace.supernovae.light_curve_model",
+    "skytrace.supernovae.light_curve_packing", "skytrace.supernovae.light_curves", "skytrace.supernovae.opacity",
+    "skytrace.supernovae.spectral_energy", "skytrace.compute.shards", "skytrace.compute.table_shards",
+)  # fmt: skip
 _TABLE = "light_curves.parquet"
 
 
