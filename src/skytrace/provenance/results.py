@@ -40,9 +40,14 @@ REPORTS = (
     "injection_recovery.marginals",
     "injection_recovery.product_summary",
     "injection_recovery.failure_report",
+    "injection_recovery.host_report",
+    "injection_recovery.two_stage_report",
+    "injection_recovery.monotone_report",
+    "injection_recovery.published_report",
     "injection_studies.sensitivity",
     "injection_studies.ablations",
     "injection_studies.detector_report",
+    "injection_studies.outside_lens_report",
 )
 
 
