@@ -45,7 +45,7 @@ __all__ = [
 _FACTOR_EDGES = (1.0, 1.1, 1.3, 1.6, 2.0, 10.0, np.inf)
 
 
-def flux_factors(snid: Sequence[str], *, options: InjectionOptions | None = None) -> NDArray[np.float64]:
+def flux_factors(snid: Sequence[str] | pd.Series, *, options: InjectionOptions | None = None) -> NDArray[np.float64]:
     """Factor q >= 1 (n,) of each supernova's flux, from a hash of its name: no table or order changes it."""
     options = options or InjectionOptions()
     u = _uniforms(snid, f"{options.salt}:factor")
@@ -55,7 +55,9 @@ def flux_factors(snid: Sequence[str], *, options: InjectionOptions | None = None
     return np.exp(low + (high - low) * u)
 
 
-def chosen_for_injection(snid: Sequence[str], *, options: InjectionOptions | None = None) -> NDArray[np.bool_]:
+def chosen_for_injection(
+    snid: Sequence[str] | pd.Series, *, options: InjectionOptions | None = None
+) -> NDArray[np.bool_]:
     """Whether each supernova (n,) is among the ``fraction`` that is injected into, by hash of its name."""
     options = options or InjectionOptions()
     return _uniforms(snid, f"{options.salt}:choice") < options.fraction
@@ -166,7 +168,7 @@ def injected_into_light_curves(
 
     before = score_population(hubble, population=population, sampler=sampler, options=options)
     clean = before.loc[before["p_outlier"] <= options.p_outlier_min, "snid"]
-    names = clean[chosen_for_injection(clean, options=injection)]
+    names = clean.loc[chosen_for_injection(clean, options=injection)]
     factor = pd.Series(flux_factors(names, options=injection), index=names.to_numpy())
     again = fit_light_curves(inject_light_curves(light_curves, fits, factor, fit=fit, options=injection), options=fit)
     kept, lost = hubble_from_fits(again, objects, options=hubble_options)
@@ -219,7 +221,7 @@ def injection_figures(scored: pd.DataFrame, *, options: OutlierOptions) -> dict[
     }
 
 
-def _uniforms(snid: Sequence[str], salt: str) -> NDArray[np.float64]:
+def _uniforms(snid: Sequence[str] | pd.Series, salt: str) -> NDArray[np.float64]:
     return np.array([(_digest(name, salt) % 2**53) / 2**53 for name in snid], dtype=np.float64)
 
 

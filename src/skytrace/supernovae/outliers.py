@@ -100,9 +100,8 @@ def fit_mixture(features: pd.DataFrame, *, seed: int = 42) -> Mixture:
     values = features.to_numpy(dtype=np.float64)
     known = np.asarray(np.isfinite(values).all(axis=1))
     if known.sum() < _MIN_ROWS:
-        raise CatalogueError(
-            f"{int(known.sum())} supernovae know all of {', '.join(features)}: a mixture needs at least {_MIN_ROWS}"
-        )
+        names = ", ".join(map(str, features))
+        raise CatalogueError(f"{int(known.sum())} supernovae know all of {names}: a mixture needs at least {_MIN_ROWS}")
     x = values[known]
     centre, scale = np.median(x, axis=0), _robust_scale(x)
     x = (x - centre) / scale

@@ -147,7 +147,8 @@ def comparison_again(pointwise: pd.DataFrame, posteriors: Mapping[str, Any], k_h
         variance[name] = likelihood.var(axis=0)
         waic[name] = lppd[name] - variance[name]
     noise = {name: posteriors[name].posterior.attrs["likelihood"] for name in each}
-    models, best = [], {}
+    models: list[dict[str, Any]] = []
+    best: dict[str, str] = {}
     for kind in dict.fromkeys(noise[name] for name in posteriors):
         order = sorted((name for name in each if noise[name] == kind), key=lambda name: -loo[name].sum())
         best |= dict.fromkeys(order, order[0])
