@@ -7,6 +7,7 @@ import pytest
 from skytrace.errors import CatalogueError
 from skytrace.reporting.cited_numbers import CitedNumbers
 from skytrace.reporting.elpd_verdict import pair_verdict
+from skytrace.reporting.supernova_sections import _law_table, _law_words
 from skytrace.reporting.supernova_words import found_words, pair_words, seed_words, side_words
 
 
@@ -92,3 +93,15 @@ def test_pareto_k_and_the_joint_flag_are_judged_by_their_numbers(pareto, above, 
     assert said in words
     assert ("it is no gate" in words) == (pareto < 0.7)
     assert ("asks for a bad one misses it" in words) == (above < 50)
+
+
+def test_a_table_whose_errors_leave_out_the_scatter_is_told_and_a_bound_is_no_measurement():
+    figures = {f"{key}_{who}_mag": 0.2 for key in ("rms", "wrms", "mad") for who in ("all", "ia")}
+    good = {"omega_m": 0.3, "omega_m_err": 0.01, "chi2": 95.0, "ndof": 100, "n": 102, "at_bound": False, **figures}
+    bad = {**good, "omega_m": 1.0, "chi2": 24000.0, "at_bound": True}
+    assert len(_law_words({"published": {"flat_lcdm": good}})) == 1
+    words = _law_words({"published": {"flat_lcdm": good}, "fits": {"flat_lcdm": bad}})
+    assert words[1].startswith("For fits χ²/ndof is far above 1")
+    rows = _law_table({"published": {"flat_lcdm": good}, "fits": {"flat_lcdm": bad}}).rows
+    assert [row[3] for row in rows] == ["0.300 ± 0.010", "1, the end of its range"]
+    assert [row[4] for row in rows] == ["0.950", "240.000"]

@@ -60,7 +60,7 @@ def light_curve_figure(
     return figure
 
 
-def _draw(axis: Any, mine: pd.DataFrame, days: pd.Series, fit: pd.Series, flux_of: Any) -> None:
+def _draw(axis: Any, mine: pd.DataFrame, days: pd.Series, fit: Any, flux_of: Any) -> None:
     bands = mine.groupby("band")["wavelength_nm"].median().sort_values()
     grid = np.linspace(max(_PHASES[0], float(days.min()) - 3.0), min(_PHASES[1], float(days.max()) + 3.0), 200)
     top, bottom = 0.0, 0.0

@@ -44,7 +44,8 @@ FIGURE_CAPTIONS = {
     "their scatter by size of the error.",
     "light_curves": "Light curves with the fitted model, by chi2/ndof (5, 25, 50, 75, 95, 99 %) "
     "among unflagged fits, and the two of largest chi2/ndof.",
-    "outlier_gallery": "Light curves of the SNe that the population explains least (largest −elpd).",
+    "outlier_gallery": "Light curves of the SNe that the population explains least (largest −elpd), of those that have "
+    "a light curve here; p: probability of the outlying component.",
     "outlier_roc": "How well each score finds outliers: by what is known of this sky, and by injection.",
 }
 _PIXEL_RATIO = 1.75  # pixels of our figures to one of a page: drawn at 200 dots an inch
@@ -78,7 +79,8 @@ def supernova_page(
     ]
     survey = reports["validation_report.json"]
     law = LAW_LABELS[reports["pairs.json"]["reference"]]
-    subtitle = f"{survey['survey']}; every law against {law}. {survey.get('note') or ''}".strip()
+    subtitle = f"{survey['survey']}, table “{reports['pairs.json']['table']}”; every law against {law}. "
+    subtitle += str(survey.get("note") or "")
     return html_template("evaluation.html.j2").render(title=title, subtitle=subtitle, sections=views)
 
 

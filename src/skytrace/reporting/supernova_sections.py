@@ -81,9 +81,7 @@ def inference_sections(
     """Least-squares fits, posteriors with their health, predictions of the unseen, the seeds' numbers."""
     return (
         Section(
-            "laws", "Every law on every table, by weighted least squares",
-            ("Weights are those of the published (or fitted) errors as they stand; the spread is about the weighted "
-             "mean. Errors of parameters are statistical, of that diagonal alone.",),
+            "laws", "Every law on every table, by weighted least squares", _law_words(reports["cosmology.json"]),
             tables=(_law_table(reports["cosmology.json"]),),
         ),
         _posterior_section(reports, numbers, summary),
@@ -216,6 +214,8 @@ def _law_table(cosmology: Mapping[str, Any]) -> PageTable:
     for name, laws in cosmology.items():
         for law, fit in laws.items():
             omega = f"{fit['omega_m']:.3f} ± {fit['omega_m_err']:.3f}" if "omega_m" in fit else "–"
+            if fit["at_bound"]:
+                omega = f"{fit['omega_m']:g}, the end of its range"
             spreads = (fit[f"{key}_{who}_mag"] for key in ("rms", "wrms", "mad") for who in ("all", "ia"))
             cells = ("–" if value is None else f"{value:.3f}" for value in spreads)
             rows.append((name, LAW_LABELS[law], f"{fit['n']:,}", omega, f"{_per_dof(fit):.3f}", *cells))

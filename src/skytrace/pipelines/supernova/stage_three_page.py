@@ -132,7 +132,9 @@ def _light_curve_figures(light_curves: Table, fits: Table, outliers: Table, fit:
     seen = outliers[outliers["snid"].isin(fits.loc[fits["per_dof"].notna(), "snid"])].drop_duplicates("snid")
     worst = seen.nlargest(_IN_GALLERY, "neg_elpd")
     titles = {
-        row.snid: f"{row.snid}: Δμ = {row.residual_mag:+.2f}, p = {row.p_outlier:.2f}\nχ²/ndof = {row.chi2_per_dof:.2f}"
+        str(
+            row.snid
+        ): f"{row.snid}: Δμ = {row.residual_mag:+.2f}, p = {row.p_outlier:.2f}\nχ²/ndof = {row.chi2_per_dof:.2f}"
         for row in worst.itertuples()
     }
     gallery = light_curve_figure(
@@ -145,5 +147,5 @@ def _light_curve_figures(light_curves: Table, fits: Table, outliers: Table, fit:
     rows = [round(q / 100 * (len(good) - 1)) for q in _PERCENTILES] + [len(good) - 2, len(good) - 1]
     names = list(dict.fromkeys(good["snid"].iloc[[max(row, 0) for row in rows]]))
     z = fits.set_index("snid")["z_hel"]
-    titles = {name: f"{name}, z = {z[name]:.2f}\nχ²/ndof = {per_dof[name]:.2f}" for name in names}
+    titles = {str(name): f"{name}, z = {z[name]:.2f}\nχ²/ndof = {per_dof[name]:.2f}" for name in names}
     return gallery, light_curve_figure(light_curves, fits, names, model=fit.model, titles=titles)
