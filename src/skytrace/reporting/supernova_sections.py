@@ -138,8 +138,8 @@ def _posterior_tables(health: Mapping[str, Any], summary: pd.DataFrame | None) -
     tables = []
     if summary is not None:
         rows = [
-            (row.posterior, _PARAMETERS[row.parameter], f"{row.median:.3f}", f"{row.low68:.3f} to {row.high68:.3f}",
-             f"{row.low95:.3f} to {row.high95:.3f}")
+            (str(row.posterior), _PARAMETERS[str(row.parameter)], f"{row.median:.3f}",
+             f"{row.low68:.3f} to {row.high68:.3f}", f"{row.low95:.3f} to {row.high95:.3f}")
             for row in summary.itertuples() if row.parameter in _PARAMETERS
         ]  # fmt: skip
         columns = ("posterior", "parameter", "median", "68 %", "95 %")
@@ -148,7 +148,7 @@ def _posterior_tables(health: Mapping[str, Any], summary: pd.DataFrame | None) -
         )
     names = ("r_hat_max", "ess_bulk_min", "ess_tail_min", "divergences", "k_hat", "ess")
     cells = [(name, one["method"], *(number_text(one.get(key)) for key in names)) for name, one in health.items()]
-    columns = (
+    headings = (
         "posterior",
         "sampler",
         "largest R-hat",
@@ -159,7 +159,7 @@ def _posterior_tables(health: Mapping[str, Any], summary: pd.DataFrame | None) -
         "ESS of weights",
     )
     numeric = (False, False, *[True] * 6)
-    return (*tables, PageTable("Health of the samplers (sampler.json, posteriors)", columns, tuple(cells), numeric))
+    return (*tables, PageTable("Health of the samplers (sampler.json, posteriors)", headings, tuple(cells), numeric))
 
 
 def _unseen_section(reports: Mapping[str, Any], numbers: CitedNumbers) -> Section:
