@@ -310,7 +310,7 @@ def _recomputation(numbers: CitedNumbers) -> Section:
         "are listed in the file: what the importance sampler says of weights that are not kept)."
     )
     how = (
-        "Each number of this page is listed with its file and key: `kedro trace FILE:KEY` leads from it to the raw "
-        "photometry."
+        "Each number of this page is listed with its file, beside this page, and its key. The run's manifest says from "
+        "which data, parameters and sources each file was made, with their hashes."
     )
     return Section("recomputation", "Are these the numbers of these outputs?", (words, how), tables=numbers.sources())
