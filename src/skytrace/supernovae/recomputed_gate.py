@@ -137,7 +137,7 @@ def _known_again(some: pd.DataFrame, outlier: pd.Series, rules: dict, options: O
     from scipy.stats import beta
 
     report: dict[str, Any] = {"n": len(some), "auc": {}, "rules": {}}
-    for score in [*SCORES, *(f"log_odds_{name}" for name in options.mixtures)]:
+    for score in [*SCORES, *(f"log_odds_{name}" for name in options.mixtures if name != options.gate)]:
         report["auc"][score] = _auc(some[score], outlier, options)
     tails = {"68": 0.5 * (1.0 - 0.6826894921370859), "95": 0.5 * (1.0 - 0.9544997361036416)}
     for rule, chosen in rules.items():

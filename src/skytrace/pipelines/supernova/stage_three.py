@@ -117,7 +117,7 @@ def _validated(gated: Table, truth: Table, options: OutlierOptions) -> Report:
     from skytrace.supernovae.outliers import SCORES, outlier_rules, rule_figures, score_auc
 
     rules = outlier_rules(gated, options=options)
-    scores = {**SCORES, **{f"log_odds_{name}": f"mixture {name}" for name in options.mixtures}}
+    scores = {**SCORES, **{f"log_odds_{name}": f"mixture {name}" for name in options.mixtures if name != options.gate}}
     report: Report = {}
     for name, (known, is_outlier) in _references(gated, truth, options).items():
         some = gated[known]
