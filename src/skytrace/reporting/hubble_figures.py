@@ -45,14 +45,15 @@ _SCORE_PAINT = {
 def hubble_figure(residuals: pd.DataFrame, *, reference: str = "flat_lcdm", n_bins: int = 14) -> Figure:
     """Top: distance moduli and the laws fitted to them. Bottom: data in bins, and the rivals, minus ``reference``.
 
-    residuals: one row a SN: z_hd, mu_mag, mu_err_mag (with the intrinsic scatter), outlier, residual_<law>_mag. Points
-    are weighted means of bins of as many SNe that are no outliers, with the error of the mean from the bin's own
-    scatter. A law that leaves a panel is drawn where it is inside.
+    residuals: one row a SN: z_hd, mu_mag, mu_err_mag (with the intrinsic scatter), outlier, residual_<law>_mag (of
+    outliers not read). Points are weighted means of bins of as many SNe that are no outliers, with the error of the
+    mean from the bin's own scatter. A law that leaves a panel is drawn where it is inside.
     """
     laws = [law for law in LAW_LABELS if f"residual_{law}_mag" in residuals]
     table = residuals.sort_values("z_hd", kind="stable")
     z, mu, out = (table[name].to_numpy() for name in ("z_hd", "mu_mag", "outlier"))
-    model = {law: mu - table[f"residual_{law}_mag"].to_numpy() for law in laws}
+    good = table[~out]
+    model = {law: mu[~out] - good[f"residual_{law}_mag"].to_numpy() for law in laws}
     figure, (top, bottom) = new_figure(
         width=SINGLE_COLUMN_INCHES, height=4.5, rows=2, sharex=True, height_ratios=(1.5, 1.0)
     )
@@ -60,11 +61,10 @@ def hubble_figure(residuals: pd.DataFrame, *, reference: str = "flat_lcdm", n_bi
     top.plot(z[out], mu[out], "x", color="0.45", markersize=2.2, markeredgewidth=0.5, zorder=0, label="outliers")
     for law in laws:
         colour, line = _PAINT[law]
-        top.plot(*_smooth(z, model[law]), color=colour, linestyle=line, linewidth=1.0, label=LAW_LABELS[law])
+        top.plot(*_smooth(z[~out], model[law]), color=colour, linestyle=line, linewidth=1.0, label=LAW_LABELS[law])
         if law != reference:
-            x, difference = _smooth(z, model[law] - model[reference])
+            x, difference = _smooth(z[~out], model[law] - model[reference])
             bottom.plot(x, difference, color=colour, linestyle=line, linewidth=1.0)
-    good = table[~out]
     centre, mean, error = _binned(
         z[~out], good[f"residual_{reference}_mag"].to_numpy(), good["mu_err_mag"], n_bins
     )  # fmt: skip
@@ -75,7 +75,7 @@ def hubble_figure(residuals: pd.DataFrame, *, reference: str = "flat_lcdm", n_bi
     inside = np.percentile(mu, [0.2, 99.8])
     top.set(ylabel="distance modulus μ [mag]", ylim=(inside[0] - 0.8, inside[1] + 0.8))
     figure.legend(*top.get_legend_handles_labels(), frameon=False, fontsize=6, loc="outside upper center", ncols=2)
-    bottom.set_title(f"bins of {len(good):,} SNe without outliers", fontsize=6.5)
+    bottom.set_title(f"fits and bins: {len(good):,} SNe without outliers", fontsize=6.5)
     top.set_title(f"n = {len(table):,} SNe", fontsize=6.5)
     ticks = [tick for tick in (0.02, 0.05, 0.1, 0.2, 0.5, 1.0) if z.min() <= tick <= z.max()]
     bottom.set_xticks(ticks, [f"{tick:g}" for tick in ticks])

@@ -29,9 +29,9 @@ __all__ = ["FIGURE_CAPTIONS", "supernova_page"]
 
 #: Figure name -> what it shows.
 FIGURE_CAPTIONS = {
-    "hubble_diagram": "Distance moduli and the laws fitted to them, the intrinsic scatter of flat ΛCDM's posterior "
-    "added to the errors; below, everything minus flat ΛCDM: points are means of bins of equal number without the "
-    "gate's outliers, lines the rivals where they are inside the panel.",
+    "hubble_diagram": "Distance moduli, and the laws fitted by least squares to the SNe that the gate does not call "
+    "outliers, the intrinsic scatter of flat ΛCDM's posterior added to the errors; below, everything minus flat ΛCDM: "
+    "points are means of bins of equal number, lines the rivals where they are inside the panel.",
     "loo_comparison": "elpd by PSIS-LOO below the best law with the same noise, with the standard error of the "
     "difference; logarithmic beyond 10.",
     "basis": "The three terms and their orthogonal form; condition numbers; correlations of the coefficients as "

@@ -76,7 +76,7 @@ def write_page(
 def _laws(
     table: Table, outliers: Table, posterior: Any, inference: InferenceOptions, population: PopulationOptions
 ) -> Table:
-    """Residuals of every law fitted to all SNe of the table with the posterior's intrinsic scatter."""
+    """Residuals of every law fitted to the SNe that are no outliers, with the posterior's intrinsic scatter."""
     from skytrace.supernovae.cosmology import CosmologyOptions, fit_cosmology
 
     sigma = float(posterior.posterior["sigma_int_mag"].mean())
@@ -84,12 +84,15 @@ def _laws(
         h0_km_s_mpc=population.h0_km_s_mpc, log_distance_redshift_power=population.log_distance_redshift_power,
         sigma_int_mag=sigma,
     )  # fmt: skip
-    fits = {law: fit_cosmology(table, law, options=options).residuals_mag for law in inference.models}
-    suspect = outliers.loc[outliers["outlier"], "snid"]
-    return table[["snid", "z_hd", "mu_mag"]].assign(
-        mu_err_mag=np.hypot(table["mu_err_mag"], sigma), outlier=table["snid"].isin(suspect),
-        **{f"residual_{law}_mag": residual for law, residual in fits.items()},
+    outlier = table["snid"].isin(outliers.loc[outliers["outlier"], "snid"])
+    clean = table[~outlier]
+    made = table[["snid", "z_hd", "mu_mag"]].assign(
+        mu_err_mag=np.hypot(table["mu_err_mag"], sigma), outlier=outlier
     )  # fmt: skip
+    for law in inference.models:
+        residual = pd.Series(fit_cosmology(clean, law, options=options).residuals_mag, index=clean.index)
+        made[f"residual_{law}_mag"] = residual.reindex(table.index)
+    return made
 
 
 def _correlations(posterior: Any) -> tuple[np.ndarray, np.ndarray]:
