@@ -70,3 +70,16 @@ def test_too_few_redshifts_are_refused():
         distance_basis([0.1, 0.2, 0.3, 0.3])
     with pytest.raises(CatalogueError, match="finite"):
         distance_basis([0.1, np.nan, 0.3, 0.4, 0.5])
+
+
+def test_three_anchored_terms_imitate_flat_lambdacdm_far_below_any_supernovas_error():
+    """What docs/supernova.md says of them: to a few 1e-4 mag up to z = 1, which no sample of today can see."""
+    from skytrace.supernovae.cosmology import flat_lcdm_distance_modulus, low_redshift_distance_modulus
+
+    redshift = np.linspace(0.05, 1.0, 2000)
+    beyond = flat_lcdm_distance_modulus(redshift, omega_m=0.31) - low_redshift_distance_modulus(redshift)
+    terms = np.column_stack([np.ones_like(redshift), qfd_basis(redshift)])
+    residual = beyond - terms @ np.linalg.lstsq(terms, beyond, rcond=None)[0]
+    assert residual.std() == pytest.approx(1.3e-4, rel=0.05) and np.abs(residual).max() == pytest.approx(
+        4.4e-4, rel=0.05
+    )

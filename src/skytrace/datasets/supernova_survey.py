@@ -1,9 +1,8 @@
 """Surveys of supernovae as catalog entries: an environment changes the type of ``supernova_survey``."""
 
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from skytrace.datasets.survey import SurveyDataset
+from skytrace.datasets.survey import FolderSurveyDataset, SurveyDataset
 
 if TYPE_CHECKING:
     from skytrace.surveys.supernovae.interface import SupernovaSurvey
@@ -28,27 +27,7 @@ class MockSupernovaDataset(SurveyDataset):
         return True
 
 
-class _FolderDataset(SurveyDataset):
-    """Real supernovae in ``folder``, absolute or under $SKYTRACE_DATA."""
-
-    def __init__(self, *, folder: str, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self._folder = folder
-
-    def source_path(self) -> Path:
-        """The folder of the files."""
-        from skytrace.surveys.data_root import under_data_root
-
-        return under_data_root(self._folder).absolute()
-
-    def _describe(self) -> dict[str, Any]:
-        return {"folder": self._folder, **super()._describe()}
-
-    def _exists(self) -> bool:
-        return self.source_path().is_dir()
-
-
-class SupernovaTablesDataset(_FolderDataset):
+class SupernovaTablesDataset(FolderSurveyDataset):
     """Light curves and Hubble diagrams as tables. ``options``: SupernovaTableOptions."""
 
     def load(self) -> "SupernovaSurvey":
@@ -60,7 +39,7 @@ class SupernovaTablesDataset(_FolderDataset):
         return survey
 
 
-class SnanaSupernovaDataset(_FolderDataset):
+class SnanaSupernovaDataset(FolderSurveyDataset):
     """SNANA's FITS pairs or text files. ``options``: SnanaOptions."""
 
     def load(self) -> "SupernovaSurvey":

@@ -12,7 +12,7 @@ from kedro.io import AbstractDataset, DatasetError
 if TYPE_CHECKING:
     from skytrace.surveys.interface import ImagingSurvey
 
-__all__ = ["DecamFieldsDataset", "LegacySurveyDataset", "MockSurveyDataset", "SurveyDataset"]
+__all__ = ["DecamFieldsDataset", "FolderSurveyDataset", "LegacySurveyDataset", "MockSurveyDataset", "SurveyDataset"]
 
 
 class SurveyDataset(AbstractDataset[Any, Any]):
@@ -65,23 +65,15 @@ class MockSurveyDataset(SurveyDataset):
         return (self._filepath / "survey.json").is_file()
 
 
-class DecamFieldsDataset(SurveyDataset):
-    """Real DECam fields in ``folder`` under $SKYTRACE_DATA. ``options``: DecamFieldsOptions."""
+class FolderSurveyDataset(SurveyDataset):
+    """Real sky in ``folder``, absolute or under $SKYTRACE_DATA."""
 
     def __init__(self, *, folder: str, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self._folder = folder
 
-    def load(self) -> "ImagingSurvey":
-        """The survey; its fields are read when it is first asked for something."""
-        from skytrace.surveys.decam_fields import DecamFieldsSurvey
-
-        survey = DecamFieldsSurvey(self._folder, self._options)
-        self._read.append(survey.files_read)
-        return survey
-
     def source_path(self) -> Path:
-        """The folder of the fields."""
+        """The folder of the files."""
         from skytrace.surveys.data_root import under_data_root
 
         return under_data_root(self._folder).absolute()
@@ -91,6 +83,18 @@ class DecamFieldsDataset(SurveyDataset):
 
     def _exists(self) -> bool:
         return self.source_path().is_dir()
+
+
+class DecamFieldsDataset(FolderSurveyDataset):
+    """Real DECam fields in ``folder``. ``options``: DecamFieldsOptions."""
+
+    def load(self) -> "ImagingSurvey":
+        """The survey; its fields are read when it is first asked for something."""
+        from skytrace.surveys.decam_fields import DecamFieldsSurvey
+
+        survey = DecamFieldsSurvey(self._folder, self._options)
+        self._read.append(survey.files_read)
+        return survey
 
 
 class LegacySurveyDataset(SurveyDataset):
