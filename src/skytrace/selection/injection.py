@@ -60,7 +60,7 @@ class InjectionOptions:
     """
 
     seed: int = 20260401
-    batch_size: int = 512
+    batch_size: int = 128
     score_batch: int = 64
     shard_injections: int = 20_000
     confine_radius_px: float = 36.0
