@@ -218,3 +218,17 @@ def test_verdict_and_paths_are_told_once_by_a_run_and_once_by_a_run_that_reuses_
         lines = capsys.readouterr().out.splitlines()
         assert lines.count("verdict: GO") == 1
         assert sum(line.startswith("data/08_reporting/toy/report.json  ") for line in lines) == 1
+
+
+@pytest.mark.parametrize(
+    ("namespaces", "folder"),
+    [(["supernova"], "des_sn"), (["lens_finder"], "toy"), (["supernova", "lens_finder"], "toy")],
+)
+def test_the_manifest_lies_with_the_sky_of_the_pipeline_that_ran(tmp_path, namespaces, folder):
+    hook = RunManifestHook()
+    loader = {"globals": {"sky": "toy", "supernova_sky": "des_sn"}, "catalog": {}}
+    hook.after_context_created(context=SimpleNamespace(project_path=tmp_path, config_loader=loader))
+    pipeline = SimpleNamespace(nodes=[SimpleNamespace(namespace=name) for name in namespaces])
+    hook.before_pipeline_run(run_params={"run_id": RUN_ID, "env": None}, pipeline=pipeline, catalog=None)
+    hook.after_pipeline_run()
+    assert (tmp_path / "data/08_reporting" / folder / "manifests" / f"{RUN_ID}.json").exists()

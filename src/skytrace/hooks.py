@@ -61,7 +61,8 @@ class ProgressHook:
 
 class RunManifestHook:
     """Writes data/08_reporting/<sky>/manifests/<run id>.json when the run begins, renews it as nodes begin and save,
-    and closes it when the run ends or fails: a run that is killed has left one with status "running".
+    and closes it when the run ends or fails: a run that is killed has left one with status "running". The sky is the
+    globals' <pipeline>_sky where all nodes are of that pipeline and it has one (supernova), else their ``sky``.
     """
 
     def __init__(self) -> None:
@@ -70,6 +71,7 @@ class RunManifestHook:
         self._parameters: Any = {}
         self._catalog: Any = None
         self._manifest: RunManifest | None = None
+        self._sky = "unknown"
 
     @hook_impl
     def after_context_created(self, context: Any) -> None:
@@ -83,9 +85,12 @@ class RunManifestHook:
         self._parameters = parameters.get("parameters", {})
 
     @hook_impl
-    def before_pipeline_run(self, run_params: dict[str, Any], catalog: Any) -> None:
+    def before_pipeline_run(self, run_params: dict[str, Any], pipeline: Any, catalog: Any) -> None:
         """Open the manifest: the state of the code, the machine and the parameters now."""
         self._catalog = catalog
+        namespaces = {node.namespace for node in pipeline.nodes}
+        own = f"{namespaces.pop()}_sky" if len(namespaces) == 1 else "sky"
+        self._sky = str(self._globals.get(own, self._globals.get("sky", "unknown")))
         self._manifest = RunManifest(
             self._project,
             run_id=run_params["run_id"],
@@ -166,7 +171,7 @@ class RunManifestHook:
         )
 
     def _path(self, manifest: RunManifest) -> Path:
-        folder = self._project / "data/08_reporting" / str(self._globals.get("sky", "unknown")) / "manifests"
+        folder = self._project / "data/08_reporting" / self._sky / "manifests"
         # a run id is a time of day; colons are not allowed in file names everywhere, and Kedro's has none
         return folder / f"{manifest.facts['run_id']}.json"
 

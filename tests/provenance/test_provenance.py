@@ -199,6 +199,28 @@ def test_results_name_the_newest_version_or_the_release(tmp_path, monkeypatch, r
     assert "lens_finder.detector" not in results.paths
 
 
+def test_results_say_how_the_distance_laws_compare(tmp_path):
+    folder = tmp_path / "data" / "des_sn" / "supernova"
+    folder.mkdir(parents=True)
+    names = {"supernova.pair_report": "pairs.json", "supernova.supernova_page": "supernova.html"}
+    catalog = {name: {"filepath": f"data/des_sn/supernova/{file}"} for name, file in names.items()}
+    (folder / "supernova.html").touch()
+    pair = {"difference": -30.04, "se": 2.31, "indistinguishable": False, "n": 44}
+    (folder / "pairs.json").write_text(json.dumps({"loo": {"student_t": {"qfd_anchored": pair}}}))
+    assert find_results(catalog, tmp_path).lines(tmp_path) == [
+        "supernovae: elpd of the anchored basis minus flat LambdaCDM -30.0 +- 2.3 by PSIS-LOO, n = 44: "
+        "they do not predict equally well",
+        "data/des_sn/supernova/supernova.html  the distance laws compared, in words and figures",
+    ]  # no verdict: nothing here is of lenses
+    (folder.parent / "manifests").mkdir()
+    sha256 = hashlib.sha256((folder / "pairs.json").read_bytes()).hexdigest()
+    made = {"supernova.pair_report": {"role": "output", "sha256": sha256}}
+    facts = {"run_id": "2026-01-01", "status": "done", "git": {"commit": "c"}, "datasets": made}
+    (folder.parent / "manifests" / "2026-01-01.json").write_text(json.dumps(facts))
+    saved = save_reports(catalog, tmp_path, tmp_path / "kept")
+    assert [path.name for path in saved] == ["pairs.json", "run.json"]
+
+
 def test_saved_reports_carry_the_run_that_made_them(tmp_path):
     reports = tmp_path / "data" / "mock"
     catalog = {"injection_recovery.trends": {"filepath": "data/mock/injection_recovery/trends.json"}}

@@ -25,6 +25,8 @@ HEADLINES = {
     "injection_recovery.realism_report": "the realism gates",
     "lens_finder.evaluation": "the detector on sky it never saw",
     "lens_finder.detector": "the detector and its card",
+    "supernova.supernova_page": "the distance laws compared, in words and figures",
+    "supernova.supernovae": "one row a supernova",
 }
 
 #: The small reports whose numbers a README may cite: what ``save_reports`` keeps.
@@ -48,7 +50,21 @@ REPORTS = (
     "injection_studies.ablations",
     "injection_studies.detector_report",
     "injection_studies.outside_lens_report",
+    "supernova.validation_report",
+    "supernova.fit_report",
+    "supernova.cosmology_report",
+    "supernova.posterior_summary",
+    "supernova.sampler_report",
+    "supernova.pair_report",
+    "supernova.fold_report",
+    "supernova.seed_report",
+    "supernova.scatter_report",
+    "supernova.outlier_report",
+    "supernova.injection_report",
+    "supernova.recomputation",
 )
+
+_PAIRS = "supernova.pair_report"
 
 
 @dataclass(frozen=True)
@@ -56,7 +72,8 @@ class Results:
     """verdict: of the realism gates, None while there is none. auc: (value, low, high at 95 %) of the detector on
     its test split, or None. paths: dataset name -> file, of those that are there. detector_sky: folder of the sky that
     the detector was trained and tested on, where it is not that of the other results. notes: runs that were killed or
-    failed, or still go on, as far as they are the newest or wrote one of ``paths``.
+    failed, or still go on, as far as they are the newest or wrote one of ``paths``. laws: the supernovae's comparison
+    of distance laws in words, or "".
     """
 
     verdict: str | None
@@ -64,16 +81,19 @@ class Results:
     paths: dict[str, Path] = field(default_factory=dict)
     detector_sky: str = ""
     notes: tuple[str, ...] = ()
+    laws: str = ""
 
     def lines(self, project: Path, *, env: str | None = None) -> list[str]:
         """The results in words, one line each, paths relative to ``project``. env: Kedro's, for what to run."""
         if not self.paths:
             asked = f" --env {env}" if env else ""
             return [f"no results yet: kedro run{asked} --pipelines injection_recovery", *self.notes]
-        lines = [f"verdict: {self.verdict or 'none yet'}"]
+        of_lenses = any(not name.startswith("supernova.") for name in self.paths)
+        lines = [f"verdict: {self.verdict or 'none yet'}"] if of_lenses else []
         if self.auc is not None:
             auc = "detector: AUC {:.4f} [{:.4f}, {:.4f} at 95 %] on the test split".format(*self.auc)
             lines.append(f"{auc} of {self.detector_sky}" if self.detector_sky else auc)
+        lines += [self.laws] if self.laws else []
         shown = {name: relative_name(path, project) for name, path in self.paths.items()}
         width = max(map(len, shown.values()))
         return [*lines, *(f"{path:<{width}}  {HEADLINES[name]}" for name, path in shown.items()), *self.notes]
@@ -89,7 +109,18 @@ def find_results(catalog: dict[str, Any], project: Path) -> Results:
             paths[name] = path
     report = _read(paths.get("injection_recovery.realism_report"))
     auc = _auc(_read(paths.get("lens_finder.evaluation")))
-    return Results(report.get("verdict"), auc, paths, _other_sky(catalog), _notes(catalog, project, paths))
+    laws = _laws(_read(_newest(project / catalog.get(_PAIRS, {}).get("filepath", "."), False)))
+    return Results(report.get("verdict"), auc, paths, _other_sky(catalog), _notes(catalog, project, paths), laws)
+
+
+def _laws(pairs: dict[str, Any]) -> str:
+    """Anchored basis against flat LambdaCDM, from the pair report; "" without one."""
+    pair = pairs.get("loo", {}).get("student_t", {}).get("qfd_anchored")
+    if pair is None:
+        return ""
+    words = "they predict equally well" if pair["indistinguishable"] else "they do not predict equally well"
+    figure = f"{pair['difference']:+.1f} +- {pair['se']:.1f}"
+    return f"supernovae: elpd of the anchored basis minus flat LambdaCDM {figure} by PSIS-LOO, n = {pair['n']}: {words}"
 
 
 def _notes(catalog: dict[str, Any], project: Path, paths: dict[str, Path]) -> tuple[str, ...]:
@@ -109,8 +140,8 @@ def _notes(catalog: dict[str, Any], project: Path, paths: dict[str, Path]) -> tu
 
 
 def _manifest_folders(catalog: dict[str, Any], project: Path) -> list[Path]:
-    """Where the runs that write the HEADLINES' reports leave their manifests: a folder a sky."""
-    reports = (catalog.get(name, {}).get("filepath") for name in ("injection_recovery.realism_report", REPORTS[0]))
+    """Where the runs that write the REPORTS leave their manifests: a folder a sky."""
+    reports = (catalog.get(name, {}).get("filepath") for name in ("injection_recovery.realism_report", *REPORTS))
     return list(dict.fromkeys((project / path).parents[1] / "manifests" for path in reports if path))
 
 
@@ -142,15 +173,15 @@ def save_reports(catalog: dict[str, Any], project: Path, folder: Path) -> list[P
     found = {name: path for name, path in found.items() if path.is_file()}
     if not found:
         raise SkytraceError("no reports to save yet: kedro run --pipelines injection_recovery")
-    near = next(iter(found.values())).parents[1] / "manifests"
-    manifests = read_manifests(near)
+    runs = [(near, read_manifests(near)) for near in _manifest_folders(catalog, project)]
+    manifests = [facts for _, some in runs for facts in some]
     makers = {name: _maker(name, file_sha256(path), manifests) for name, path in found.items()}
     for name, maker in makers.items():
         if maker is None:
-            report, folder_of_runs = (relative_name(path, project) for path in (found[name], near))
+            folders = ", ".join(relative_name(near, project) for near, _ in runs)
             raise SkytraceError(
-                f"no manifest in {folder_of_runs} is of a finished run that wrote {report} as it is now"
-                f"{_unfinished_maker(name, found[name], manifests, project)}: run the pipeline again"
+                f"no manifest in {folders} is of a finished run that wrote {relative_name(found[name], project)} as it "
+                f"is now{_unfinished_maker(name, found[name], manifests, project)}: run the pipeline again"
             )
     folder.mkdir(parents=True, exist_ok=True)
     saved, reports = [], {}
