@@ -89,8 +89,9 @@ cli.add_command(
     default=None,
     help="Also copy the small reports (JSON, CSV) there, with the commit that they belong to: to be cited.",
 )
+@click.option("--only", default=None, metavar="PIPELINE", help="With --save: the reports of this pipeline alone.")
 @_say
-def results(env: str | None, save: Path | None) -> None:
+def results(env: str | None, save: Path | None, only: str | None) -> None:
     """Show the verdict and where the results are."""
     from kedro.framework.session import KedroSession
     from kedro.framework.startup import bootstrap_project
@@ -111,5 +112,5 @@ def results(env: str | None, save: Path | None) -> None:
     for line in lines:
         click.echo(line)
     if save is not None:
-        for path in save_reports(catalog, project, save):
+        for path in save_reports(catalog, project, save, only=only):
             click.echo(f"saved {path}")

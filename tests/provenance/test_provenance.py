@@ -219,6 +219,11 @@ def test_results_say_how_the_distance_laws_compare(tmp_path):
     (folder.parent / "manifests" / "2026-01-01.json").write_text(json.dumps(facts))
     saved = save_reports(catalog, tmp_path, tmp_path / "kept")
     assert [path.name for path in saved] == ["pairs.json", "run.json"]
+    assert save_reports(catalog, tmp_path, tmp_path / "again", only="supernova")[0].name == "pairs.json"
+    with pytest.raises(SkytraceError, match="no reports to save yet: kedro run --pipelines lens_finder"):
+        save_reports(catalog, tmp_path, tmp_path / "again", only="lens_finder")
+    with pytest.raises(SkytraceError, match="no pipeline 'lens' leaves reports; choose one of injection_recovery"):
+        save_reports(catalog, tmp_path, tmp_path / "again", only="lens")
 
 
 def test_saved_reports_carry_the_run_that_made_them(tmp_path):

@@ -162,17 +162,23 @@ def _other_sky(catalog: dict[str, Any]) -> str:
     return its if ours and its and ours != its else ""
 
 
-def save_reports(catalog: dict[str, Any], project: Path, folder: Path) -> list[Path]:
+def save_reports(catalog: dict[str, Any], project: Path, folder: Path, *, only: str | None = None) -> list[Path]:
     """Copy the REPORTS that are there to ``folder``, with run.json: the runs and commits that made them.
+
+    only: the reports of this pipeline and no other.
 
     run.json: run_id, started, seconds, git, device, globals of the run that made the last of the reports, and for every
     file its SHA-256 and the run that wrote these very bytes, by its manifest. Raises SkytraceError where there are no
-    reports, or one whose bytes no manifest of a finished run knows.
+    reports, or one whose bytes no manifest of a finished run knows, and for a pipeline that has none.
     """
-    found = {name: project / catalog[name]["filepath"] for name in REPORTS if name in catalog}
+    pipelines = {name.split(".")[0] for name in REPORTS}
+    if only is not None and only not in pipelines:
+        raise SkytraceError(f"no pipeline {only!r} leaves reports; choose one of {', '.join(sorted(pipelines))}")
+    wanted = [name for name in REPORTS if name in catalog and (only is None or name.startswith(f"{only}."))]
+    found = {name: project / catalog[name]["filepath"] for name in wanted}
     found = {name: path for name, path in found.items() if path.is_file()}
     if not found:
-        raise SkytraceError("no reports to save yet: kedro run --pipelines injection_recovery")
+        raise SkytraceError(f"no reports to save yet: kedro run --pipelines {only or 'injection_recovery'}")
     runs = [(near, read_manifests(near)) for near in _manifest_folders(catalog, project)]
     manifests = [facts for _, some in runs for facts in some]
     makers = {name: _maker(name, file_sha256(path), manifests) for name, path in found.items()}
