@@ -129,3 +129,17 @@ def test_the_page_of_the_selection_function_cites_the_studies_that_were_run():
         )
     verdict = json.loads((REPORTS / "sensitivity.json").read_text())["verdict"]
     assert f"**the {verdict}**" in page
+
+
+def test_the_real_fields_measure_no_completeness_and_the_documentation_says_so():
+    folder, words = ROOT / "docs" / "results" / "decam_fields", (ROOT / "docs" / "real_data.md").read_text()
+    report, hosts, failures = (
+        json.loads((folder / f"{name}.json").read_text()) for name in ("realism_report", "host_report", "failures")
+    )
+    assert report["verdict"] == "INSUFFICIENT"
+    assert [gate["name"] for gate in report["gates"] if gate["status"] == "pass"] == ["2 background", "7 parity"]
+    assert hosts["hosts_used"] == 8
+    assert f"{hosts['candidates']} galaxies are selected and {hosts['hosts_used']} pass" in words
+    assert hosts["candidates"] == hosts["hosts_used"] + hosts["rejected_by_quality"]
+    found = failures["detected_measured"]
+    assert f"finds {found} of the {failures['missed'] + found:,}" in words
