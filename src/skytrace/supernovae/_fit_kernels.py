@@ -137,7 +137,8 @@ def _template(theta, obs, stretch, c, phase, series, slope, out):
     for i in range(mjd.size):
         t = (mjd[i] - theta[0]) / stretch
         if t <= 0.0:
-            out[:5, i] = 0.0
+            for j in range(5):
+                out[j, i] = 0.0
             continue
         left = int(position[i])
         right = position[i] - left
@@ -270,7 +271,8 @@ def _normal(theta, obs, stretch, c, phase, series, slope, out, hessian, gradient
         misses[i] = (measured[i] - fluxes[i]) * inverse_sigma[i]
     robust = 0.0
     if c[9] == 0.0:
-        out[6, :] = 1.0
+        for i in range(misses.size):
+            out[6, i] = 1.0
     else:
         robust = _robust_weights(misses, c, out[6])
     squares = _sums(misses, out[6], inverse_sigma, out, hessian, gradient)
@@ -365,6 +367,20 @@ def _promised(theta, low, high, hessian, gradient, step, held, lower):
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
+def _copy(source, target):
+    """target[:] = source, without the compiled error message of a shape that does not fit."""
+    for j in range(4):
+        target[j] = source[j]
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _copy_square(source, target):
+    for j in range(4):
+        for k in range(4):
+            target[j, k] = source[j, k]
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
 def _newton(theta, low, high, obs, stretch, c, phase, series, slope, space):
     """Put half the full Hessian at ``theta``, by differences of the gradient, in place of the Gauss-Newton one in
     ``space``, where it is positive definite on the parameters that are free.
@@ -373,7 +389,7 @@ def _newton(theta, low, high, obs, stretch, c, phase, series, slope, space):
     gauss_newton, full, lower, spare = hessians[0], hessians[3], hessians[2], hessians[4]
     gradient, step, trial, above, below = vectors[0], vectors[2], vectors[3], vectors[4], vectors[5]
     for j in range(4):
-        trial[:] = theta
+        _copy(theta, trial)
         width = 1e-3 / math.sqrt(gauss_newton[j, j]) if gauss_newton[j, j] > 0.0 else 1e-6
         trial[j] = theta[j] + width
         _normal(trial, obs, stretch, c, phase, series, slope, out, spare, above)
@@ -385,7 +401,7 @@ def _newton(theta, low, high, obs, stretch, c, phase, series, slope, space):
         for k in range(j):
             full[j, k] = full[k, j] = 0.5 * (full[j, k] + full[k, j])
     if _bounded_step(theta, low, high, full, gradient, 0.0, step, held, lower):
-        gauss_newton[:] = full
+        _copy_square(full, gauss_newton)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -430,9 +446,9 @@ def _descend(theta, low, high, obs, stretch, c, phase, series, slope, most, best
         if not accepted:
             return objective, iteration, _CONVERGED if promised < 1e-6 else _STALLED
         objective = tried
-        theta[:] = trial
-        hessian[:] = other_hessian
-        gradient[:] = other_gradient
+        _copy(trial, theta)
+        _copy_square(other_hessian, hessian)
+        _copy(other_gradient, gradient)
         damping = max(0.1 * damping, 1e-12)
     return objective, most, _ITERATIONS
 
@@ -493,8 +509,8 @@ def _fit_one(obs, low, high, stretch, c, phase, series, slope, counts, theta, st
                 break
             start = starts[0]
             start[0] = theta[0]
-            start[1], start[2] = _EXTRA[turn - n_refined]
-            start[1], start[2] = min(start[1], high[1]), min(start[2], high[2])
+            start[1] = min(_EXTRA[turn - n_refined, 0], high[1])
+            start[2] = min(_EXTRA[turn - n_refined, 1], high[2])
             _profiled(start, low, high, obs, stretch, c, phase, series, slope, space[0])
         if start[3] <= low[3]:
             continue
@@ -502,7 +518,7 @@ def _fit_one(obs, low, high, stretch, c, phase, series, slope, counts, theta, st
         iterations += used
         if found < best:
             best, status = found, how
-            theta[:] = start
+            _copy(start, theta)
     return best, iterations, status
 
 
