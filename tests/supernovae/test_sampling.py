@@ -1,6 +1,5 @@
 """Samplers against quadrature and against one another; what isn't good enough is refused or said."""
 
-import jax
 import numpy as np
 import pandas as pd
 import pytest
@@ -8,8 +7,7 @@ from scipy import stats
 
 from skytrace.supernovae.cosmology import ALPHA_PER_MAG, flat_lcdm_distance_modulus, log_distance_modulus
 from skytrace.supernovae.inference_data import inference_data, posterior_summary
-from skytrace.supernovae.laplace import laplace_approximation
-from skytrace.supernovae.population import PopulationData, log_density, parameters, population_data
+from skytrace.supernovae.population import parameters, population_data
 from skytrace.supernovae.population_options import PopulationOptions, SamplerOptions
 from skytrace.supernovae.sampling import (
     ImportanceSamplingRefused,
@@ -99,16 +97,6 @@ def test_emcee_on_the_same_density_agrees(problem, fast):
         )
     assert not ensemble.converged
     assert "ESS" in ";".join(ensemble.failures)
-
-
-def test_the_mode_is_one(problem):
-    with jax.enable_x64(True):
-        data = PopulationData(*map(jax.numpy.asarray, problem[0]))
-        fit = laplace_approximation(data, options=ANCHORED)
-        density = jax.jit(lambda theta: log_density(theta, data, options=ANCHORED))
-        gradient, hessian = jax.grad(density)(fit.mode), jax.hessian(density)(fit.mode)
-        assert np.asarray(fit.root.T @ gradient) == pytest.approx(0.0, abs=1e-5)
-        assert np.asarray(-fit.root.T @ hessian @ fit.root) == pytest.approx(np.eye(len(fit.mode)), abs=1e-6)
 
 
 def test_the_fast_mode_refuses_what_it_cannot_do(problem):

@@ -8,7 +8,8 @@ alpha(z, Omega_M) is interpolated: within 1e-9 up to z = 2.5, 1e-6 up to z = 4.
 theta (d,), in the order of ``parameter_names``, is unbounded, and the density is of theta: offset and c as they are,
 logit of omega_m and of outlier_fraction, log of outlier_sigma, log(nu) or a soft 1/nu, and sigma_int with a sign that
 means nothing. The sign makes the density smooth where sigma_int is consistent with 0. Functions are JAX, in theta's own
-precision: call them with float64 inside ``with jax.enable_x64(True)``; nothing is switched on at import.
+precision: call them with float64 inside ``with jax.enable_x64(True)``; nothing is switched on at import. Those with an
+argument xp are the same formulas in numpy with xp=np, where nothing has to be compiled.
 """
 
 from __future__ import annotations
@@ -18,7 +19,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.scipy.special import gammaln
 
 from skytrace.supernovae.cosmology import (
     ALPHA_PER_MAG,
@@ -29,9 +29,11 @@ from skytrace.supernovae.cosmology import (
     low_redshift_distance_modulus,
 )
 from skytrace.supernovae.distance_basis import DistanceBasis, distance_basis
+from skytrace.supernovae.noise_tail import log_gamma, sample_tail, tail_and_log_prior, tail_parameter, tail_start
 
 if TYPE_CHECKING:
     import pandas as pd
+    from numpy.typing import NDArray
 
     from skytrace.supernovae.population_options import PopulationOptions
 
@@ -61,12 +63,15 @@ _HALF_LOG_2PI = 0.5 * float(np.log(2.0 * np.pi))
 
 
 class PopulationData(NamedTuple):
-    """What the density needs of n supernovae: alpha, alpha_err, base (n,), design (n, k)."""
+    """What the density needs of n supernovae: alpha, alpha_err, base (n,), design (n, k). weight (n,): how often each
+    counts, 0 for rows that only fill up a size (``compiled_density.padded``); None: all once.
+    """
 
     alpha: Any
     alpha_err: Any
     base: Any
     design: Any
+    weight: Any = None
 
 
 def n_terms(options: PopulationOptions) -> int:
@@ -101,32 +106,32 @@ def population_data(
     return PopulationData(alpha, error, _base(hubble, options), design), (basis if k else None)
 
 
-def mean_alpha(theta: Any, data: PopulationData, *, options: PopulationOptions) -> Any:
-    """Mean alpha (n,) of the law at theta (d,)."""
+def mean_alpha(theta: Any, data: PopulationData, *, options: PopulationOptions, xp: Any = jnp) -> Any:
+    """Mean alpha (n,) of the law at theta (d,). xp: jax.numpy or numpy."""
     first = int(options.model != "qfd_seed")
     offset = theta[0] if first else 0.0
     if options.model == "flat_lcdm":
         span = float(np.log1p(1.0 / _OMEGA_M_SHIFT))
-        x = 2.0 * jnp.log1p(jax.nn.sigmoid(theta[1]) / _OMEGA_M_SHIFT) / span - 1.0
-        polynomials = [jnp.ones_like(x), x]
+        x = 2.0 * xp.log1p(xp.exp(-xp.logaddexp(0.0, -theta[1])) / _OMEGA_M_SHIFT) / span - 1.0
+        polynomials = [xp.ones_like(x), x]
         for _ in range(_DEGREE - 1):
             polynomials.append(2.0 * x * polynomials[-1] - polynomials[-2])
-        weights = jnp.stack(polynomials)
+        weights = xp.stack(polynomials)
     else:
         weights = theta[first : first + n_terms(options)]
     return data.base + offset - data.design @ weights
 
 
-def log_likelihood(theta: Any, data: PopulationData, *, options: PopulationOptions) -> Any:
-    """Log likelihood (n,) of every supernova at theta (d,)."""
-    residual = data.alpha - mean_alpha(theta, data, options=options)
+def log_likelihood(theta: Any, data: PopulationData, *, options: PopulationOptions, xp: Any = jnp) -> Any:
+    """Log likelihood (n,) of every supernova at theta (d,). xp: jax.numpy or numpy."""
+    residual = data.alpha - mean_alpha(theta, data, options=options, xp=xp)
     variance = data.alpha_err**2 + theta[parameter_names(options).index("sigma_int")] ** 2
     if options.likelihood == "mixture":
-        clean, outlier = _mixture_terms(theta, residual, variance, data.alpha_err)
-        return jnp.logaddexp(clean, outlier)
-    nu = _tail(theta[-1], options)[0]
-    constant = gammaln(0.5 * (nu + 1.0)) - gammaln(0.5 * nu) - 0.5 * jnp.log(jnp.pi * nu)
-    return constant - 0.5 * jnp.log(variance) - 0.5 * (nu + 1.0) * jnp.log1p(residual**2 / (nu * variance))
+        clean, outlier = _mixture_terms(theta, residual, variance, data.alpha_err, xp)
+        return xp.logaddexp(clean, outlier)
+    nu = tail_parameter(theta[-1], options=options, xp=xp)
+    constant = log_gamma(0.5 * (nu + 1.0), xp) - log_gamma(0.5 * nu, xp) - 0.5 * xp.log(np.pi * nu)
+    return constant - 0.5 * xp.log(variance) - 0.5 * (nu + 1.0) * xp.log1p(residual**2 / (nu * variance))
 
 
 def log_prior(theta: Any, *, options: PopulationOptions) -> Any:
@@ -142,7 +147,7 @@ def log_prior(theta: Any, *, options: PopulationOptions) -> Any:
     if options.model == "flat_lcdm":
         total = total - jax.nn.softplus(theta[1]) - jax.nn.softplus(-theta[1])
     if options.likelihood == "student_t":
-        return total + _tail(theta[-1], options)[1]
+        return total + tail_and_log_prior(theta[-1], options=options)[1]
     logit, shift, log_scale = theta[-3], theta[-2], theta[-1]
     a, b = options.fraction_a, options.fraction_b
     total = total - a * jax.nn.softplus(-logit) - b * jax.nn.softplus(logit) - _log_beta(a, b)
@@ -152,14 +157,15 @@ def log_prior(theta: Any, *, options: PopulationOptions) -> Any:
 
 def log_density(theta: Any, data: PopulationData, *, options: PopulationOptions) -> Any:
     """Log of prior times likelihood at theta (d,), a number: the density that every sampler samples."""
-    return log_prior(theta, options=options) + log_likelihood(theta, data, options=options).sum()
+    each = log_likelihood(theta, data, options=options)
+    return log_prior(theta, options=options) + (each if data.weight is None else data.weight * each).sum()
 
 
 def outlier_probability(theta: Any, data: PopulationData, *, options: PopulationOptions) -> Any:
     """Probability (n,) that each supernova is an outlier of the mixture, at theta (d,)."""
     residual = data.alpha - mean_alpha(theta, data, options=options)
     variance = data.alpha_err**2 + theta[parameter_names(options).index("sigma_int")] ** 2
-    clean, outlier = _mixture_terms(theta, residual, variance, data.alpha_err)
+    clean, outlier = _mixture_terms(theta, residual, variance, data.alpha_err, jnp)
     return jax.nn.sigmoid(outlier - clean)
 
 
@@ -179,25 +185,25 @@ def parameters(theta: Any, *, options: PopulationOptions, xp: Any = jnp) -> dict
         elif name == "outlier_sigma":
             values[name] = xp.exp(entry)
         elif name == "nu":
-            values[name] = _nu(entry, options, xp)
+            values[name] = tail_parameter(entry, options=options, xp=xp)
         elif not name.startswith("c_"):
             values[name] = entry
     return values
 
 
-def start(data: PopulationData, *, options: PopulationOptions) -> Any:
-    """A theta (d,) to climb from: weighted least squares of a linear law, and usual noise."""
+def start(data: PopulationData, *, options: PopulationOptions) -> NDArray[np.float64]:
+    """A theta (d,) to climb from, in numpy: weighted least squares of a linear law, and usual noise."""
+    data = PopulationData(*(None if column is None else np.asarray(column) for column in data))
     names = parameter_names(options)
-    fixed = {"omega_m": -0.85, "sigma_int": 0.15, "nu": _tail_start(options), "outlier_fraction": -3.0}
-    theta = jnp.asarray([fixed.get(name, 0.0) for name in names], dtype=data.alpha.dtype)
+    fixed = {"omega_m": -0.85, "sigma_int": 0.15, "nu": tail_start(options), "outlier_fraction": -3.0}
+    theta = np.array([fixed.get(name, 0.0) for name in names])
     first, k = int(options.model != "qfd_seed"), n_terms(options)
-    weight = 1.0 / (data.alpha_err**2 + 0.15**2)
-    target = data.alpha - mean_alpha(theta, data, options=options)
-    columns = [jnp.ones((len(target), first), dtype=target.dtype), -data.design[:, :k]]
-    terms = jnp.concatenate(columns, axis=1)
-    ridge = 1e-6 * weight.sum() * jnp.eye(terms.shape[1], dtype=target.dtype)
-    linear = jnp.linalg.solve((terms * weight[:, None]).T @ terms + ridge, terms.T @ (weight * target))
-    return theta.at[: first + k].set(linear)
+    weight = (1.0 if data.weight is None else data.weight) / (data.alpha_err**2 + 0.15**2)
+    target = data.alpha - mean_alpha(theta, data, options=options, xp=np)
+    terms = np.concatenate([np.ones((len(target), first)), -data.design[:, :k]], axis=1)
+    ridge = 1e-6 * weight.sum() * np.eye(terms.shape[1])
+    theta[: first + k] = np.linalg.solve((terms * weight[:, None]).T @ terms + ridge, terms.T @ (weight * target))
+    return theta
 
 
 def sample_prior(key: Any, n: int, *, options: PopulationOptions) -> Any:
@@ -209,7 +215,7 @@ def sample_prior(key: Any, n: int, *, options: PopulationOptions) -> Any:
         if name == "omega_m":
             value = jax.random.logistic(own, (n,))
         elif name == "nu":
-            value = _sample_tail(own, n, options)
+            value = sample_tail(own, n, options=options)
         elif name == "outlier_fraction":
             fraction = jax.random.beta(own, options.fraction_a, options.fraction_b, (n,))
             value = jnp.log(fraction) - jnp.log1p(-fraction)
@@ -228,7 +234,7 @@ def simulate_alpha(key: Any, theta: Any, data: PopulationData, *, options: Popul
     first, second, third = jax.random.split(key, 3)
     normal = jax.random.normal(first, mean.shape, dtype=mean.dtype)
     if options.likelihood == "student_t":
-        nu = _tail(theta[-1], options)[0]
+        nu = tail_parameter(theta[-1], options=options)
         chi2 = 2.0 * jax.random.gamma(second, 0.5 * nu, mean.shape, dtype=mean.dtype)
         return mean + sigma * normal * jnp.sqrt(nu / chi2)
     is_outlier = jax.random.uniform(second, mean.shape) < jax.nn.sigmoid(theta[-3])
@@ -270,52 +276,9 @@ def _log_beta(a: float, b: float) -> float:
     return float(betaln(a, b))
 
 
-def _mixture_terms(theta: Any, residual: Any, variance: Any, error: Any) -> tuple[Any, Any]:
+def _mixture_terms(theta: Any, residual: Any, variance: Any, error: Any, xp: Any) -> tuple[Any, Any]:
     """Log of fraction times density (n,) of the clean and of the outlying component."""
-    wide = error**2 + jnp.exp(2.0 * theta[-1])
-    clean = -0.5 * residual**2 / variance - 0.5 * jnp.log(variance) - _HALF_LOG_2PI
-    outlier = -0.5 * (residual - theta[-2]) ** 2 / wide - 0.5 * jnp.log(wide) - _HALF_LOG_2PI
-    return clean - jax.nn.softplus(theta[-3]), outlier - jax.nn.softplus(-theta[-3])
-
-
-def _nu(entry: Any, options: PopulationOptions, xp: Any) -> Any:
-    """nu of its coordinate; for a uniform prior the coordinate is a logit between the ends of log-free nu or 1/nu."""
-    inverse = options.tail_coordinate == "inverse"
-    if options.tail_prior == "gamma":
-        return 1.0 / xp.logaddexp(entry, 0.0) if inverse else xp.exp(entry)
-    low, high = options.tail_low, options.tail_high
-    share = 1.0 / (1.0 + xp.exp(-entry))
-    return 1.0 / (1.0 / high + (1.0 / low - 1.0 / high) * share) if inverse else low + (high - low) * share
-
-
-def _tail(entry: Any, options: PopulationOptions) -> tuple[Any, Any]:
-    """nu, and the log prior density of its coordinate."""
-    nu = _nu(entry, options, jnp)
-    inverse = options.tail_coordinate == "inverse"
-    if options.tail_prior == "gamma":
-        a, b = options.tail_shape, options.tail_rate
-        log_jacobian = 2.0 * jnp.log(nu) - jax.nn.softplus(-entry) if inverse else entry
-        return nu, a * float(np.log(b)) - gammaln(a) + (a - 1.0) * jnp.log(nu) - b * nu + log_jacobian
-    low, high = options.tail_low, options.tail_high
-    log_share = -jax.nn.softplus(entry) - jax.nn.softplus(-entry)
-    if inverse:
-        return nu, 2.0 * jnp.log(nu) + log_share + float(np.log((1.0 / low - 1.0 / high) / (high - low)))
-    return nu, log_share
-
-
-def _tail_start(options: PopulationOptions) -> float:
-    """The coordinate of nu = 8, or of the middle of its range."""
-    if options.tail_prior == "uniform":
-        return 0.0
-    return float(np.log(np.expm1(1.0 / 8.0)) if options.tail_coordinate == "inverse" else np.log(8.0))
-
-
-def _sample_tail(key: Any, n: int, options: PopulationOptions) -> Any:
-    inverse = options.tail_coordinate == "inverse"
-    if options.tail_prior == "gamma":
-        nu = jax.random.gamma(key, options.tail_shape, (n,)) / options.tail_rate
-        return jnp.log(jnp.expm1(1.0 / nu)) if inverse else jnp.log(nu)
-    low, high = options.tail_low, options.tail_high
-    nu = jax.random.uniform(key, (n,), minval=low, maxval=high)
-    share = (1.0 / nu - 1.0 / high) / (1.0 / low - 1.0 / high) if inverse else (nu - low) / (high - low)
-    return jnp.log(share) - jnp.log1p(-share)
+    wide = error**2 + xp.exp(2.0 * theta[-1])
+    clean = -0.5 * residual**2 / variance - 0.5 * xp.log(variance) - _HALF_LOG_2PI
+    outlier = -0.5 * (residual - theta[-2]) ** 2 / wide - 0.5 * xp.log(wide) - _HALF_LOG_2PI
+    return clean - xp.logaddexp(theta[-3], 0.0), outlier - xp.logaddexp(-theta[-3], 0.0)

@@ -7,29 +7,19 @@ k-hat or its effective sample size do not support.
 
 from __future__ import annotations
 
+import os
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from skytrace.errors import SkytraceError, check_whole
-from skytrace.supernovae.laplace import (
-    LaplaceApproximation,
-    importance_draws,
-    laplace_approximation,
-    whitened_log_density,
-)
-from skytrace.supernovae.population import (
-    PopulationData,
-    log_density,
-    log_likelihood,
-    mean_alpha,
-    parameter_names,
-    parameters,
-)
+from skytrace.supernovae.compiled_density import log_densities, padded
+from skytrace.supernovae.laplace import importance_draws, laplace_approximation
+from skytrace.supernovae.nuts_chain import nuts_chain
+from skytrace.supernovae.population import PopulationData, log_likelihood, mean_alpha, parameter_names, parameters
 from skytrace.supernovae.population_options import SamplerOptions
 
 if TYPE_CHECKING:
@@ -94,15 +84,13 @@ def sample_fast(
     weights. Raises ImportanceSamplingRefused where k-hat or the ESS is out of bounds.
     """
     sampler = sampler or SamplerOptions()
+    rng = np.random.default_rng(sampler.seed)
     with jax.enable_x64(True):
-        data = _on_device(data)
-        first, second = jax.random.split(jax.random.key(sampler.seed))
+        data = padded(data)
         approximation = laplace_approximation(data, options=options)
         theta, log_weights = importance_draws(
-            first, data, approximation, options=options, n_draws=sampler.n_draws, df=sampler.proposal_df
+            data, approximation, options=options, n_draws=sampler.n_draws, df=sampler.proposal_df, rng=rng
         )
-        uniform = float(jax.random.uniform(second))
-        theta, log_weights = np.asarray(theta), np.asarray(log_weights)
     weight, k_hat = smoothed_weights(log_weights)
     ess = float(1.0 / np.sum(weight**2))
     needed = sampler.ess_fraction_min * sampler.n_draws
@@ -112,9 +100,9 @@ def sample_fast(
             f"{sampler.n_draws} draws (at least {needed:.0f}): the posterior is too far from its Laplace "
             "approximation. Sample it with method: nuts"
         )
-    place = (np.arange(len(weight)) + uniform) / len(weight)
+    place = (np.arange(len(weight)) + rng.uniform()) / len(weight)
     drawn = np.minimum(np.searchsorted(np.cumsum(weight), place), len(weight) - 1)
-    chosen = theta[np.random.default_rng(sampler.seed).permutation(drawn)]
+    chosen = theta[rng.permutation(drawn)]
     whole = len(chosen) // sampler.n_chains * sampler.n_chains
     chosen = chosen[:whole].reshape(sampler.n_chains, -1, theta.shape[1])
     diagnostics = {
@@ -122,8 +110,8 @@ def sample_fast(
         "ess": ess,
         "ess_fraction": ess / len(weight),
         "n_draws": len(weight),
-        "newton_steps": int(approximation.n_steps),
-        "newton_gain": float(approximation.gain),
+        "newton_steps": approximation.n_steps,
+        "newton_gain": approximation.gain,
     }
     failures = _below("the importance ESS", ess, sampler.ess_min)
     if diagnostics["newton_gain"] > 1e-6:
@@ -148,31 +136,24 @@ def smoothed_weights(log_weights: NDArray[np.float64]) -> tuple[NDArray[np.float
 def sample_nuts(
     data: PopulationData, *, options: PopulationOptions, sampler: SamplerOptions | None = None
 ) -> Posterior:
-    """NumPyro's NUTS on theta = mode + root @ w, all chains in one vectorised program."""
-    from numpyro.infer import MCMC, NUTS
-
+    """NumPyro's NUTS on theta = mode + root @ w; the chains, each its own stream, share one compiled program and the
+    cores.
+    """
     sampler = sampler or SamplerOptions()
     with jax.enable_x64(True):
-        data = _on_device(data)
-        approximation = laplace_approximation(data, options=options)
-        kernel = NUTS(
-            potential_fn=lambda w: -whitened_log_density(w, data, approximation, options=options),
-            target_accept_prob=sampler.target_accept,
-            max_tree_depth=sampler.max_tree_depth,
-        )
-        mcmc = MCMC(
-            kernel, num_warmup=sampler.n_warmup, num_samples=sampler.n_samples, num_chains=sampler.n_chains,
-            chain_method="vectorized", progress_bar=False,
-        )  # fmt: skip
-        first, second = jax.random.split(jax.random.key(sampler.seed))
-        shape = (sampler.n_chains, approximation.mode.shape[0])
-        initial = jax.random.normal(first, shape, dtype=approximation.mode.dtype)
-        mcmc.run(second, init_params=initial, extra_fields=("diverging", "num_steps", "accept_prob"))
-        w = mcmc.get_samples(group_by_chain=True)
-        theta = np.asarray(approximation.mode + w @ approximation.root.T)
-        extra = {name: np.asarray(field) for name, field in mcmc.get_extra_fields(group_by_chain=True).items()}
-    statistics = {"diverging": extra["diverging"], "n_steps": extra["num_steps"], "acceptance": extra["accept_prob"]}
-    return _chains(theta, "nuts", statistics, options, sampler)
+        device_data = padded(data)
+        approximation = laplace_approximation(device_data, options=options)
+        keys = jax.random.split(jax.random.key(sampler.seed), sampler.n_chains)
+
+    def chain(key: Any) -> tuple[NDArray[np.float64], dict[str, NDArray]]:
+        with jax.enable_x64(True):  # a thread's own
+            return nuts_chain(key, device_data, approximation, options=options, sampler=sampler)
+
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    with ThreadPoolExecutor(min(cores, sampler.n_chains)) as pool:
+        chains = list(pool.map(chain, keys))
+    statistics = {name: np.stack([one[1][name] for one in chains]) for name in chains[0][1]}
+    return _chains(np.stack([one[0] for one in chains]), "nuts", statistics, options, sampler)
 
 
 def sample_emcee(
@@ -193,65 +174,42 @@ def sample_emcee(
     check_whole("n_walkers", n_walkers, 2 * len(parameter_names(options)), 10_000)
     sampler = sampler or SamplerOptions()
     with jax.enable_x64(True):
-        data = _on_device(data)
+        data = padded(data)
         approximation = laplace_approximation(data, options=options)
-        density = _many_densities(options)
         rng = np.random.default_rng(sampler.seed)
-        first = rng.normal(size=(n_walkers, approximation.mode.shape[0]))
-        ensemble = emcee.EnsembleSampler(
-            n_walkers, first.shape[1],
-            lambda w: np.nan_to_num(np.asarray(density(jnp.asarray(w), data, approximation)), nan=-np.inf),
-            vectorize=True,
-        )  # fmt: skip
+        first = rng.normal(size=(n_walkers, len(approximation.mode)))
+
+        def density(w: NDArray[np.float64]) -> NDArray[np.float64]:
+            theta = approximation.mode + w @ approximation.root.T
+            return np.nan_to_num(np.asarray(log_densities(theta, data, options=options)), nan=-np.inf)
+
+        ensemble = emcee.EnsembleSampler(n_walkers, first.shape[1], density, vectorize=True)
         ensemble.random_state = np.random.RandomState(sampler.seed).get_state()
         ensemble.run_mcmc(first, sampler.n_warmup + n_steps, progress=False)
         w = np.swapaxes(ensemble.get_chain(discard=sampler.n_warmup), 0, 1)
-        theta = np.asarray(approximation.mode) + w @ np.asarray(approximation.root).T
+        theta = approximation.mode + w @ approximation.root.T
     accepted = np.broadcast_to(ensemble.acceptance_fraction[:, None], theta.shape[:2])
     return _chains(theta, "emcee", {"acceptance": accepted}, options, sampler)
 
 
 def log_likelihood_draws(posterior: Posterior, data: PopulationData, *, draws_per_chain: int) -> NDArray[np.float64]:
     """Log likelihood (chain, draw, n) of every supernova, at evenly spaced draws of each chain."""
-    return _of_draws(_log_likelihoods, posterior, data, draws_per_chain)
+    return _of_draws(log_likelihood, posterior, data, draws_per_chain)
 
 
 def mean_alpha_draws(posterior: Posterior, data: PopulationData, *, draws_per_chain: int) -> NDArray[np.float64]:
     """alpha of the law (chain, draw, n), at evenly spaced draws of each chain; ``data`` may be other supernovae."""
-    return _of_draws(_mean_alphas, posterior, data, draws_per_chain)
+    return _of_draws(mean_alpha, posterior, data, draws_per_chain)
 
 
 def _of_draws(function: Any, posterior: Posterior, data: PopulationData, draws_per_chain: int) -> NDArray[np.float64]:
+    """``function`` in numpy: some thousand draws are sooner computed than a program for their number is compiled."""
     n_chains, n_draws, d = posterior.theta.shape
     rows = np.unique(np.linspace(0, n_draws - 1, min(draws_per_chain, n_draws)).astype(int))
-    with jax.enable_x64(True):
-        theta = jnp.asarray(posterior.theta[:, rows].reshape(-1, d))
-        out = np.asarray(function(theta, _on_device(data), options=posterior.options))
+    out = np.empty((n_chains * len(rows), len(data.alpha)))
+    for k, theta in enumerate(posterior.theta[:, rows].reshape(-1, d)):
+        out[k] = function(theta, data, options=posterior.options, xp=np)
     return out.reshape(n_chains, len(rows), -1)
-
-
-@partial(jax.jit, static_argnames=("options",))
-def _log_likelihoods(theta: Any, data: PopulationData, *, options: PopulationOptions) -> Any:
-    return jax.lax.map(lambda one: log_likelihood(one, data, options=options), theta, batch_size=16)
-
-
-@partial(jax.jit, static_argnames=("options",))
-def _mean_alphas(theta: Any, data: PopulationData, *, options: PopulationOptions) -> Any:
-    return jax.lax.map(lambda one: mean_alpha(one, data, options=options), theta, batch_size=16)
-
-
-def _many_densities(options: PopulationOptions) -> Any:
-    """The whitened density of many w (m, d) at once, compiled."""
-
-    def many(w: Any, data: PopulationData, approximation: LaplaceApproximation) -> Any:
-        theta = approximation.mode + w @ approximation.root.T
-        return jax.lax.map(lambda one: log_density(one, data, options=options), theta, batch_size=16)
-
-    return jax.jit(many)
-
-
-def _on_device(data: PopulationData) -> PopulationData:
-    return PopulationData(*(jnp.asarray(column, dtype=jnp.float64) for column in data))
 
 
 def _chains(

@@ -1,14 +1,14 @@
 """Does the inference say what it should? Truths drawn from the prior must rank uniformly among their posterior's draws.
 
-Simulation-based calibration (Talts, Betancourt, Simpson, Vehtari & Gelman 2018, arXiv:1804.06788), a batch of
-simulations in one compiled program: every step is the sampler's own function. Leaving out simulations that the fast
+Simulation-based calibration (Talts, Betancourt, Simpson, Vehtari & Gelman 2018, arXiv:1804.06788): every step is the
+sampler's own function, compiled once for all simulations. Leaving out simulations that the fast
 mode refuses keeps ranks uniform, because k-hat and ESS depend on the data and the draws, not on the truth.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import jax
@@ -16,7 +16,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from skytrace.errors import check_whole
-from skytrace.supernovae.laplace import importance_draws, laplace_approximation, whitened_log_density
+from skytrace.supernovae.compiled_density import compiled_by_one
+from skytrace.supernovae.laplace import importance_draws, laplace_approximation
+from skytrace.supernovae.nuts_chain import nuts_chain
 from skytrace.supernovae.population import (
     PopulationData,
     parameter_names,
@@ -28,13 +30,15 @@ from skytrace.supernovae.population_options import SamplerOptions
 from skytrace.supernovae.sampling import smoothed_weights
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from numpy.typing import NDArray
 
     from skytrace.supernovae.population_options import PopulationOptions
 
 __all__ = ["Calibration", "calibrate_fast", "calibrate_nuts", "rank_test"]
 
-_BATCH = 50  # simulations at once: what stays in the caches
+_BATCH = 50  # simulated at once
 
 
 @dataclass(frozen=True)
@@ -78,23 +82,21 @@ def calibrate_fast(
     from each simulation's weighted ones. n_draws, bounds and seed are the sampler's.
     """
     check_whole("n_simulations", n_simulations, 1, 10**7)
-    root = jax.random.key(sampler.seed)
     rng = np.random.default_rng(sampler.seed)
     ranks, truths, k_hats = [], [], []
     with jax.enable_x64(True):
-        data = PopulationData(*(jnp.asarray(column, dtype=jnp.float64) for column in data))
-        batch = _fast_batch(options, sampler.n_draws, sampler.proposal_df)
-        for first in range(0, n_simulations, _BATCH):
-            keys = jax.vmap(jax.random.fold_in, (None, 0))(root, jnp.arange(first, first + _BATCH))
-            truth, theta, log_weights = map(np.asarray, batch(keys, data))
-            for one in range(min(_BATCH, n_simulations - first)):
-                weight, k_hat = smoothed_weights(log_weights[one])
-                k_hats.append(k_hat)
-                enough = 1.0 / np.sum(weight**2) >= sampler.ess_fraction_min * sampler.n_draws
-                if k_hat <= sampler.k_hat_max and enough:
-                    drawn = theta[one][rng.choice(len(weight), size=n_ranks - 1, p=weight)]
-                    ranks.append(_ranks(drawn, truth[one], options))
-                    truths.append(truth[one])
+        for _, truth, simulated in _simulations(data, options, sampler.seed, n_simulations):
+            approximation = laplace_approximation(simulated, options=options)
+            theta, log_weights = importance_draws(
+                simulated, approximation, options=options, n_draws=sampler.n_draws, df=sampler.proposal_df, rng=rng
+            )
+            weight, k_hat = smoothed_weights(log_weights)
+            k_hats.append(k_hat)
+            enough = 1.0 / np.sum(weight**2) >= sampler.ess_fraction_min * sampler.n_draws
+            if k_hat <= sampler.k_hat_max and enough:
+                drawn = theta[rng.choice(len(weight), size=n_ranks - 1, p=weight)]
+                ranks.append(_ranks(drawn, truth, options))
+                truths.append(truth)
     return _calibration(ranks, truths, options, n_ranks, n_simulations, np.array(k_hats))
 
 
@@ -109,72 +111,43 @@ def calibrate_nuts(
     """Ranks of NUTS: one chain of n_warmup + n_samples a simulation, thinned evenly to n_ranks - 1 draws."""
     check_whole("n_simulations", n_simulations, 1, 10**7)
     check_whole("n_samples", sampler.n_samples, n_ranks - 1, 10**7)
-    root = jax.random.key(sampler.seed)
     keep = np.linspace(0, sampler.n_samples - 1, n_ranks - 1).astype(int)
     ranks, truths, health, divergences = [], [], [], 0
     with jax.enable_x64(True):
-        data = PopulationData(*(jnp.asarray(column, dtype=jnp.float64) for column in data))
-        batch = _nuts_batch(options, sampler)
-        for first in range(0, n_simulations, _BATCH):
-            keys = jax.vmap(jax.random.fold_in, (None, 0))(root, jnp.arange(first, first + _BATCH))
-            truth, theta, diverging = map(np.asarray, batch(keys, data))
-            for one in range(min(_BATCH, n_simulations - first)):
-                ranks.append(_ranks(theta[one][keep], truth[one], options))
-                truths.append(truth[one])
-                health.append(_split_r_hat(theta[one], options))
-                divergences += int(diverging[one].sum())
+        for key, truth, simulated in _simulations(data, options, sampler.seed, n_simulations):
+            approximation = laplace_approximation(simulated, options=options)
+            theta, statistics = nuts_chain(key, simulated, approximation, options=options, sampler=sampler)
+            ranks.append(_ranks(theta[keep], truth, options))
+            truths.append(truth)
+            health.append(_split_r_hat(theta, options))
+            divergences += int(statistics["diverging"].sum())
     return _calibration(ranks, truths, options, n_ranks, n_simulations, np.array(health), divergences)
 
 
-@lru_cache(maxsize=16)
-def _fast_batch(options: PopulationOptions, n_draws: int, df: float) -> Any:
-    """Compiled: truth, weighted draws and log weights of a batch of simulations, one a key."""
-
-    def simulation(key: Any, data: PopulationData) -> tuple[Any, Any, Any]:
-        truth, simulated, key = _simulated(key, data, options)
-        approximation = laplace_approximation(simulated, options=options)
-        theta, log_weights = importance_draws(
-            key, simulated, approximation, options=options, n_draws=n_draws, df=df, batch_size=n_draws
-        )
-        return truth, theta, log_weights
-
-    return jax.jit(lambda keys, data: jax.lax.map(lambda key: simulation(key, data), keys))
+def _simulations(
+    data: PopulationData, options: PopulationOptions, seed: int, n_simulations: int
+) -> Iterator[tuple[Any, NDArray[np.float64], PopulationData]]:
+    """Key of its own, truth (d,) and simulated data of each simulation."""
+    root = jax.random.key(seed)
+    data = PopulationData(*(jnp.asarray(column, dtype=jnp.float64) for column in data[:4]))
+    for first in range(0, n_simulations, _BATCH):
+        keys = jax.vmap(jax.random.fold_in, (None, 0))(root, jnp.arange(first, first + _BATCH))
+        truth, alpha, own = _simulated(keys, data, options=options)
+        for one in range(min(_BATCH, n_simulations - first)):
+            yield own[one], np.asarray(truth[one]), data._replace(alpha=alpha[one])
 
 
-@lru_cache(maxsize=16)
-def _nuts_batch(options: PopulationOptions, sampler: SamplerOptions) -> Any:
-    """Compiled: truth, draws and divergences of a batch of simulations, one a key, one chain each."""
-    from numpyro.infer.hmc import hmc
+@compiled_by_one
+@partial(jax.jit, static_argnames=("options",))
+def _simulated(keys: Any, data: PopulationData, *, options: PopulationOptions) -> tuple[Any, Any, Any]:
+    """Truth (m, d), alpha (m, n) and a further key (m,) of each of m keys."""
 
-    def simulation(key: Any, data: PopulationData) -> tuple[Any, Any, Any]:
-        truth, simulated, key = _simulated(key, data, options)
-        approximation = laplace_approximation(simulated, options=options)
-        initialise, step = hmc(
-            potential_fn=lambda w: -whitened_log_density(w, simulated, approximation, options=options), algo="NUTS"
-        )
-        first, second = jax.random.split(key)
-        state = initialise(
-            jax.random.normal(first, approximation.mode.shape, dtype=approximation.mode.dtype), sampler.n_warmup,
-            step_size=0.5, max_tree_depth=sampler.max_tree_depth, target_accept_prob=sampler.target_accept,
-            rng_key=second,
-        )  # fmt: skip
+    def simulation(key: Any) -> tuple[Any, Any, Any]:
+        first, second, third = jax.random.split(key, 3)
+        truth = sample_prior(first, 1, options=options)[0]
+        return truth, simulate_alpha(second, truth, data, options=options), third
 
-        def advance(state: Any, _: Any) -> tuple[Any, Any]:
-            state = step(state)
-            return state, (state.z, state.diverging)
-
-        length = sampler.n_warmup + sampler.n_samples  # one loop: the kernel itself knows where its warm-up ends
-        _, (w, diverging) = jax.lax.scan(advance, state, None, length=length)
-        theta = approximation.mode + w[sampler.n_warmup :] @ approximation.root.T
-        return truth, theta, diverging[sampler.n_warmup :]
-
-    return jax.jit(lambda keys, data: jax.lax.map(lambda key: simulation(key, data), keys))
-
-
-def _simulated(key: Any, data: PopulationData, options: PopulationOptions) -> tuple[Any, PopulationData, Any]:
-    first, second, third = jax.random.split(key, 3)
-    truth = sample_prior(first, 1, options=options)[0]
-    return truth, data._replace(alpha=simulate_alpha(second, truth, data, options=options)), third
+    return jax.lax.map(simulation, keys)
 
 
 def _ranks(drawn: NDArray[np.float64], truth: NDArray[np.float64], options: PopulationOptions) -> NDArray[np.int64]:

@@ -59,8 +59,10 @@ def score_in_shards(
     if cluster.cluster == "inline":
         import skytrace.supernovae.model_comparison  # noqa: F401  imported once, not by two threads at a time
     compute = partial(compute_fold_shard, population=population, sampler=sampler)
-    paths = map_shards(compute, todo, cluster=cluster, description="folds")
-    parts = [read_shard(path).assign(model=shard.model) for path, shard in zip(paths, todo, strict=True)]
+    # laws in turn: two threads that begin with one law would wait for each other's compilation
+    in_turn = sorted(todo, key=lambda shard: (shard.fold, models.index(shard.model)))
+    map_shards(compute, in_turn, cluster=cluster, description="folds")
+    parts = [read_shard(shard.path).assign(model=shard.model) for shard in todo]
     scores = pd.concat(parts, ignore_index=True)
     return scores.assign(held_out=scores["fold"] == _HELD_OUT)
 
