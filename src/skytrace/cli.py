@@ -1,4 +1,4 @@
-"""What skytrace adds to the `kedro` command: `kedro results`, and errors that are a message instead of a traceback."""
+"""What skytrace adds to the `kedro` command: `kedro results`, `kedro supernova-data`, and errors that are a message."""
 
 import functools
 import os
@@ -12,7 +12,7 @@ from kedro.framework.cli.utils import KedroCliError
 
 from skytrace.errors import SkytraceError
 
-__all__ = ["cli", "results"]
+__all__ = ["cli", "results", "supernova_data"]
 
 TRACEBACK_VARIABLE = "SKYTRACE_TRACEBACK"
 
@@ -114,3 +114,39 @@ def results(env: str | None, save: Path | None, only: str | None) -> None:
     if save is not None:
         for path in save_reports(catalog, project, save, only=only):
             click.echo(f"saved {path}")
+
+
+@cli.command("supernova-data")
+@click.argument("release", required=False)
+@click.option(
+    "--folder",
+    default=None,
+    help="Where to: absolute or under $SKYTRACE_DATA. Default: supernova/RELEASE.",
+)
+@click.option("--sha256", "said", multiple=True, metavar="FILE=HEX", help="What a file must have; once for each file.")
+@click.option(
+    "--trust-on-first-use",
+    is_flag=True,
+    help="Accept what the server sends of files whose SHA-256 nobody knows, and record it: it binds from then on.",
+)
+@_say
+def supernova_data(release: str | None, folder: str | None, said: tuple[str, ...], trust_on_first_use: bool) -> None:
+    """Fetch a public RELEASE of supernovae; without one list what there is. docs/real_data.md says how to read it."""
+    from skytrace.surveys.data_root import under_data_root
+    from skytrace.surveys.supernovae.download import RELEASES, download_release
+
+    if release is None:
+        for name, files in RELEASES.items():
+            click.echo(f"{name}: {', '.join(file.name for file in files)}")
+        return
+    wrong = [entry for entry in said if "=" not in entry]
+    if wrong:
+        raise MessageError(f"--sha256 {wrong[0]} is not FILE=HEX")
+    report = download_release(
+        release,
+        folder,
+        expected_sha256=dict(entry.split("=", 1) for entry in said),
+        trust_on_first_use=trust_on_first_use,
+    )
+    where = under_data_root(f"supernova/{release}" if folder is None else folder)
+    click.echo(f"{where}: {report.fetched} fetched, {report.reused} there already; SHA-256 in manifest.jsonl")

@@ -1,17 +1,22 @@
 """SNANA files, CSV and Parquet give every observation they hold, in Jy, under the right supernova."""
 
 import hashlib
+import threading
 
 import numpy as np
 import pandas as pd
 import pytest
+from click.testing import CliRunner
 
-from skytrace.errors import CatalogueError, SurveyError
+from skytrace.cli import supernova_data
+from skytrace.errors import CatalogueError, OptionError, SurveyError
 from skytrace.supernovae.light_curves import LIGHT_CURVE_COLUMNS, validate_light_curves
 from skytrace.surveys.supernovae.download import DownloadOptions, RemoteFile, download_files, download_release
+from skytrace.surveys.supernovae.filters import known_filters
 from skytrace.surveys.supernovae.interface import HUBBLE_COLUMNS, OBJECT_COLUMNS, SupernovaSurvey
+from skytrace.surveys.supernovae.options import SnanaOptions, SupernovaTableOptions
 from skytrace.surveys.supernovae.snana import SnanaSupernovae, photometry_rows, read_snana_fits, read_snana_text
-from skytrace.surveys.supernovae.tables import TabulatedSupernovae, read_hubble_table
+from skytrace.surveys.supernovae.tables import TabulatedSupernovae, read_hubble_table, read_light_curve_table
 from tests.surveys.cutout_server import serving
 from tests.surveys.snana_files import REDSHIFTS, SUPERNOVAE, write_filters, write_fits, write_text
 
@@ -112,8 +117,8 @@ def test_a_folder_without_files_or_filters_says_what_belongs_there(tmp_path):
     with pytest.raises(SurveyError, match=r"neither \*_HEAD.FITS"):
         SnanaSupernovae(tmp_path).objects()
     write_text(tmp_path)
-    with pytest.raises(SurveyError, match="no table of filters"):
-        SnanaSupernovae(tmp_path).light_curves()
+    with pytest.raises(SurveyError, match=r"no filter is known of survey 'LSST' \(known: DES, .*no table of filters"):
+        SnanaSupernovae(tmp_path, {"survey": "LSST"}).light_curves()
     with pytest.raises(SurveyError, match=r"must hold SNANA files"):
         SnanaSupernovae(tmp_path / "absent").objects()
 
@@ -166,19 +171,204 @@ def test_a_hubble_table_says_what_it_lacks(tmp_path):
         read_hubble_table(tmp_path / "a.csv")
 
 
-def test_files_are_fetched_once_and_a_wrong_checksum_is_told(tmp_path):
+@pytest.fixture
+def release():
+    """A server of two files by their paths, options that ask it, and the files' SHA-256."""
     content = {"/release/a%2Bb.csv": b"CID,zHD\n", "/release/c.csv": b"other"}
-    right = hashlib.sha256(b"CID,zHD\n").hexdigest()
     with serving(lambda query: b"") as server:
-        server.script.clear()
-        good = RemoteFile("/release/a%2Bb.csv", right)
-        options = DownloadOptions(base_url=server.url, attempts=2, backoff_s=0.0, backoff_max_s=0.0, rate_per_s=1000.0)
-        server.respond = lambda query: content["/release/a%2Bb.csv"]
-        assert download_files([good], tmp_path, options=options).fetched == 1
-        assert (tmp_path / "a+b.csv").read_bytes() == b"CID,zHD\n"
-        assert download_files([good], tmp_path, options=options).reused == 1
-        with pytest.raises(SurveyError, match=r"1 of 2 files were not fetched: c.csv: .* has SHA-256"):
-            download_files([good, RemoteFile("/release/c.csv", "0" * 64)], tmp_path, options=options)
+        options = DownloadOptions(
+            base_url=server.url, attempts=1, backoff_s=0.0, backoff_max_s=0.0, rate_per_s=1000.0, workers=2
+        )
+        yield server, options, {path: hashlib.sha256(body).hexdigest() for path, body in content.items()}
+
+
+def _answering(server, content):
+    server.respond = lambda query: content
+    return server
+
+
+def test_files_are_fetched_once_and_a_wrong_checksum_is_told(tmp_path, release):
+    server, options, sha256 = release
+    good = RemoteFile("/release/a%2Bb.csv", sha256["/release/a%2Bb.csv"])
+    _answering(server, b"CID,zHD\n")
+    assert download_files([good], tmp_path, options=options).fetched == 1
+    assert server.requests[0][0] == "/release/a%2Bb.csv"
+    assert (tmp_path / "a+b.csv").read_bytes() == b"CID,zHD\n"
+    assert download_files([good], tmp_path, options=options).reused == 1
+    with pytest.raises(SurveyError, match=r"1 of 2 files were not fetched: c.csv: .* has SHA-256"):
+        download_files([good, RemoteFile("/release/c.csv", "0" * 64)], tmp_path, options=options)
     assert not (tmp_path / "c.csv").exists()
     with pytest.raises(ValueError, match="release = 'nothing' is not one of"):
         download_release("nothing", tmp_path)
+
+
+def test_a_file_of_unknown_sha256_is_not_asked_for_unless_the_user_says_so(tmp_path, release):
+    server, options, sha256 = release
+    file = RemoteFile("/release/c.csv")
+    _answering(server, b"other")
+    with pytest.raises(SurveyError, match=r"no SHA-256 is known of c.csv: .*expected_sha256.*trust_on_first_use"):
+        download_files([file], tmp_path / "refused", options=options)
+    assert server.requests == []
+    said = {"c.csv": sha256["/release/c.csv"].upper()}
+    assert download_files([file], tmp_path / "said", expected_sha256=said, options=options).fetched == 1
+    with pytest.raises(SurveyError, match="has SHA-256"):
+        download_files([file], tmp_path / "wrong", expected_sha256={"c.csv": "0" * 64}, options=options)
+    assert download_files([file], tmp_path / "first", trust_on_first_use=True, options=options).fetched == 1
+    for wrong, message in (({"c.csv": "12"}, "not 64 hexadecimal"), ({"d.csv": "0" * 64}, "no option 'd.csv'")):
+        with pytest.raises(OptionError, match=message):
+            download_files([file], tmp_path, expected_sha256=wrong, options=options)
+    with pytest.raises(OptionError, match="known to have"):
+        download_files([RemoteFile("/c.csv", "1" * 64)], tmp_path, expected_sha256={"c.csv": "0" * 64}, options=options)
+
+
+def test_what_was_trusted_once_binds_from_then_on(tmp_path, release):
+    server, options, _ = release
+    file = RemoteFile("/release/c.csv")
+    _answering(server, b"first")
+    download_files([file], tmp_path, trust_on_first_use=True, options=options)
+    assert download_files([file], tmp_path, options=options).reused == 1  # its SHA-256 is known now
+    (tmp_path / "c.csv").unlink()
+    _answering(server, b"second")
+    with pytest.raises(SurveyError, match="has SHA-256"):
+        download_files([file], tmp_path, trust_on_first_use=True, options=options)
+
+
+def test_a_tampered_file_with_its_own_line_in_the_manifest_is_not_reused(tmp_path, release):
+    server, options, sha256 = release
+    file = RemoteFile("/release/c.csv", sha256["/release/c.csv"])
+    tampered = RemoteFile("/release/c.csv")
+    _answering(server, b"tampered")
+    download_files([tampered], tmp_path, trust_on_first_use=True, options=options)
+    with pytest.raises(SurveyError, match=r"c.csv is there with SHA-256 .* move it away"):
+        download_files([file], tmp_path, options=options)
+    said = {"c.csv": sha256["/release/c.csv"]}
+    with pytest.raises(SurveyError, match="is there with SHA-256"):
+        download_files([tampered], tmp_path, expected_sha256=said, trust_on_first_use=True, options=options)
+    assert (tmp_path / "c.csv").read_bytes() == b"tampered"  # neither used nor lost
+
+
+def test_the_files_of_a_release_are_fetched_side_by_side(tmp_path, release):
+    server, options, _ = release
+    together = threading.Barrier(2, timeout=10.0)
+
+    def respond(query):
+        together.wait()  # the first request is answered only when the second one is there
+        return b"x"
+
+    server.respond = respond
+    files = [RemoteFile("/release/a.csv"), RemoteFile("/release/b.csv")]
+    assert download_files(files, tmp_path, trust_on_first_use=True, options=options).fetched == 2
+
+
+def test_the_command_lists_releases_and_refuses_what_nobody_can_check(tmp_path):
+    listed = CliRunner().invoke(supernova_data, [])
+    assert listed.exit_code == 0 and "pantheon_plus: Pantheon+SH0ES.dat" in listed.output
+    refused = CliRunner().invoke(supernova_data, ["pantheon_plus", "--folder", str(tmp_path)])
+    assert refused.exit_code != 0 and "no SHA-256 is known of Pantheon+SH0ES.dat" in refused.output
+    assert "trust-on-first-use" in CliRunner().invoke(supernova_data, ["--help"]).output
+
+
+def test_known_filters_stand_in_for_a_folder_without_a_table(tmp_path):
+    write_text(tmp_path)
+    table = SnanaSupernovae(tmp_path).light_curves()
+    assert table.groupby("band")["wavelength_nm"].first().to_dict() == {
+        "g": 480.94,
+        "i": 781.603,
+        "r": 642.044,
+        "z": 917.113,
+    }
+    flux = table.loc[table["band"] == "i", "flux_jy"].iloc[0]
+    assert flux == pytest.approx(25.0 * 3.631e-8 * 10 ** (-0.4 * 0.0067), rel=1e-9)
+
+
+def test_known_filters_have_the_pivots_of_their_instruments():
+    """Within 1 % of the pivots that DECam, Pan-STARRS and the CSP publish (atmospheres and tabulations differ)."""
+    known = known_filters().set_index(["survey", "band"])["wavelength_nm"]
+    assert not known.index.duplicated().any() and len(known) == 46
+    published = {("DES", "g"): 480.8, ("DES", "z"): 915.8, ("FOUNDATION", "r"): 620.2, ("LOWZ", "CSP-B"): 439.2}
+    for name, pivot in published.items():
+        assert known[name] == pytest.approx(pivot, rel=0.01)
+    ab = known_filters().query("survey != 'LOWZ'")["ab_offset_mag"]
+    assert ab.abs().max() < 0.05  # native systems that are AB by construction
+
+
+def test_a_band_with_snanas_letter_behind_a_slash_is_that_band(tmp_path):
+    write_text(tmp_path)
+    for path in tmp_path.glob("*.dat"):
+        path.write_text(path.read_text().replace(" g NULL", " CFA3K-B/h NULL"))
+    survey = SnanaSupernovae(tmp_path, {"survey": "LOWZ"})
+    table = survey.light_curves().set_index("band")["wavelength_nm"]
+    assert table["CFA3K-B/h"] == 436.687
+    assert table[["r", "i", "z"]].isna().all()
+    assert survey.note == "no filter is known of band i, r, z"
+
+
+def test_without_a_heliocentric_redshift_nothing_stands_in_for_it(tmp_path):
+    for path in write_text(tmp_path):
+        path.write_text("\n".join(x for x in path.read_text().splitlines() if not x.startswith("REDSHIFT_HELIO")))
+    survey = SnanaSupernovae(tmp_path)
+    objects = survey.objects()
+    assert objects["z_hel"].isna().all() and (objects["z_cmb"] == 0.3).all()
+    assert survey.light_curves()["z_hel"].isna().all()
+
+
+def test_an_identifier_of_zeros_alone_stays_a_name(tmp_path):
+    write_text(tmp_path, {"001234": "000", "77": "00x7", "2011fe": "0012"})
+    assert set(SnanaSupernovae(tmp_path).objects()["snid"]) == {"0", "00x7", "12"}
+
+
+def test_a_file_that_is_not_utf8_is_named(tmp_path):
+    path = write_text(tmp_path)[0]
+    path.write_bytes(path.read_bytes().replace(b"its name", b"Supernov\xe1"))
+    with pytest.raises(SurveyError, match=rf"{path.name} is no text in UTF-8"):
+        read_snana_text([path])
+    (tmp_path / "a.csv").write_bytes(b"CID,zHD\n\xe1,0.1\n")
+    with pytest.raises(SurveyError, match=r"a.csv cannot be read as a table"):
+        read_hubble_table(tmp_path / "a.csv")
+
+
+ODD_CSV = "# made by hand\nSnid,MJD,FLUX_JY,FLUX_ERR_JY,WAVELENGTH_NM,z,BAND\n" + "".join(
+    f"{name},56000.5,1.5e-6,1e-7,642.0,0.35,{band}\n"
+    for name, band in [("0012", "r"), ("SN#12", "r"), ("NA", "nan"), ("nan", "r"), ("1e5", "r"), (" 7 ", "r")]
+)
+
+
+def test_identifiers_of_tables_are_text_whatever_they_look_like(tmp_path):
+    (tmp_path / "odd.csv").write_text(ODD_CSV)
+    table = read_light_curve_table(tmp_path / "odd.csv", survey="x")
+    assert table["snid"].tolist() == ["0012", "SN#12", "NA", "nan", "1e5", "7"]
+    assert table["band"].tolist() == ["r", "r", "nan", "r", "r", "r"]
+    assert table["flux_jy"].tolist() == [1.5e-6] * 6
+    (tmp_path / "h.dat").write_text("#c\ncId zHD zHEL MU MUERR\n0042 .1 .1 38. .1\nNA .2 .2 nan .1\n")
+    published = read_hubble_table(tmp_path / "h.dat")
+    assert published["snid"].tolist() == ["0042", "NA"]
+    assert published["mu_mag"].isna().tolist() == [False, True]  # numbers may still be missing
+
+
+def test_files_beyond_the_stated_limits_are_refused_by_name(tmp_path):
+    (tmp_path / "odd.csv").write_text(ODD_CSV)
+    pd.DataFrame({"snid": ["a", "b"]}).to_parquet(tmp_path / "two.parquet")
+    for name, rows in (("odd.csv", 6), ("two.parquet", 2)):
+        read_light_curve_table(tmp_path / name, survey="x", max_rows=rows)
+        with pytest.raises(SurveyError, match=rf"{name} has {rows} rows, more than max_rows = {rows - 1}"):
+            read_light_curve_table(tmp_path / name, survey="x", max_rows=rows - 1)
+        with pytest.raises(SurveyError, match=r"MB, more than max_file_mb = 1e-05"):
+            read_light_curve_table(tmp_path / name, survey="x", max_file_mb=1e-5)
+    head, phot = write_fits(tmp_path)
+    with pytest.raises(SurveyError, match=r"_PHOT.FITS has 8 rows, more than max_rows = 7"):
+        read_snana_fits(head, phot, max_rows=7)
+    with pytest.raises(SurveyError, match="more than max_file_mb"):
+        read_snana_fits(head, phot, max_file_mb=1e-5)
+    with pytest.raises(SurveyError, match="has 3 rows, more than max_rows = 2"):
+        read_snana_text(write_text(tmp_path), max_rows=2)
+
+
+@pytest.mark.parametrize(
+    ("options", "wrong"),
+    [(SnanaOptions, {"text": 5}), (SnanaOptions, {"strip_zeros": "no"}), (SnanaOptions, {"ab_offset": "yes"}),
+     (SnanaOptions, {"max_rows": 0}), (SupernovaTableOptions, {"surveys": "DES"}),
+     (SupernovaTableOptions, {"hubble": {"a": 1}}), (SupernovaTableOptions, {"light_curves": None})],
+)  # fmt: skip
+def test_options_that_mean_nothing_are_refused(options, wrong):
+    with pytest.raises(OptionError, match=next(iter(wrong))):
+        options.from_mapping(wrong)

@@ -76,11 +76,14 @@ class Politeness(Protocol):
 
 @dataclass(frozen=True)
 class Request:
-    """One file to fetch. name: what errors call it. file: its name in the folder. query: of the URL."""
+    """One file to fetch. name: what errors call it. file: its name in the folder. query: of the URL. path: of the URL,
+    where it is not that of all requests.
+    """
 
     name: str
     file: str
     query: Mapping[str, str]
+    path: str = ""
 
 
 @dataclass(frozen=True)
@@ -132,6 +135,11 @@ class Manifest:
             return False
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest() == entry["sha256"]
+
+    def recorded_sha256(self, file: str) -> str:
+        """What the file had when it was fetched; "" where it is not listed."""
+        entry = self._entries.get(file)
+        return entry["sha256"] if entry else ""
 
     def add(self, file: str, url: str, content: bytes) -> None:
         """List a file that has just been renamed into place."""
@@ -251,7 +259,9 @@ def _fetch_with_retries(
     for attempt in range(options.attempts):
         pace.wait()
         try:
-            return _fetch_once(client, request, url_path, check, limit=int(options.max_response_mb * 1e6))
+            return _fetch_once(
+                client, request, request.path or url_path, check, limit=int(options.max_response_mb * 1e6)
+            )
         except _Unlucky as error:
             reason = str(error)
             if attempt + 1 < options.attempts:

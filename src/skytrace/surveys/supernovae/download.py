@@ -1,4 +1,4 @@
-"""Published photometry and Hubble tables fetched to disk: by name, resumable, each file's SHA-256 known or recorded.
+"""Published photometry and Hubble tables fetched to disk: by name, resumable, each file held to a SHA-256.
 
 The files are those of the public releases, at fixed commits; the readers of this package take them as they are.
 """
@@ -6,24 +6,31 @@ The files are those of the public releases, at fixed commits; the readers of thi
 from __future__ import annotations
 
 import hashlib
+import re
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
+from urllib.parse import unquote
 
-from skytrace.errors import SurveyError, check_between, check_choice, check_whole
+from skytrace.errors import OptionError, SurveyError, check_between, check_choice, check_names, check_whole
 from skytrace.surveys.data_root import under_data_root
-from skytrace.surveys.legacy_survey.download import DownloadReport, Request, download_all
+from skytrace.surveys.legacy_survey.download import DownloadReport, Manifest, Request, download_all
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
 
 __all__ = ["RELEASES", "DownloadOptions", "RemoteFile", "download_files", "download_release"]
+
+_SHA256 = re.compile("[0-9a-f]{64}")
 
 
 @dataclass(frozen=True)
 class RemoteFile:
-    """path: on the server. sha256: what the file must have, "" where nobody has recorded it: the manifest then does."""
+    """path: on the server. sha256: what the file must have; "" where we have never held the file: then only the user
+    can say what it must have, or that the first one is trusted.
+    """
 
     path: str
     sha256: str = ""
@@ -31,7 +38,7 @@ class RemoteFile:
     @property
     def name(self) -> str:
         """The file's own name."""
-        return PurePosixPath(self.path).name
+        return unquote(PurePosixPath(self.path).name)
 
 
 _DES = "/des-science/DES-SN5YR/f694603d1d7039e333ab11f7b42f5ab4b046e3ba/"
@@ -80,38 +87,87 @@ class DownloadOptions:
 
 
 def download_release(
-    name: str, folder: str | os.PathLike = "supernova", *, options: DownloadOptions | None = None
+    name: str,
+    folder: str | os.PathLike | None = None,
+    *,
+    expected_sha256: Mapping[str, str] | None = None,
+    trust_on_first_use: bool = False,
+    options: DownloadOptions | None = None,
 ) -> DownloadReport:
-    """Fetch a release of RELEASES into ``folder`` (absolute or under $SKYTRACE_DATA); what is there whole stays."""
+    """Fetch a release of RELEASES into ``folder`` (absolute or under $SKYTRACE_DATA; supernova/<name> where None: the
+    readers take a folder as one release). The rest is ``download_files``.
+    """
     check_choice("release", name, tuple(RELEASES))
-    return download_files(RELEASES[name], folder, options=options)
+    where = f"supernova/{name}" if folder is None else folder
+    return download_files(
+        RELEASES[name], where, expected_sha256=expected_sha256, trust_on_first_use=trust_on_first_use, options=options
+    )
 
 
 def download_files(
-    files: Sequence[RemoteFile], folder: str | os.PathLike, *, options: DownloadOptions | None = None
+    files: Sequence[RemoteFile],
+    folder: str | os.PathLike,
+    *,
+    expected_sha256: Mapping[str, str] | None = None,
+    trust_on_first_use: bool = False,
+    options: DownloadOptions | None = None,
 ) -> DownloadReport:
     """Fetch ``files`` into ``folder``; manifest.jsonl there records URL, size and SHA-256 of each.
 
-    Raises SurveyError naming every file that could not be had, or whose SHA-256 is not the one it must have; the
-    others are kept.
+    expected_sha256: file name -> what the user knows it must have. A file must have that, its own, and the SHA-256
+    that the manifest recorded when it first came: now, if it is fetched, and also if it is there already. Where none
+    of the three is known nothing is asked for, unless trust_on_first_use: whatever then comes is recorded and binds.
+
+    Raises SurveyError naming every file that no SHA-256 is known of, that is there with another one, or that could not
+    be had (the others are kept); OptionError for an expected SHA-256 that is none, of no such file, or contradicts.
     """
-    options = options or DownloadOptions()
-    reports = []
+    options, root = options or DownloadOptions(), under_data_root(folder)
+    wanted = _wanted(files, expected_sha256 or {}, root)
+    unknown = [file.name for file in files if not wanted[file.name]]
+    if unknown and not trust_on_first_use:
+        raise SurveyError(
+            f"no SHA-256 is known of {', '.join(unknown)}: give what each must have (expected_sha256, --sha256), "
+            "or accept and record whatever the server sends first (trust_on_first_use, --trust-on-first-use)"
+        )
     for file in files:
+        _check_there(root / file.name, wanted[file.name])
 
-        def check(content: bytes, name: str, wanted: str = file.sha256) -> None:
-            found = hashlib.sha256(content).hexdigest()
-            if wanted and found != wanted:
-                raise SurveyError(f"{name} has SHA-256 {found}, not {wanted}")
+    def check(content: bytes, name: str) -> None:
+        found = hashlib.sha256(content).hexdigest()
+        if wanted[name] and found != wanted[name]:
+            raise SurveyError(f"{name} has SHA-256 {found}, not {wanted[name]}")
 
-        reports.append(
-            download_all(
-                [Request(file.name, file.name.replace("%2B", "+"), {})], under_data_root(folder),
-                url_path=file.path, check=check, options=options, description=file.name,
+    report = download_all(
+        [Request(file.name, file.name, {}, file.path) for file in files], root,
+        url_path="", check=check, options=options, description="supernovae",
+    )  # fmt: skip
+    if report.failures:
+        told = "; ".join(f"{name}: {why}" for name, why in report.failures.items())
+        raise SurveyError(f"{len(report.failures)} of {len(files)} files were not fetched: {told}")
+    return report
+
+
+def _wanted(files: Sequence[RemoteFile], expected: Mapping[str, str], root: Path) -> dict[str, str]:
+    """The SHA-256 that each file must have by its name; "" where nobody knows."""
+    check_names("expected_sha256", expected, [file.name for file in files])
+    manifest, wanted = Manifest(root), {}
+    for file in files:
+        said = str(expected.get(file.name, "")).strip().lower()
+        if file.name in expected and not _SHA256.fullmatch(said):
+            raise OptionError(f"expected_sha256 of {file.name} = {expected[file.name]!r} is not 64 hexadecimal digits")
+        if said and file.sha256 and said != file.sha256:
+            raise OptionError(
+                f"expected_sha256 of {file.name} = {said}, but the release is known to have {file.sha256}"
             )
-        )  # fmt: skip
-    failures = {name: why for report in reports for name, why in report.failures.items()}
-    if failures:
-        told = "; ".join(f"{name}: {why}" for name, why in failures.items())
-        raise SurveyError(f"{len(failures)} of {len(files)} files were not fetched: {told}")
-    return DownloadReport(sum(r.fetched for r in reports), sum(r.reused for r in reports), {})
+        wanted[file.name] = said or file.sha256 or manifest.recorded_sha256(file.name)
+    return wanted
+
+
+def _check_there(path: Path, wanted: str) -> None:
+    """Raise SurveyError for a file that is there and is not what it must be; it is neither used nor overwritten."""
+    if not (wanted and path.is_file()):
+        return
+    with path.open("rb") as file:
+        found = hashlib.file_digest(file, "sha256").hexdigest()
+    if found != wanted:
+        raise SurveyError(f"{path} is there with SHA-256 {found}, not {wanted}: move it away to fetch it anew")

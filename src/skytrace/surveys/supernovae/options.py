@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from skytrace.errors import check_between, check_names, check_whole
+from skytrace.errors import OptionError, check_between, check_choice, check_names, check_whole
 from skytrace.supernovae.fit_options import ModelOptions
+from skytrace.surveys.supernovae.limits import MAX_FILE_MB, MAX_ROWS
 
 __all__ = ["MockSupernovaOptions", "SnanaOptions", "SupernovaTableOptions"]
 
@@ -102,7 +103,7 @@ class SupernovaTableOptions:
     """Files of a folder. light_curves: Parquet, or a CSV with columns SNID, MJD, FLUX_JY, FLUX_ERR_JY, WAVELENGTH_NM,
     z, BAND (any case; z is heliocentric). index: Parquet, one row a SN; null: none. hubble: name of a release -> its
     table, Parquet, CSV or text as published. surveys: those of the light curves to keep; empty: all. survey: what rows
-    come from that do not say it.
+    come from that do not say it. max_file_mb, max_rows: a file of more is refused before it is read.
     """
 
     light_curves: str = "lightcurves.parquet"
@@ -110,9 +111,22 @@ class SupernovaTableOptions:
     hubble: dict[str, str] = field(default_factory=dict)
     surveys: tuple[str, ...] = ()
     survey: str = "unknown"
+    max_file_mb: float = MAX_FILE_MB
+    max_rows: int = MAX_ROWS
 
     def __post_init__(self) -> None:
+        _check_text(self, "light_curves", "survey")
+        if self.index is not None:
+            _check_text(self, "index")
+        if not isinstance(self.hubble, Mapping):
+            raise OptionError(f"hubble = {self.hubble!r} does not name releases with their tables")
+        for name, file in self.hubble.items():
+            if not (isinstance(file, str) and file):
+                raise OptionError(f"hubble.{name} = {file!r} is not the name of a file")
+        if isinstance(self.surveys, str):
+            raise OptionError(f"surveys = {self.surveys!r} is not a list of names")
         object.__setattr__(self, "surveys", tuple(self.surveys))
+        _check_limits(self)
 
     @classmethod
     def from_mapping(cls, values: Mapping[str, Any]) -> SupernovaTableOptions:
@@ -123,10 +137,12 @@ class SupernovaTableOptions:
 
 @dataclass(frozen=True)
 class SnanaOptions:
-    """survey: its name, which is also looked up in the table of filters. filters: CSV with columns survey, band,
-    wavelength_nm, ab_offset_mag. ab_offset: bring native magnitudes to AB; without it F = FLUXCAL 3.631e-8 Jy.
+    """survey: its name, which is also looked up in the table of filters. filters: CSV in the folder with columns
+    survey, band, wavelength_nm, ab_offset_mag; where there is none, the filters that ``filters.known_filters`` knows
+    (DES, FOUNDATION, LOWZ, PS1MD, SNLS). ab_offset: bring native magnitudes to AB; without it F = FLUXCAL 3.631e-8 Jy.
     text: pattern of the text files; FITS are found by their names, *_HEAD.FITS and *_PHOT.FITS, also with .gz.
     strip_zeros: leading zeros of identifiers that are numbers, as published Hubble tables write them.
+    max_file_mb, max_rows: a file of more is refused before it is read.
     """
 
     survey: str = "DES"
@@ -134,9 +150,29 @@ class SnanaOptions:
     ab_offset: bool = True
     text: str = "*.dat"
     strip_zeros: bool = True
+    max_file_mb: float = MAX_FILE_MB
+    max_rows: int = MAX_ROWS
+
+    def __post_init__(self) -> None:
+        _check_text(self, "survey", "filters", "text")
+        for key in ("ab_offset", "strip_zeros"):
+            check_choice(key, getattr(self, key), (True, False))
+        _check_limits(self)
 
     @classmethod
     def from_mapping(cls, values: Mapping[str, Any]) -> SnanaOptions:
         """Options from a plain mapping (a catalog entry); raises OptionError naming a key that does not exist."""
         check_names("SNANA files", values, [f.name for f in dataclasses.fields(cls)])
         return cls(**values)
+
+
+def _check_text(options: object, *keys: str) -> None:
+    for key in keys:
+        value = getattr(options, key)
+        if not (isinstance(value, str) and value.strip()):
+            raise OptionError(f"{key} = {value!r} is not a name")
+
+
+def _check_limits(options: SupernovaTableOptions | SnanaOptions) -> None:
+    check_between("max_file_mb", options.max_file_mb, 0.0, 1e6, include_low=False)
+    check_whole("max_rows", options.max_rows, 1, 10**10)

@@ -8,6 +8,7 @@ F = FLUXCAL 3631 Jy 10^(-0.4 (27.5 + ab_offset)), which is FLUXCAL 3.631e-8 Jy a
 from __future__ import annotations
 
 import re
+import zlib
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,7 +16,9 @@ import pandas as pd
 
 from skytrace.errors import CatalogueError, SurveyError
 from skytrace.surveys.data_root import require_folder, under_data_root
+from skytrace.surveys.supernovae.filters import known_filters
 from skytrace.surveys.supernovae.interface import TRUTH_COLUMNS, objects_table
+from skytrace.surveys.supernovae.limits import MAX_FILE_MB, MAX_ROWS, check_rows, check_size
 from skytrace.surveys.supernovae.options import SnanaOptions
 
 if TYPE_CHECKING:
@@ -29,9 +32,10 @@ __all__ = ["JY_PER_FLUXCAL", "SnanaSupernovae", "photometry_rows", "read_snana_f
 
 JY_PER_FLUXCAL = 3.631e-8
 _SEPARATOR_MJD = -777.0
-#: Names of SNANA's keywords and columns for ours; the first one that is there counts.
+#: Names of SNANA's keywords and columns for ours; the first one that is there counts. REDSHIFT_FINAL is in the frame of
+#: the CMB: where there is no REDSHIFT_HELIO, z_hel is unknown and validation rejects the rows by name.
 _HEAD_NAMES = {
-    "z_hel": ("REDSHIFT_HELIO", "REDSHIFT_FINAL"), "z_cmb": ("REDSHIFT_CMB", "REDSHIFT_FINAL"), "mwebv": ("MWEBV",),
+    "z_hel": ("REDSHIFT_HELIO",), "z_cmb": ("REDSHIFT_CMB", "REDSHIFT_FINAL"), "mwebv": ("MWEBV",),
     "sntype": ("SNTYPE", "TYPE"), "peakmjd": ("PEAKMJD", "SEARCH_PEAKMJD"),
 }  # fmt: skip
 _BAND_NAMES = ("BAND", "FLT")
@@ -47,19 +51,23 @@ class SnanaSupernovae:
         self.folder = under_data_root(folder)
         self.options = options if isinstance(options, SnanaOptions) else SnanaOptions.from_mapping(options or {})
         self.files_read: set[Path] = set()
+        self.note = ""
         self._tables: tuple[pd.DataFrame, pd.DataFrame] | None = None
 
     def light_curves(self) -> pd.DataFrame:
         """Observations, LIGHT_CURVE_COLUMNS; wavelength_nm is NaN for a band that the table of filters lacks."""
         objects, photometry = self._read()
         filters = self._filters()
-        offset = photometry["band"].map(filters["ab_offset_mag"]).fillna(0.0) if self.options.ab_offset else 0.0
+        name = _filter_names(photometry["band"], filters.index)
+        unknown = sorted(set(photometry["band"][~name.isin(filters.index)]))
+        self.note = f"no filter is known of band {', '.join(unknown)}" if unknown else ""
+        offset = name.map(filters["ab_offset_mag"]).fillna(0.0) if self.options.ab_offset else 0.0
         jy = JY_PER_FLUXCAL * 10.0 ** (-0.4 * offset)
         return pd.DataFrame(
             {
                 "snid": photometry["snid"], "mjd": photometry["mjd"], "flux_jy": photometry["fluxcal"] * jy,
                 "flux_err_jy": photometry["fluxcal_err"] * jy,
-                "wavelength_nm": photometry["band"].map(filters["wavelength_nm"]).astype(float),
+                "wavelength_nm": name.map(filters["wavelength_nm"]).astype(float),
                 "band": photometry["band"], "z_hel": photometry["snid"].map(objects.set_index("snid")["z_hel"]),
                 "survey": self.options.survey,
             }
@@ -82,9 +90,10 @@ class SnanaSupernovae:
             folder = require_folder(self.folder, files="SNANA files: *_HEAD.FITS with *_PHOT.FITS, or text")
             heads = sorted(path for path in folder.iterdir() if _PAIR.search(path.name))
             texts = sorted(folder.glob(self.options.text))
-            parts = [read_snana_fits(head, _photometry_file(head)) for head in heads]
+            limits: dict[str, Any] = {"max_file_mb": self.options.max_file_mb, "max_rows": self.options.max_rows}
+            parts = [read_snana_fits(head, _photometry_file(head), **limits) for head in heads]
             if texts:
-                parts.append(read_snana_text(texts))
+                parts.append(read_snana_text(texts, **limits))
             if not parts:
                 raise SurveyError(f"{folder} holds neither *_HEAD.FITS files nor text files {self.options.text}")
             self.files_read |= {*heads, *map(_photometry_file, heads), *texts}
@@ -96,25 +105,40 @@ class SnanaSupernovae:
 
     def _filters(self) -> pd.DataFrame:
         path = self.folder / self.options.filters
-        if not path.is_file():
-            raise SurveyError(f"no table of filters {path} (columns survey, band, wavelength_nm, ab_offset_mag)")
-        self.files_read.add(path)
-        filters = pd.read_csv(path, comment="#", dtype={"band": "str"})
+        if path.is_file():
+            check_size(path, self.options.max_file_mb)
+            self.files_read.add(path)
+            filters = pd.read_csv(path, comment="#", dtype={"band": "str"})
+        else:
+            filters = known_filters()
         mine = filters[filters["survey"] == self.options.survey]
+        if mine.empty and not path.is_file():
+            known = ", ".join(filters["survey"].unique())
+            raise SurveyError(
+                f"no filter is known of survey {self.options.survey!r} (known: {known}), and there is no table of "
+                f"filters {path} (columns survey, band, wavelength_nm, ab_offset_mag)"
+            )
         if mine.empty or mine["band"].duplicated().any():
             raise CatalogueError(f"{path} has no filter of survey {self.options.survey!r}, or one band of it twice")
         return mine.set_index("band")
 
 
-def read_snana_fits(head: Path, phot: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
+def read_snana_fits(
+    head: Path, phot: Path, *, max_file_mb: float = MAX_FILE_MB, max_rows: int = MAX_ROWS
+) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Objects (snid, z_hel, z_cmb, mwebv, sntype, peakmjd) and photometry (snid, mjd, band, fluxcal, fluxcal_err).
 
-    All SNe at once, every observation of each, no separator. Raises SurveyError where the two files do not fit.
+    All SNe at once, every observation of each, no separator. Raises SurveyError where the two files do not fit, are no
+    FITS tables, or are larger than the limits.
     """
     from astropy.io import fits
 
     try:
+        for path in (head, phot):
+            check_size(path, max_file_mb)
         with fits.open(head) as first, fits.open(phot) as second:
+            for path, file in ((head, first), (phot, second)):
+                check_rows(path, int(file[1].header["NAXIS2"]), max_rows)
             objects, observed = first[1].data, second[1].data
             ids = _text(objects["SNID"])
             rows, owner = photometry_rows(
@@ -132,7 +156,7 @@ def read_snana_fits(head: Path, phot: Path) -> tuple[pd.DataFrame, pd.DataFrame]
                     "fluxcal_err": _native(observed["FLUXCALERR"])[rows].astype(float),
                 }
             )  # fmt: skip
-    except (OSError, KeyError, IndexError) as error:
+    except (OSError, EOFError, KeyError, IndexError, UnicodeError, zlib.error) as error:
         raise SurveyError(f"{head} and {phot} are no pair of SNANA files: {error}") from error
     return _objects(ids, head_columns), _as_text(photometry)
 
@@ -163,13 +187,20 @@ def photometry_rows(
     return rows, owner
 
 
-def read_snana_text(paths: Iterable[Path]) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """As ``read_snana_fits``, of text files of one SN each (keywords, then VARLIST and OBS lines)."""
+def read_snana_text(
+    paths: Iterable[Path], *, max_file_mb: float = MAX_FILE_MB, max_rows: int = MAX_ROWS
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """As ``read_snana_fits``, of text files of one SN each (keywords, then VARLIST and OBS lines), in UTF-8."""
     from sncosmo.snanaio import read_snana_ascii
 
     heads, parts = [], []
     for path in paths:
-        text = path.read_text(encoding="utf-8")
+        check_size(path, max_file_mb)
+        try:
+            text = path.read_text(encoding="utf-8")
+        except UnicodeDecodeError as error:
+            raise SurveyError(f"{path} is no text in UTF-8: {error}") from error
+        check_rows(path, len(re.findall(r"^\s*OBS:", text, re.MULTILINE)), max_rows)
         # sncosmo makes numbers of identifiers: 000123 would be 123, and 2001e5 two hundred million
         snid = re.search(r"^\s*SNID:\s*(\S+)", text, re.MULTILINE)
         try:
@@ -212,7 +243,12 @@ def _photometry_file(head: Path) -> Path:
 
 
 def _stripped(ids: pd.Series) -> pd.Series:
-    return ids.where(~ids.str.fullmatch(r"0+\d+"), ids.str.lstrip("0"))
+    return ids.str.replace(r"^0+(?=\d+$)", "", regex=True)  # "000" is 0, not nothing
+
+
+def _filter_names(bands: pd.Series, known: pd.Index) -> pd.Series:
+    """What each band is called in the table of filters: its name, or that before a slash (SNANA's "CFA3K-U/f")."""
+    return bands.where(bands.isin(known), bands.str.split("/").str[0])
 
 
 def _text(values: Any) -> NDArray[np.str_]:

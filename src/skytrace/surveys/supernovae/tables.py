@@ -10,6 +10,7 @@ import pandas as pd
 from skytrace.errors import CatalogueError, SurveyError
 from skytrace.surveys.data_root import require_folder, under_data_root
 from skytrace.surveys.supernovae.interface import TRUTH_COLUMNS, hubble_table, objects_table
+from skytrace.surveys.supernovae.limits import MAX_FILE_MB, MAX_ROWS, check_rows, check_size
 from skytrace.surveys.supernovae.options import SupernovaTableOptions
 
 if TYPE_CHECKING:
@@ -31,6 +32,10 @@ _HUBBLE_NAMES = {
     "prob_ia": ("prob_ia", "probia_beams"),
     "mb": ("mb",),
 }
+#: Columns of text, in lower case: taken as they are written, whatever they look like.
+_TEXT = ("snid", "cid", "band", "filter", "survey")
+#: What stands for no number in the other columns.
+_MISSING = ["", "NA", "N/A", "n/a", "#N/A", "<NA>", "NaN", "nan", "-nan", "null", "NULL", "None"]
 _NEEDED = ("snid", "z_hd", "z_hel", "mu_mag", "mu_err_mag")
 
 
@@ -50,7 +55,9 @@ class TabulatedSupernovae:
 
     def light_curves(self) -> pd.DataFrame:
         """Observations, LIGHT_CURVE_COLUMNS, of the surveys asked for."""
-        table = read_light_curve_table(self._file(self.options.light_curves), survey=self.options.survey)
+        table = read_light_curve_table(
+            self._file(self.options.light_curves), survey=self.options.survey, **self._limits()
+        )
         return self._of_surveys(table)
 
     def objects(self) -> pd.DataFrame:
@@ -58,7 +65,7 @@ class TabulatedSupernovae:
         if self.options.index is None:
             index = self.light_curves().drop_duplicates("snid")[["snid", "survey", "z_hel"]]
         else:
-            index = self._of_surveys(pd.read_parquet(self._file(self.options.index)))
+            index = self._of_surveys(_read(self._file(self.options.index), **self._limits()))
         tables = list(self.hubble_tables().values())
         if tables:
             published = pd.concat(tables, ignore_index=True).groupby("snid")[["z_hd", "mb"]].median()
@@ -67,11 +74,15 @@ class TabulatedSupernovae:
 
     def hubble_tables(self) -> dict[str, pd.DataFrame]:
         """Published distances by release, HUBBLE_COLUMNS."""
-        return {name: read_hubble_table(self._file(file)) for name, file in self.options.hubble.items()}
+        files = self.options.hubble.items()
+        return {name: read_hubble_table(self._file(file), **self._limits()) for name, file in files}
 
     def truth(self) -> pd.DataFrame:
         """No row: nobody knows."""
         return pd.DataFrame(columns=list(TRUTH_COLUMNS))
+
+    def _limits(self) -> dict[str, Any]:
+        return {"max_file_mb": self.options.max_file_mb, "max_rows": self.options.max_rows}
 
     def _file(self, name: str) -> Path:
         path = require_folder(self.folder, files="light curves and Hubble tables of supernovae") / name
@@ -93,11 +104,14 @@ class TabulatedSupernovae:
         return table[table["survey"].isin(wanted)].reset_index(drop=True)
 
 
-def read_light_curve_table(path: Path, *, survey: str) -> pd.DataFrame:
+def read_light_curve_table(
+    path: Path, *, survey: str, max_file_mb: float = MAX_FILE_MB, max_rows: int = MAX_ROWS
+) -> pd.DataFrame:
     """Observations of a Parquet or CSV file with our names for the columns; identifiers of a CSV stay text, leading
-    zeros and all. survey: of rows where the file has no such column. Raises SurveyError for a file that is no table.
+    zeros and all. survey: of rows where the file has no such column. Raises SurveyError for a file that is no table or
+    is larger than the limits.
     """
-    table = _read(path)
+    table = _read(path, max_file_mb=max_file_mb, max_rows=max_rows)
     lower = {name: name.strip().lower() for name in table.columns}
     table = table.rename(columns={name: _LIGHT_CURVE_NAMES.get(low, low) for name, low in lower.items()})
     repeated = sorted(set(table.columns[table.columns.duplicated()]))
@@ -106,11 +120,11 @@ def read_light_curve_table(path: Path, *, survey: str) -> pd.DataFrame:
     return table if "survey" in table else table.assign(survey=survey)
 
 
-def read_hubble_table(path: Path) -> pd.DataFrame:
+def read_hubble_table(path: Path, *, max_file_mb: float = MAX_FILE_MB, max_rows: int = MAX_ROWS) -> pd.DataFrame:
     """HUBBLE_COLUMNS of a published table: zHD, zHEL, MU, MUERR and P(Ia), by the names that DES-SN5YR, DES-Dovekie and
     Pantheon+ give them. Sentinels (-9 and less) become NaN. Raises CatalogueError naming what the file lacks.
     """
-    table = _read(path)
+    table = _read(path, max_file_mb=max_file_mb, max_rows=max_rows)
     by_lower = {name.strip().lower(): name for name in table.columns}
     found = {
         ours: next((by_lower[name] for name in names if name in by_lower), None)
@@ -130,14 +144,35 @@ def read_hubble_table(path: Path) -> pd.DataFrame:
     return hubble_table(read)
 
 
-def _read(path: Path) -> pd.DataFrame:
-    """Parquet by its suffix, else text with commas or white space; columns of identifiers as text."""
+def _read(path: Path, *, max_file_mb: float, max_rows: int) -> pd.DataFrame:
+    """Parquet by its suffix, else text with commas or white space; a line that begins with # is a comment."""
+    check_size(path, max_file_mb)
     try:
         if path.suffix == ".parquet":
+            from pyarrow.parquet import read_metadata
+
+            check_rows(path, read_metadata(path).num_rows, max_rows)
             return pd.read_parquet(path)
-        text = dict.fromkeys(("SNID", "snid", "CID", "cid", "BAND", "band"), "str")
-        with path.open(encoding="utf-8") as file:
-            comma = "," in file.readline()
-        return pd.read_csv(path, sep="," if comma else r"\s+", dtype=text, comment="#", encoding="utf-8")
+        return _read_text(path, max_rows)
     except (OSError, ValueError) as error:
         raise SurveyError(f"{path} cannot be read as a table: {error}") from error
+
+
+def _read_text(path: Path, max_rows: int) -> pd.DataFrame:
+    comments, header, n_lines = [], None, 0
+    with path.open(encoding="utf-8-sig") as file:
+        for n_lines, line in enumerate(file, start=1):
+            if line.lstrip().startswith("#"):
+                comments.append(n_lines - 1)
+            elif header is None and line.strip():
+                header = line
+    check_rows(path, n_lines - len(comments) - 1, max_rows)
+    separator = "," if "," in (header or "") else r"\s+"
+    shared: dict[str, Any] = {"sep": separator, "skiprows": comments, "encoding": "utf-8-sig", "index_col": False}
+    names = pd.read_csv(path, nrows=0, **shared).columns
+    text = [name for name in names if name.strip().lower() in _TEXT]
+    missing = {name: _MISSING for name in names if name not in text}  # a supernova may be called NA
+    table = pd.read_csv(
+        path, dtype=dict.fromkeys(text, "str"), keep_default_na=False, na_values=missing, **shared
+    )  # fmt: skip
+    return table.assign(**{name: table[name].str.strip() for name in text})
