@@ -28,8 +28,8 @@ class PackedLightCurves:
     """What the kernel takes: ``observations`` (8 m,), one supernova after another; see ``observations_of``.
 
     supernovae: one row each (snid, survey, z_hel, n_obs, n_used, n_bands), by snid. stretch (n,) = 1 + z. low, high
-    (n, 4): bounds of the parameters. constants, phase, series, slope: of the model. rows: of the input table, in the
-    order of ``observations``.
+    (n, 4): bounds of the parameters. constants, phase, series, slope: of the model, the last three None but for a
+    spectral series. rows: of the input table, in the order of ``observations``.
     """
 
     supernovae: pd.DataFrame
@@ -39,9 +39,9 @@ class PackedLightCurves:
     low: NDArray[np.float64]
     high: NDArray[np.float64]
     constants: NDArray[np.float64]
-    phase: NDArray[np.float64]
-    series: NDArray[np.float64]
-    slope: NDArray[np.float64]
+    phase: NDArray[np.float64] | None
+    series: NDArray[np.float64] | None
+    slope: NDArray[np.float64] | None
     rows: NDArray[np.int64]
 
     def observations_of(self, i: int) -> NDArray[np.float64]:
@@ -49,7 +49,7 @@ class PackedLightCurves:
         return self.observations[8 * self.offsets[i] : 8 * self.offsets[i + 1]].reshape(8, -1)
 
     @property
-    def model(self) -> tuple[NDArray[np.float64], ...]:
+    def model(self) -> tuple[NDArray[np.float64] | None, ...]:
         """The arguments of every kernel that describe the model."""
         return self.constants, self.phase, self.series, self.slope
 
@@ -242,8 +242,8 @@ def _constants(options: FitOptions, series: SpectralSeries | None) -> NDArray[np
 
 def _grids(
     series: SpectralSeries | None,
-) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    """Phases, fluxes and slopes of the series; as good as empty without one."""
+) -> tuple[NDArray[np.float64] | None, NDArray[np.float64] | None, NDArray[np.float64] | None]:
+    """Phases, fluxes and slopes of the series; None without one, so that the kernel is compiled without its code."""
     if series is None:
-        return np.zeros(2), np.zeros((2, 2)), np.zeros((2, 2))
+        return None, None, None
     return series.phase_days, series.flux_jy, series.slope_jy
