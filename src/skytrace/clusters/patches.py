@@ -114,8 +114,8 @@ def bright_peaks(
 def grey_thresholds(options: PatchOptions) -> NDArray[np.float32]:
     """(levels - 1,) S/N of a pixel at which the next grey level begins."""
     soft = options.softening_sigma
-    ends = np.arcsinh(np.array([options.darkest_sigma, options.brightest_sigma]) / soft)
-    return (soft * np.sinh(np.linspace(*ends, options.glcm_levels + 1)[1:-1])).astype(np.float32)
+    low, high = np.arcsinh(options.darkest_sigma / soft), np.arcsinh(options.brightest_sigma / soft)
+    return (soft * np.sinh(np.linspace(low, high, options.glcm_levels + 1)[1:-1])).astype(np.float32)
 
 
 def _measure(images: NDArray[np.float32], noise: ArrayLike, options: PatchOptions) -> tuple[NDArray[np.float64], ...]:

@@ -15,6 +15,9 @@ _HOME = {
     "epl_deflection": "power_law",
     "flux_magnification": "magnification",
     "multiply_imaged_area": "caustics",
+    "nfw_convergence": "nfw",
+    "nfw_deflection": "nfw",
+    "nfw_mean_convergence": "nfw",
     "ray_shoot": "deflection",
     "render_lenses": "rendering",
     "sample_source_positions": "caustics",
@@ -25,6 +28,7 @@ _HOME = {
     "sie_deflection": "deflection",
     "source_surface_brightness": "sources",
     "stack_stamps": "sources",
+    "truncated_isothermal_deflection": "nfw",
 }
 
 __getattr__, __dir__, __all__ = lazy_names(__name__, _HOME)
