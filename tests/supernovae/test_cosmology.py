@@ -12,6 +12,7 @@ from skytrace.supernovae.cosmology import (
     SPEED_OF_LIGHT_KM_S,
     CosmologyOptions,
     fit_cosmology,
+    fixed_distance_modulus,
     flat_lcdm_distance_modulus,
     hubble_data,
     log_distance_modulus,
@@ -196,3 +197,35 @@ def test_names_and_redshift_defaults():
     assert data.snid.tolist() == ["s0", "s1", "s2", "s3", "s4"]
     assert data.z_hel == pytest.approx(data.z_hd)
     assert np.isnan(data.prob_ia).all()
+
+
+@pytest.mark.parametrize("power", [1.0, -0.5])
+def test_the_log_distance_law_has_its_redshift_power(power):
+    z = np.linspace(0.05, 1.2, 40)
+    distance_mpc = SPEED_OF_LIGHT_KM_S / 67.0 * np.log(1.0 + z) * (1.0 + z) ** power
+    mu = 5.0 * np.log10(distance_mpc) + 25.0
+    assert log_distance_modulus(z, k_km_s_mpc=67.0, redshift_power=power) == pytest.approx(mu, abs=1e-10)
+    table = pd.DataFrame({"z_hd": z, "mu_mag": mu + 0.2, "mu_err_mag": 0.1})
+    fit = fit_cosmology(
+        table, "log_distance", options=CosmologyOptions(h0_km_s_mpc=67.0, log_distance_redshift_power=power)
+    )
+    assert fit.offset_mag == pytest.approx(0.2, abs=1e-10)
+    assert fit.rms_all_mag < 1e-10
+
+
+def test_the_fit_loses_the_heliocentric_redshift():
+    z = np.linspace(0.02, 1.0, 200)
+    z_hel = z + 0.01 * np.sin(40.0 * z)
+    mu = flat_lcdm_distance_modulus(z, omega_m=0.3) + 5.0 * np.log10((1.0 + z_hel) / (1.0 + z))
+    fit = fit_cosmology(pd.DataFrame({"z_hd": z, "z_hel": z_hel, "mu_mag": mu, "mu_err_mag": 0.1}))
+    assert fit.parameters["omega_m"] == pytest.approx(0.3, abs=1e-6)
+    assert fit.rms_all_mag < 1e-7
+
+
+def test_the_part_of_a_law_without_a_parameter_is_that_of_its_definition():
+    z = np.array([0.1, 0.7])
+    near = 5.0 * np.log10(SPEED_OF_LIGHT_KM_S / 70.0 * z) + 25.0
+    for model in ("linear_two_term", "qfd_anchored"):
+        assert fixed_distance_modulus(z, model) == pytest.approx(near, abs=1e-12)
+    for model in ("qfd_no_distance", "qfd_seed", "flat_lcdm"):
+        assert fixed_distance_modulus(z, model).tolist() == [0.0, 0.0]

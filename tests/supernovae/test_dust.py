@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from skytrace.supernovae.dust import R_V, milky_way_transmission, without_milky_way_dust
+from skytrace.supernovae.dust import R_V, milky_way_transmission, unknown_reddening, without_milky_way_dust
 
 
 def test_extinction_is_what_its_name_says():
@@ -28,3 +28,9 @@ def test_a_supernova_without_a_known_reddening_stays_as_it_is():
     assert free["flux_jy"].iloc[0] < -1.5e-6  # a negative flux stays negative
     np.testing.assert_allclose(free["flux_jy"] / free["flux_err_jy"], -10.0)
     assert free["flux_jy"].tolist()[1:] == [-1e-6, -1e-6]
+
+
+def test_supernovae_of_unknown_reddening_are_named():
+    table = pd.DataFrame({"snid": ["c", "a", "b", "b"]})
+    objects = pd.DataFrame({"snid": ["a", "b", "z"], "mwebv": [0.0, np.nan, np.nan]})
+    assert unknown_reddening(table, objects) == ["b", "c"]

@@ -6,6 +6,7 @@ import pytest
 
 from skytrace.errors import CatalogueError, OptionError
 from skytrace.supernovae import FitOptions, ModelOptions, fit_light_curves, model_flux_jy
+from skytrace.supernovae.fit_options import FLAGS
 from skytrace.supernovae.light_curve_fit import PARAMETERS
 from skytrace.supernovae.light_curve_model import alpha_from_mu
 from skytrace.supernovae.light_curve_packing import pack_light_curves
@@ -283,3 +284,93 @@ def test_missing_columns_and_empty_tables_are_errors():
         FitOptions(estimator="guess")
     with pytest.raises(OptionError, match="rest_wavelength_nm"):
         FitOptions(rest_wavelength_nm=(700.0, 300.0))
+
+
+@pytest.mark.parametrize("loss", ["gaussian", "soft_l1", "student_t"])
+def test_the_objective_is_twice_the_negative_log_of_what_scipy_calls_the_loss(loss):
+    """At fixed parameters: scipy's own soft_l1 of least_squares, and scipy.stats.t, with the priors of MAP."""
+    from scipy import stats
+    from scipy.optimize import least_squares
+
+    from skytrace.supernovae._fit_kernels import objective_gradient
+
+    options = FitOptions(loss=loss, soft_l1_scale=1.7, student_t_nu=3.5, relative_error_floor=0.0)
+    table, truth = simulate(3, seed=21)
+    table["flux_jy"] += np.where(np.arange(len(table)) % 17 == 0, 8.0 * table["flux_err_jy"], 0.0)
+    packed = pack_light_curves(table, options=options)
+    for i, row in truth.iterrows():
+        theta = row[list(PARAMETERS)].to_numpy(dtype=float) + np.array([0.3, 0.05, 0.02, -0.1])
+        obs = packed.observations_of(i)
+        own = table.iloc[packed.rows[packed.offsets[i] : packed.offsets[i + 1]]]
+        predicted = model_flux_jy(own["mjd"], own["wavelength_nm"], own["z_hel"], *theta, options=options.model)
+        miss = ((own["flux_jy"] - predicted) / own["flux_err_jy"]).to_numpy()
+        if loss == "student_t":
+            t = stats.t(options.student_t_nu)
+            expected = 2.0 * (t.logpdf(0.0) - t.logpdf(miss)).sum()
+        else:
+            name = "linear" if loss == "gaussian" else loss
+            still = least_squares(
+                lambda x, miss=miss: miss + 0.0 * x.sum(), np.zeros(1), loss=name, f_scale=options.soft_l1_scale,
+                max_nfev=1,
+            )  # fmt: skip
+            expected = 2.0 * still.cost
+        prior = (theta[1] / options.a_prior_sd) ** 2 + (
+            (theta[2] - options.beta_prior_mean) / options.beta_prior_sd
+        ) ** 2
+        out, hessian, gradient = np.empty((7, obs.shape[1])), np.empty((4, 4)), np.empty(4)
+        found = objective_gradient(theta, obs, packed.stretch[i], *packed.model, out, hessian, gradient)
+        assert found == pytest.approx(expected + prior, rel=1e-9)
+
+
+def test_moments_of_the_residuals_are_scipys():
+    from scipy import stats
+
+    options = FitOptions()
+    table, _ = simulate(2, seed=4)
+    table["flux_jy"] += np.where(np.arange(len(table)) % 11 == 0, 6.0 * table["flux_err_jy"], 0.0)
+    fits = fit_light_curves(table, options=options).set_index("snid")
+    for name, own in table.groupby("snid"):
+        fit = fits.loc[name]
+        predicted = model_flux_jy(
+            own["mjd"], own["wavelength_nm"], own["z_hel"], *fit[list(PARAMETERS)].astype(float), options=options.model
+        )
+        error = np.hypot(own["flux_err_jy"], options.relative_error_floor * own["flux_jy"].abs())
+        miss = ((own["flux_jy"] - predicted) / error).to_numpy()
+        assert fit["chi2"] == pytest.approx((miss**2).sum(), rel=1e-9)
+        assert fit["skew"] == pytest.approx(stats.skew(miss), rel=1e-7)
+        assert fit["kurtosis"] == pytest.approx(stats.kurtosis(miss), rel=1e-7)
+        assert abs(fit["skew"]) > 0.1
+
+
+def test_the_flags_that_options_name_are_those_that_fits_carry():
+    import inspect
+
+    from skytrace.supernovae import light_curve_fit
+
+    named = inspect.getsource(light_curve_fit._flags)
+    told = {flag for flag in FLAGS if f'"{flag}"' in named} | {f"at_bound_{name}" for name in PARAMETERS}
+    assert told == set(FLAGS)
+    table, _ = simulate(3, seed=2, bands="r")
+    seen = {flag for text in fit_light_curves(table)["flags"] for flag in text.split(";") if flag}
+    assert seen and seen <= set(FLAGS)
+
+
+@pytest.mark.parametrize("window", [(1.0, 2.0, 3.0), ("a", 2.0), (5.0, 5.0), 7.0, "ab", (float("nan"), 1.0)])
+@pytest.mark.parametrize("key", ["rest_wavelength_nm", "phase_days"])
+def test_a_window_is_two_numbers(key, window):
+    with pytest.raises(OptionError, match=key):
+        FitOptions(**{key: window})
+
+
+def test_options_of_the_hubble_table_and_the_laws_name_what_exists():
+    from skytrace.pipelines.supernova.options import FoldOptions, InferenceOptions
+    from skytrace.supernovae.hubble import HubbleOptions
+
+    with pytest.raises(OptionError, match="one_bnd"):
+        HubbleOptions(exclude=("one_bnd",))
+    for wrong, message in (({"models": ()}, "models"), ({"seeds": ()}, "seeds"), ({"models": "flat_lcdm"}, "models")):
+        with pytest.raises(OptionError, match=message):
+            FoldOptions(**wrong)
+    for wrong in ({"models": ()}, {"table": 5}):
+        with pytest.raises(OptionError, match=next(iter(wrong))):
+            InferenceOptions(**wrong)

@@ -23,7 +23,7 @@ from skytrace.supernovae.population import (
     simulate_alpha,
     start,
 )
-from skytrace.supernovae.population_options import POPULATION_MODELS, PopulationOptions
+from skytrace.supernovae.population_options import POPULATION_MODELS, ComparisonOptions, PopulationOptions
 
 
 @pytest.fixture(autouse=True)
@@ -185,3 +185,44 @@ def test_options_name_their_range():
         PopulationOptions(model="best")
     with pytest.raises(OptionError, match="tail_high"):
         PopulationOptions(tail_low=5.0, tail_high=4.0)
+
+
+def test_light_loses_the_heliocentric_redshift_in_every_likelihood():
+    """z_hel far from z_hd: the law of flat LambdaCDM has (1 + z_hel) int_0^z_hd, the others z_hd alone."""
+    z_hd = np.array([0.03, 0.3, 0.9])
+    z_hel = z_hd + np.array([0.01, -0.02, 0.05])
+    far = pd.DataFrame({"z_hd": z_hd, "z_hel": z_hel, "alpha": -38.0, "alpha_err": 0.1})
+    for model in POPULATION_MODELS:
+        options = PopulationOptions(model=model)
+        six = far.iloc[[0, 1, 2, 0, 1, 2]].assign(z_hd=np.r_[z_hd, z_hd + 0.2])
+        (data, _), (same, _) = (population_data(rows, options=options) for rows in (six, six.drop(columns="z_hel")))
+        theta = _theta(
+            options, **dict.fromkeys(("c_1", "c_2", "c_3"), 0.1), offset=0.3, omega_m=np.log(0.3 / 0.7), sigma_int=0.1,
+            nu=0.0,
+        )  # fmt: skip
+        shift = np.asarray(mean_alpha(theta, data, options=options) - mean_alpha(theta, same, options=options))[:3]
+        lost = -2.0 * np.log((1.0 + z_hel) / (1.0 + z_hd)) if model == "flat_lcdm" else np.zeros(3)
+        assert shift == pytest.approx(lost, abs=1e-9), model
+    lcdm = PopulationOptions(model="flat_lcdm")
+    data, _ = population_data(far, options=lcdm)
+    found = np.asarray(mean_alpha(_theta(lcdm, offset=0.0, omega_m=0.0, sigma_int=0.1, nu=0.0), data, options=lcdm))
+    expected = -ALPHA_PER_MAG * flat_lcdm_distance_modulus(z_hd, z_hel, omega_m=0.5)
+    assert found == pytest.approx(expected, abs=1e-9)
+
+
+@pytest.mark.parametrize("power", [1.0, -0.5])
+def test_the_log_distance_law_has_its_redshift_power(table, power):
+    """D = (c/K) ln(1+z) (1+z)^q: alpha = -2 ln(D / 10 pc), by hand."""
+    options = PopulationOptions(model="log_distance", log_distance_redshift_power=power, h0_km_s_mpc=67.0)
+    data, _ = population_data(table, options=options)
+    z = table["z_hd"].to_numpy()
+    distance_mpc = 299792.458 / 67.0 * np.log(1.0 + z) * (1.0 + z) ** power
+    expected = -2.0 * np.log(distance_mpc * 1e5) - 0.4
+    found = mean_alpha(_theta(options, offset=-0.4, sigma_int=0.1, nu=0.0), data, options=options)
+    assert np.asarray(found) == pytest.approx(expected, abs=1e-9)
+
+
+@pytest.mark.parametrize("salt", ["", 5, None])
+def test_a_hash_needs_a_text_for_its_salt(salt):
+    with pytest.raises(OptionError, match="holdout_salt"):
+        ComparisonOptions(holdout_salt=salt)

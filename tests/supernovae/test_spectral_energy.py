@@ -1,5 +1,7 @@
 """Spectral energy distributions: luminosity, limits, and the template against sncosmo's own evaluation."""
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -99,3 +101,20 @@ def test_unknown_series_is_named(monkeypatch):
         spectral_series(ModelOptions(sed="template", template_source="sn-never-seen"))
     with pytest.raises(OptionError, match="greybody"):
         ModelOptions(sed="greybody")
+
+
+def test_a_template_that_is_not_on_disk_is_refused_and_no_server_is_asked(monkeypatch):
+    import urllib.request
+
+    from sncosmo.builtins import DATADIR
+
+    def ask(*_, **__):
+        pytest.fail("a server was asked")
+
+    usual = DATADIR._get_url
+    monkeypatch.setattr(urllib.request, "urlopen", ask)
+    monkeypatch.setattr(DATADIR, "_rootdir", str(Path(__file__).parent))
+    monkeypatch.setattr(DATADIR, "_checked_rootdir", None)
+    with pytest.raises(OptionError, match=r"'nugent-sn1a' could not be loaded .*nothing is downloaded"):
+        spectral_series(ModelOptions(sed="template", template_source="nugent-sn1a"))
+    assert DATADIR._get_url == usual

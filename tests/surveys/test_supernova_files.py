@@ -108,7 +108,7 @@ def test_a_band_without_a_filter_is_rejected_row_by_row(tmp_path):
     write_fits(tmp_path)
     write_filters(tmp_path, bands="gri")
     clean, rejections = validate_light_curves(SnanaSupernovae(tmp_path).light_curves())
-    assert rejections["reason"].tolist() == ["wavelength_not_finite"] * 2
+    assert rejections["reason"].tolist() == ["unknown_band"] * 2
     assert rejections["band"].tolist() == ["z", "z"]
     assert len(clean) == 3
 
@@ -372,3 +372,14 @@ def test_files_beyond_the_stated_limits_are_refused_by_name(tmp_path):
 def test_options_that_mean_nothing_are_refused(options, wrong):
     with pytest.raises(OptionError, match=next(iter(wrong))):
         options.from_mapping(wrong)
+
+
+def test_further_light_curves_of_a_supernova_are_counted_and_left_out_or_kept(tmp_path):
+    rows = ["b 0.1 .1 38.1 .3", "a .2 .2 39. .2", "b .1 .1 38.2 .1", "b .1 .1 38.3 .1", "c .3 .3 40. nan"]
+    (tmp_path / "p.dat").write_text("\n".join(["CID zHD zHEL MU MUERR", *rows]))
+    survey = TabulatedSupernovae(tmp_path, {"hubble": {"pantheon": "p.dat"}})
+    table = survey.hubble_tables()["pantheon"]
+    assert table[["snid", "mu_mag"]].to_numpy().tolist() == [["a", 39.0], ["b", 38.2], ["c", 40.0]]
+    assert survey.note.startswith("2 of 5 rows of pantheon are further light curves of a supernova and were left out")
+    kept = TabulatedSupernovae(tmp_path, {"hubble": {"pantheon": "p.dat"}, "repeats": "keep"})
+    assert len(kept.hubble_tables()["pantheon"]) == 5 and "were kept" in kept.note

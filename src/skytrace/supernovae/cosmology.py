@@ -23,6 +23,7 @@ import numpy as np
 
 from skytrace.errors import CatalogueError, check_between, check_choice
 from skytrace.supernovae.distance_basis import COEFFICIENTS, qfd_basis
+from skytrace.supernovae.population_options import POPULATION_MODELS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -31,11 +32,13 @@ if TYPE_CHECKING:
 __all__ = [
     "ALPHA_PER_MAG",
     "MODELS",
+    "N_TERMS",
     "SPEED_OF_LIGHT_KM_S",
     "CosmologyFit",
     "CosmologyOptions",
     "HubbleData",
     "fit_cosmology",
+    "fixed_distance_modulus",
     "flat_lcdm_distance_modulus",
     "hubble_data",
     "log_distance_modulus",
@@ -45,10 +48,11 @@ __all__ = [
 
 SPEED_OF_LIGHT_KM_S = 299792.458
 ALPHA_PER_MAG = float(np.log(10.0) / 2.5)  # |d alpha / d mu|
-MODELS = ("flat_lcdm", "log_distance", "linear_two_term", "qfd_anchored", "qfd_no_distance", "qfd_seed")
+MODELS = POPULATION_MODELS
+#: Of the linear laws: how many terms of the basis they have.
+N_TERMS = {"log_distance": 0, "linear_two_term": 2, "qfd_anchored": 3, "qfd_no_distance": 3, "qfd_seed": 3}
 #: of int du e^u/E over u = ln(1+z): 12 nodes are within 4e-9 mag up to z = 10
 _NODES, _NODE_WEIGHTS = np.polynomial.legendre.leggauss(12)
-_N_TERMS = {"log_distance": 0, "linear_two_term": 2, "qfd_anchored": 3, "qfd_no_distance": 3, "qfd_seed": 3}
 _COLUMNS = {"z_hd": ("z_hd", "zhd"), "z_hel": ("z_hel", "zhel")}
 
 
@@ -125,9 +129,15 @@ class CosmologyFit:
         return self.figures["rms_ia_mag"]
 
     def metrics(self) -> dict[str, Any]:
-        """Flat numbers for a metrics file."""
-        named = dict(self.parameters)
-        named |= {f"{name}_err": value for name, value in self.errors.items()}
+        """Numbers for a metrics file. Parameters that are all but degenerate have no error one by one: of more than one
+        the covariance is given, {name: {name: value}}.
+        """
+        named: dict[str, Any] = dict(self.parameters)
+        if len(named) == 1:
+            named |= {f"{name}_err": value for name, value in self.errors.items()}
+        elif named:
+            rows = (dict(zip(self.parameters, map(float, row), strict=True)) for row in self.covariance)
+            named["covariance"] = dict(zip(self.parameters, rows, strict=True))
         return {
             **named,
             "offset_mag": self.offset_mag,
@@ -167,6 +177,17 @@ def log_distance_modulus(z: ArrayLike, *, k_km_s_mpc: float = 70.0, redshift_pow
 def low_redshift_distance_modulus(z: ArrayLike, *, h0_km_s_mpc: float = 70.0) -> NDArray[np.float64]:
     """Distance moduli (n,) [mag] of D = c z / H0, the anchor of the three-term law."""
     return np.asarray(5.0 * np.log10(np.asarray(z, dtype=np.float64) * SPEED_OF_LIGHT_KM_S / h0_km_s_mpc) + 25.0)
+
+
+def fixed_distance_modulus(
+    z_hd: ArrayLike, model: str, *, h0_km_s_mpc: float = 70.0, redshift_power: float = 0.0
+) -> NDArray[np.float64]:
+    """The part of mu (n,) [mag] of a law that has no free parameter; 0 where the law has no such part."""
+    if model in ("linear_two_term", "qfd_anchored"):
+        return low_redshift_distance_modulus(z_hd, h0_km_s_mpc=h0_km_s_mpc)
+    if model == "log_distance":
+        return log_distance_modulus(z_hd, k_km_s_mpc=h0_km_s_mpc, redshift_power=redshift_power)
+    return np.zeros(np.shape(z_hd))
 
 
 def hubble_data(table: pd.DataFrame) -> HubbleData:
@@ -212,7 +233,7 @@ def fit_cosmology(
     options = options or CosmologyOptions()
     check_choice("model", model, MODELS)
     data = hubble_table if isinstance(hubble_table, HubbleData) else hubble_data(hubble_table)
-    n_free = 2 if model == "flat_lcdm" else _N_TERMS[model] + int(model != "qfd_seed")
+    n_free = 2 if model == "flat_lcdm" else N_TERMS[model] + int(model != "qfd_seed")
     if len(data.mu_mag) <= n_free:
         raise CatalogueError(f"{len(data.mu_mag)} supernovae cannot determine {n_free} parameters and their errors")
     weight = _weights(data, options)
@@ -314,8 +335,8 @@ def _fit_terms(
     data: HubbleData, weight: NDArray[np.float64], model: str, options: CosmologyOptions
 ) -> tuple[tuple[str, ...], NDArray, NDArray, NDArray]:
     """Linear laws, by QR of the weighted terms (centred where there is an offset); parameters in units of alpha."""
-    n_terms = _N_TERMS[model]
-    base = _base(data, model, options)
+    n_terms, power = N_TERMS[model], options.log_distance_redshift_power
+    base = fixed_distance_modulus(data.z_hd, model, h0_km_s_mpc=options.h0_km_s_mpc, redshift_power=power)
     if n_terms == 0:
         return (), np.zeros(0), np.zeros((0, 0)), base
     phi = qfd_basis(data.z_hd, n_terms=n_terms)
@@ -328,13 +349,3 @@ def _fit_terms(
     inverse = np.linalg.inv(r)
     values = inverse @ (q.T @ (target * root))
     return COEFFICIENTS[:n_terms], values, inverse @ inverse.T, base + phi @ values / ALPHA_PER_MAG
-
-
-def _base(data: HubbleData, model: str, options: CosmologyOptions) -> NDArray[np.float64]:
-    """The part of mu (n,) [mag] that has no free parameter."""
-    if model in ("linear_two_term", "qfd_anchored"):
-        return low_redshift_distance_modulus(data.z_hd, h0_km_s_mpc=options.h0_km_s_mpc)
-    if model == "log_distance":
-        power = options.log_distance_redshift_power
-        return log_distance_modulus(data.z_hd, k_km_s_mpc=options.h0_km_s_mpc, redshift_power=power)
-    return np.zeros(len(data.z_hd))

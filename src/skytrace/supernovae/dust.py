@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["milky_way_transmission", "without_milky_way_dust"]
+__all__ = ["milky_way_transmission", "unknown_reddening", "without_milky_way_dust"]
 
 R_V = 3.1
 
@@ -32,8 +32,18 @@ def milky_way_transmission(wavelength_nm: ArrayLike, mwebv: ArrayLike) -> NDArra
     return at_one_mag[place.reshape(wavelength.shape)] ** mwebv  # magnitudes are proportional to E(B-V)
 
 
+def unknown_reddening(light_curves: pd.DataFrame, objects: pd.DataFrame) -> list[str]:
+    """The SNe of the light curves, in order, whose E(B-V) is not known: ``without_milky_way_dust`` leaves them as they
+    are, fainter and redder than they would be without dust.
+    """
+    known = objects.loc[objects["mwebv"].notna(), "snid"]
+    return sorted(set(light_curves["snid"]) - set(known))
+
+
 def without_milky_way_dust(light_curves: pd.DataFrame, objects: pd.DataFrame) -> pd.DataFrame:
-    """The light curves with flux and error divided by the transmission of each SN's mwebv; 0 where it is unknown."""
+    """The light curves with flux and error divided by the transmission of each SN's mwebv; 0 where it is unknown, of
+    the SNe that ``unknown_reddening`` names.
+    """
     known = objects.drop_duplicates("snid").set_index("snid")["mwebv"].fillna(0.0)
     mwebv = light_curves["snid"].map(known).fillna(0.0).to_numpy()
     arrives = milky_way_transmission(light_curves["wavelength_nm"].to_numpy(), mwebv)

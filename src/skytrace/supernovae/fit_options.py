@@ -6,11 +6,16 @@ from dataclasses import dataclass, field
 
 from skytrace.errors import OptionError, check_between, check_choice, check_whole
 
-__all__ = ["ESTIMATORS", "LOSSES", "SEDS", "FitOptions", "ModelOptions"]
+__all__ = ["ESTIMATORS", "FLAGS", "LOSSES", "SEDS", "FitOptions", "ModelOptions"]
 
 SEDS = ("blackbody", "template")
 ESTIMATORS = ("map", "mle")
 LOSSES = ("gaussian", "soft_l1", "student_t")
+#: What a fit may say of a supernova, in this order.
+FLAGS = (
+    "too_few_observations", "no_signal", "not_converged_iterations", "not_converged_stalled", "at_bound_t0",
+    "at_bound_a_plasma", "at_bound_beta", "at_bound_alpha", "one_band", "near_bound_a_plasma", "rank_deficient",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -19,9 +24,9 @@ class ModelOptions:
 
     sed: ``blackbody``, T = temperature_floor_k + temperature_drop_k exp(-t / cooling_days), its radius rising as
     (t / rise_days)^rise_power and then falling as exp(-t / decline_days), joined smoothly (the larger join_sharpness,
-    the sharper); or ``template``, a spectral series: template_source, one that sncosmo knows (the default one comes
-    with the package; others it downloads), averaged over template_smoothing_nm because photometry is compared at the
-    pivot wavelength of its filter. peak_luminosity_erg_s: largest bolometric luminosity of either.
+    the sharper); or ``template``, a spectral series: template_source, one that sncosmo has on disk (the default one
+    comes with the package; nothing is downloaded), averaged over template_smoothing_nm because photometry is compared
+    at the pivot wavelength of its filter. peak_luminosity_erg_s: largest bolometric luminosity of either.
     plasma_days, plasma_pivot_nm: time constant and pivot of tau_plasma. xi, eta_prime: their product scales tau_FDR;
     eta_prime = 0 leaves it out.
     """
@@ -104,10 +109,19 @@ class FitOptions:
         check_between("relative_error_floor", self.relative_error_floor, 0.0, 1.0)
         check_whole("min_observations", self.min_observations, 1, 1000)
         for key in ("rest_wavelength_nm", "phase_days"):
-            low, high = getattr(self, key)
-            if not low < high:
-                raise OptionError(f"{key} = {[low, high]} must be two numbers, the lower one first")
+            object.__setattr__(self, key, _window(key, getattr(self, key)))
         check_whole("n_starts", self.n_starts, 1, 50)
         check_whole("n_refined", self.n_refined, 1, self.n_starts)
         check_whole("max_iterations", self.max_iterations, 5, 10_000)
         check_whole("workers", self.workers, 0, 1024)
+
+
+def _window(key: str, value: object) -> tuple[float, float]:
+    if not (isinstance(value, (tuple, list)) and len(value) == 2):
+        raise OptionError(f"{key} = {value!r} must be two numbers, the lower one first")
+    low, high = value
+    check_between(key, low, -1e9, 1e9)
+    check_between(key, high, -1e9, 1e9)
+    if not low < high:
+        raise OptionError(f"{key} = {[low, high]} must be two numbers, the lower one first")
+    return low, high

@@ -8,17 +8,18 @@ import numpy as np
 import pandas as pd
 
 from skytrace.errors import CatalogueError, check_between, check_choice
+from skytrace.supernovae.cosmology import ALPHA_PER_MAG, SPEED_OF_LIGHT_KM_S
+from skytrace.supernovae.fit_options import FLAGS
 
 __all__ = ["HubbleOptions", "hubble_from_fits"]
-
-_ALPHA_PER_MAG = np.log(10.0) / 2.5
 
 
 @dataclass(frozen=True)
 class HubbleOptions:
     """alpha: ``mean`` of the posterior or its ``mode``. exclude: flags of the fit that leave a SN out.
-    max_alpha_err: a larger error says that nothing was measured. prob_ia_from: releases whose P(Ia) is taken, the first
-    that knows a SN; empty: every release, in the order of the survey.
+    max_alpha_err: a larger error of the fit says that nothing was measured. prob_ia_from: releases whose P(Ia) is
+    taken, the first that knows a SN; empty: every release, in the order of the survey. peculiar_velocity_kms: its error
+    of mu, 5 / ln 10 v / (c z), is added in quadrature to that of the fit.
     """
 
     alpha: str = "mean"
@@ -28,11 +29,15 @@ class HubbleOptions:
     )  # fmt: skip
     max_alpha_err: float = 1.0
     prob_ia_from: tuple[str, ...] = ()
+    peculiar_velocity_kms: float = 0.0
 
     def __post_init__(self) -> None:
         check_choice("alpha", self.alpha, ("mean", "mode"))
         check_between("max_alpha_err", self.max_alpha_err, 0.0, 100.0, include_low=False)
+        check_between("peculiar_velocity_kms", self.peculiar_velocity_kms, 0.0, 5000.0)
         object.__setattr__(self, "exclude", tuple(self.exclude))
+        for flag in self.exclude:
+            check_choice("exclude", flag, FLAGS)
         object.__setattr__(self, "prob_ia_from", tuple(self.prob_ia_from))
 
 
@@ -46,8 +51,9 @@ def hubble_from_fits(
     """Distances of the SNe whose fit can be used, and those left out.
 
     fits: of ``fit_light_curves``. objects: snid, z_hd. published: snid, release, prob_ia. Returns the table (snid,
-    survey, z_hd, z_hel, alpha, alpha_err, mu_mag, mu_err_mag, prob_ia NaN where unknown, flags), ordered by snid, and
-    left out: snid, survey, z_hel, reason. Raises CatalogueError where no SN is left.
+    survey, z_hd, z_hel, alpha, alpha_err, mu_mag, mu_err_mag, prob_ia NaN where unknown, flags, bias_mag 0: see
+    ``distance_bias``), ordered by snid, and left out: snid, survey, z_hel, reason. Raises CatalogueError where no SN is
+    left.
     """
     options = options or HubbleOptions()
     suffix = "_mean" if options.alpha == "mean" else ""
@@ -61,11 +67,14 @@ def hubble_from_fits(
     reason = reason.mask((reason == "") & unusable, "no_alpha")
     reason = reason.mask((reason == "") & (error > options.max_alpha_err), "alpha_err_too_large")
     reason = reason.mask((reason == "") & ~(np.isfinite(z_hd) & (z_hd > 0)), "no_redshift")
+    velocity = options.peculiar_velocity_kms / SPEED_OF_LIGHT_KM_S / z_hd  # of ln D, and twice of it alpha's
+    error = np.hypot(error, 2.0 * velocity)
     table = pd.DataFrame(
         {
             "snid": fits["snid"], "survey": fits["survey"], "z_hd": z_hd, "z_hel": fits["z_hel"], "alpha": alpha,
-            "alpha_err": error, "mu_mag": -alpha / _ALPHA_PER_MAG, "mu_err_mag": error / _ALPHA_PER_MAG,
+            "alpha_err": error, "mu_mag": -alpha / ALPHA_PER_MAG, "mu_err_mag": error / ALPHA_PER_MAG,
             "prob_ia": fits["snid"].map(_prob_ia(published, options)).astype(float), "flags": fits["flags"],
+            "bias_mag": 0.0,
         }
     )  # fmt: skip
     good = reason == ""

@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from skytrace.supernovae.cosmology import ALPHA_PER_MAG
 from skytrace.supernovae.fit_options import FitOptions
-from skytrace.supernovae.light_curve_model import ALPHA_PER_MAG, mu_from_alpha
+from skytrace.supernovae.light_curve_model import mu_from_alpha
 from skytrace.supernovae.light_curve_packing import PackedLightCurves, pack_light_curves
 
 if TYPE_CHECKING:
@@ -105,7 +106,7 @@ def _result_table(
     out["alpha_mean"], out["alpha_mean_err"] = _posterior_mean(theta, gradient, covariance)
     for name in ("", "_mean"):
         out[f"mu{name}_mag"] = mu_from_alpha(out[f"alpha{name}"])
-        out[f"mu{name}_err_mag"] = out[f"alpha{name}_err"] / abs(ALPHA_PER_MAG)
+        out[f"mu{name}_err_mag"] = out[f"alpha{name}_err"] / ALPHA_PER_MAG
     for i in range(4):
         for j in range(i, 4):
             out[f"cov_{i}_{j}"] = covariance[:, i, j]

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from skytrace.supernovae.cosmology import ALPHA_PER_MAG
 from skytrace.supernovae.fit_options import ModelOptions
 from skytrace.supernovae.opacity import tau_fdr_of_flux, tau_plasma
 from skytrace.supernovae.spectral_energy import SpectralSeries, flux_10pc_jy
@@ -17,20 +18,17 @@ from skytrace.supernovae.spectral_energy import SpectralSeries, flux_10pc_jy
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["ALPHA_PER_MAG", "alpha_from_mu", "model_flux_jy", "mu_from_alpha"]
-
-#: d alpha / d mu.
-ALPHA_PER_MAG = -np.log(10.0) / 2.5
+__all__ = ["alpha_from_mu", "model_flux_jy", "mu_from_alpha"]
 
 
 def alpha_from_mu(mu_mag: ArrayLike) -> NDArray[np.float64]:
     """alpha of a distance modulus."""
-    return ALPHA_PER_MAG * np.asarray(mu_mag, dtype=np.float64)
+    return -ALPHA_PER_MAG * np.asarray(mu_mag, dtype=np.float64)
 
 
 def mu_from_alpha(alpha: ArrayLike) -> NDArray[np.float64]:
     """Distance modulus [mag] of alpha."""
-    return np.asarray(alpha, dtype=np.float64) / ALPHA_PER_MAG
+    return -np.asarray(alpha, dtype=np.float64) / ALPHA_PER_MAG
 
 
 def model_flux_jy(

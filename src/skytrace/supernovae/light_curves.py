@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 
 from skytrace.errors import CatalogueError, check_between, check_choice, check_whole
+from skytrace.supernovae.cosmology import flat_lcdm_distance_modulus
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -136,7 +137,7 @@ def peak_absolute_magnitudes(light_curves: pd.DataFrame, *, min_snr: float = 5.0
     """``peak_magnitudes`` minus the distance modulus of flat LambdaCDM, H0 = 70 km/s/Mpc, Omega_M = 0.3; by snid."""
     peak = peak_magnitudes(light_curves, min_snr=min_snr)
     z = light_curves.drop_duplicates("snid").set_index("snid")["z_hel"].reindex(peak.index)
-    return peak - _distance_modulus_mag(z.to_numpy())
+    return peak - flat_lcdm_distance_modulus(z.to_numpy(), omega_m=0.3)
 
 
 def zero_point_offsets(
@@ -166,15 +167,6 @@ def zero_point_offsets(
             rows.append((str(survey), len(values), reference, median, low, high, bool(low <= median <= high)))
     names = ["survey", "n", "reference", "median_mag", "low_mag", "high_mag", "plausible"]
     return pd.DataFrame(rows, columns=names)
-
-
-def _distance_modulus_mag(z: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Flat, Omega_M = 0.3, H0 = 70 km/s/Mpc; accurate to 0.01 mag: for telling a wrong zero point, nothing else."""
-    grid = np.linspace(0.0, max(float(np.max(z, initial=0.1)), 0.1) * 1.01, 2000)
-    inverse = 1.0 / np.sqrt(0.3 * (1.0 + grid) ** 3 + 0.7)
-    comoving = np.concatenate([[0.0], np.cumsum(0.5 * (inverse[1:] + inverse[:-1]) * np.diff(grid))])
-    distance_mpc = 299792.458 / 70.0 * (1.0 + z) * np.interp(z, grid, comoving)
-    return 5.0 * np.log10(np.maximum(distance_mpc, 1e-6)) + 25.0
 
 
 def _typed(table: pd.DataFrame) -> pd.DataFrame:
@@ -258,6 +250,8 @@ def _reasons(table: pd.DataFrame, options: LightCurveOptions) -> NDArray[np.str_
     )
     band = table["band"].str.strip()
     unknown = band == ""
+    # no wavelength for any row of a band: the table of filters does not know it
+    unknown |= table.groupby(["survey", "band"])["wavelength_nm"].transform("count") == 0
     if options.known_bands:
         unknown |= ~band.isin(options.known_bands)
     with np.errstate(invalid="ignore"):

@@ -22,11 +22,11 @@ import numpy as np
 
 from skytrace.supernovae.cosmology import (
     ALPHA_PER_MAG,
+    N_TERMS,
     HubbleData,
+    fixed_distance_modulus,
     flat_lcdm_distance_modulus,
     hubble_data,
-    log_distance_modulus,
-    low_redshift_distance_modulus,
 )
 from skytrace.supernovae.distance_basis import DistanceBasis, distance_basis
 from skytrace.supernovae.noise_tail import log_gamma, sample_tail, tail_and_log_prior, tail_parameter, tail_start
@@ -56,7 +56,6 @@ __all__ = [
 
 #: alpha of this distance modulus is the zero point of the offset where a law has no distance term
 MEAN_MU_MAG = 40.0
-_N_TERMS = {"qfd_anchored": 3, "linear_two_term": 2, "qfd_no_distance": 3, "qfd_seed": 3}
 #: of the polynomial in ln(Omega_M + shift), in which the law's singularity at Omega_M = -1/((1+z)^3 - 1) is far away
 _DEGREE, _OMEGA_M_SHIFT = 16, 0.02
 _HALF_LOG_2PI = 0.5 * float(np.log(2.0 * np.pi))
@@ -76,7 +75,7 @@ class PopulationData(NamedTuple):
 
 def n_terms(options: PopulationOptions) -> int:
     """Number of coefficients c of the law: 3, 2, or 0 where it isn't a sum of terms."""
-    return _N_TERMS.get(options.model, 0)
+    return N_TERMS.get(options.model, 0)
 
 
 def parameter_names(options: PopulationOptions) -> tuple[str, ...]:
@@ -245,14 +244,10 @@ def simulate_alpha(key: Any, theta: Any, data: PopulationData, *, options: Popul
 
 def _base(hubble: HubbleData, options: PopulationOptions) -> np.ndarray:
     """The part of alpha (n,) that nothing sampled changes."""
-    if options.model in ("qfd_anchored", "linear_two_term"):
-        mu = low_redshift_distance_modulus(hubble.z_hd, h0_km_s_mpc=options.h0_km_s_mpc)
-    elif options.model == "log_distance":
-        power = options.log_distance_redshift_power
-        mu = log_distance_modulus(hubble.z_hd, k_km_s_mpc=options.h0_km_s_mpc, redshift_power=power)
-    else:
-        mu = np.full(len(hubble.z_hd), MEAN_MU_MAG if options.model == "qfd_no_distance" else 0.0)
-    return -ALPHA_PER_MAG * mu
+    mu = fixed_distance_modulus(
+        hubble.z_hd, options.model, h0_km_s_mpc=options.h0_km_s_mpc, redshift_power=options.log_distance_redshift_power
+    )
+    return -ALPHA_PER_MAG * (mu + (MEAN_MU_MAG if options.model == "qfd_no_distance" else 0.0))
 
 
 def _interpolated_lcdm(hubble: HubbleData, options: PopulationOptions) -> np.ndarray:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from skytrace.errors import check_between, check_choice, check_whole
+from skytrace.errors import OptionError, check_between, check_choice, check_whole
 
 __all__ = ["LIKELIHOODS", "POPULATION_MODELS", "ComparisonOptions", "PopulationOptions", "SamplerOptions"]
 
@@ -122,6 +122,9 @@ class ComparisonOptions:
     k_hat_good: float = 0.7
 
     def __post_init__(self) -> None:
+        for key in ("salt", "holdout_salt"):
+            if not (isinstance(getattr(self, key), str) and getattr(self, key)):
+                raise OptionError(f"{key} = {getattr(self, key)!r} is not a text")
         check_whole("n_folds", self.n_folds, 2, 1000)
         check_whole("holdout_modulus", self.holdout_modulus, 2, 1000)
         check_between("k_hat_good", self.k_hat_good, 0.0, 1.0)

@@ -7,6 +7,7 @@ explosion, and the largest bolometric luminosity of either is ``peak_luminosity_
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,8 @@ from skytrace.errors import CatalogueError, OptionError
 from skytrace.supernovae.opacity import LIGHT_JY_NM
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from numpy.typing import ArrayLike, NDArray
 
     from skytrace.supernovae.fit_options import ModelOptions
@@ -175,17 +178,36 @@ def _averaged(
     )
 
 
+@contextmanager
+def _without_downloads() -> Iterator[None]:
+    """sncosmo asks a server for the sources that it does not find on disk; here it raises FileNotFoundError."""
+    from sncosmo.builtins import DATADIR
+
+    def refuse(path: str) -> str:
+        raise FileNotFoundError(f"{path} is not on disk, and nothing is downloaded here")
+
+    usual = DATADIR._get_url
+    DATADIR._get_url = refuse
+    try:
+        yield
+    finally:
+        DATADIR._get_url = usual
+
+
 @lru_cache(maxsize=8)
 def spectral_series(options: ModelOptions) -> SpectralSeries:
-    """The series that ``template_source`` names. Raises OptionError where sncosmo has no such source at hand."""
+    """The series that ``template_source`` names. Raises OptionError where sncosmo has no such source on disk: what a
+    run reads is what its user put there, so nothing is downloaded.
+    """
     import sncosmo
 
     try:
-        source = sncosmo.get_source(options.template_source)
+        with _without_downloads():
+            source = sncosmo.get_source(options.template_source)
     except Exception as error:
         raise OptionError(
             f"template_source = {options.template_source!r} could not be loaded by sncosmo ({error}); "
-            "hsiao-subsampled comes with the package"
+            "hsiao-subsampled comes with the package; others must lie in sncosmo's data folder before"
         ) from error
     phase, angstrom = np.asarray(source._phase), np.asarray(source._wave)
     return SpectralSeries.from_grid(

@@ -5,7 +5,7 @@ from typing import Any
 import pandas as pd
 
 from skytrace.compute.json_values import json_records
-from skytrace.supernovae.dust import without_milky_way_dust
+from skytrace.supernovae.dust import unknown_reddening, without_milky_way_dust
 from skytrace.supernovae.light_curves import (
     LightCurveOptions,
     light_curve_report,
@@ -27,6 +27,9 @@ def validate(survey: SupernovaSurvey, options: LightCurveOptions) -> tuple[Table
     clean, rejections = validate_light_curves(survey.light_curves(), objects=objects, options=options)
     report = light_curve_report(clean, rejections)
     report["zero_points"] = json_records(zero_point_offsets(clean, objects=objects, options=options))
+    unknown = unknown_reddening(clean, objects)
+    report["supernovae_of_unknown_reddening"] = len(unknown)  # taken as 0: their light stays dimmed
+    report["of_unknown_reddening"] = unknown[:20]
     report["survey"] = survey.name
     report["note"] = getattr(survey, "note", "")
     return clean, objects, rejections, report

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
-from skytrace.errors import check_between, check_choice, check_whole
+from skytrace.errors import OptionError, check_between, check_choice, check_whole
 from skytrace.supernovae.population_options import LIKELIHOODS, POPULATION_MODELS
 
 __all__ = ["FoldOptions", "InferenceOptions", "PosteriorChoice"]
@@ -22,9 +23,9 @@ class InferenceOptions:
     z_max: float = 10.0
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "models", tuple(self.models))
-        for model in self.models:
-            check_choice("models", model, POPULATION_MODELS)
+        object.__setattr__(self, "models", _laws(self.models))
+        if not (isinstance(self.table, str) and self.table):
+            raise OptionError(f"table = {self.table!r} is not the name of a table")
         check_between("z_min", self.z_min, 0.0, 10.0)
         check_between("z_max", self.z_max, self.z_min, 20.0, include_low=False)
 
@@ -54,10 +55,18 @@ class FoldOptions:
     seed_tolerance_mag: float = 0.01
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "models", tuple(self.models))
+        object.__setattr__(self, "models", _laws(self.models))
         object.__setattr__(self, "seeds", tuple(self.seeds))
-        for model in self.models:
-            check_choice("models", model, POPULATION_MODELS)
+        if not self.seeds:
+            raise OptionError("seeds = () is empty: name at least one")
         for seed in self.seeds:
             check_whole("seeds", seed, 0, 2**31 - 1)
         check_between("seed_tolerance_mag", self.seed_tolerance_mag, 0.0, 10.0)
+
+
+def _laws(models: Iterable[str]) -> tuple[str, ...]:
+    if isinstance(models, str) or not tuple(models):
+        raise OptionError(f"models = {models!r} is not a list of laws: name some of {', '.join(POPULATION_MODELS)}")
+    for model in models:
+        check_choice("models", model, POPULATION_MODELS)
+    return tuple(models)

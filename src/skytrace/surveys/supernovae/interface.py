@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from skytrace.errors import CatalogueError
+from skytrace.supernovae.cosmology import ALPHA_PER_MAG
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -38,7 +39,6 @@ TRUTH_COLUMNS = (
     "snid", "kind", "z_cosmo", "t0_mjd", "a_plasma", "beta", "alpha", "mu_mag", "mu_cosmo_mag", "scatter_mag",
     "shift_mag",
 )  # fmt: skip
-_ALPHA_PER_MAG = np.log(10.0) / 2.5
 
 
 @runtime_checkable
@@ -64,6 +64,12 @@ class SupernovaSurvey(Protocol):
         """TRUTH_COLUMNS of a simulated sky; of a real one no row. Nothing that infers may read it."""
         ...
 
+    def resimulated(self, *, n_supernovae: int, seed: int, omega_m: float) -> SupernovaSurvey | None:
+        """The same survey of other SNe, none of them an outlier, in flat LambdaCDM of omega_m: for what fits and cuts
+        do to distances. Rows 2k and 2k + 1 of its truth may be mirror images. None: nobody can simulate this survey.
+        """
+        ...
+
 
 def objects_table(table: pd.DataFrame, *, source: str) -> pd.DataFrame:
     """``table`` with exactly OBJECT_COLUMNS, missing ones unknown. Raises CatalogueError for repeated or no snid."""
@@ -80,5 +86,5 @@ def objects_table(table: pd.DataFrame, *, source: str) -> pd.DataFrame:
 
 def hubble_table(table: pd.DataFrame) -> pd.DataFrame:
     """``table`` (snid, survey, z_hd, z_hel, mu_mag, mu_err_mag and, where known, prob_ia, mb) with HUBBLE_COLUMNS."""
-    alpha = {"alpha": -_ALPHA_PER_MAG * table["mu_mag"], "alpha_err": _ALPHA_PER_MAG * table["mu_err_mag"]}
+    alpha = {"alpha": -ALPHA_PER_MAG * table["mu_mag"], "alpha_err": ALPHA_PER_MAG * table["mu_err_mag"]}
     return table.reset_index(drop=True).assign(**alpha).reindex(columns=list(HUBBLE_COLUMNS))

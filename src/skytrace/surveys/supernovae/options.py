@@ -19,6 +19,8 @@ class MockSupernovaOptions:
     """Size, seed, cosmology and population of the simulated supernovae. Every random number follows from the seed and
     the SN's own number, so that SN 17 is the same in a survey of 100 and of 100,000.
 
+    sky_seed: of the nights and their weather, None: seed. mirrored: SNe 2k and 2k + 1 share all numbers but those of
+    noise, scatter, A and beta, of which the second has 1 - u for u: an average over pairs has little noise.
     omega_m: of flat LambdaCDM, H0 = 70 km/s/Mpc. z_half, z_half_width: redshift at which half of the SNe are found
     (0.25 more in deep fields), and the logistic's width; below, they follow the comoving volume times (1 + z)^1.7
     (the rate of SNe Ia) over 1 + z. low_z_fraction: SNe with 0.03 < z < 0.1 added to them. There is no selection by
@@ -38,6 +40,8 @@ class MockSupernovaOptions:
 
     n_supernovae: int = 5500
     seed: int = 20260501
+    sky_seed: int | None = None
+    mirrored: bool = False
     omega_m: float = 0.31
     z_half: float = 0.50
     z_half_width: float = 0.08
@@ -65,6 +69,8 @@ class MockSupernovaOptions:
     def __post_init__(self) -> None:
         check_whole("n_supernovae", self.n_supernovae, 1, 10_000_000)
         check_whole("seed", self.seed, 0, 2**63 - 1)
+        if self.sky_seed is not None:
+            check_whole("sky_seed", self.sky_seed, 0, 2**63 - 1)
         check_between("omega_m", self.omega_m, 0.0, 1.0)
         check_between("z_half", self.z_half, 0.05, 2.0)
         check_between("z_half_width", self.z_half_width, 1e-3, 1.0)
@@ -103,7 +109,9 @@ class SupernovaTableOptions:
     """Files of a folder. light_curves: Parquet, or a CSV with columns SNID, MJD, FLUX_JY, FLUX_ERR_JY, WAVELENGTH_NM,
     z, BAND (any case; z is heliocentric). index: Parquet, one row a SN; null: none. hubble: name of a release -> its
     table, Parquet, CSV or text as published. surveys: those of the light curves to keep; empty: all. survey: what rows
-    come from that do not say it. max_file_mb, max_rows: a file of more is refused before it is read.
+    come from that do not say it. repeats: where a release has several light curves of one SN ``best`` keeps the row
+    with the smallest mu_err_mag (they share their scatter: they are no independent distances), ``keep`` all.
+    max_file_mb, max_rows: a file of more is refused before it is read.
     """
 
     light_curves: str = "lightcurves.parquet"
@@ -111,11 +119,13 @@ class SupernovaTableOptions:
     hubble: dict[str, str] = field(default_factory=dict)
     surveys: tuple[str, ...] = ()
     survey: str = "unknown"
+    repeats: str = "best"
     max_file_mb: float = MAX_FILE_MB
     max_rows: int = MAX_ROWS
 
     def __post_init__(self) -> None:
         _check_text(self, "light_curves", "survey")
+        check_choice("repeats", self.repeats, ("best", "keep"))
         if self.index is not None:
             _check_text(self, "index")
         if not isinstance(self.hubble, Mapping):

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import os
     from collections.abc import Mapping
 
-__all__ = ["TabulatedSupernovae", "read_hubble_table", "read_light_curve_table"]
+__all__ = ["TabulatedSupernovae", "one_row_each", "read_hubble_table", "read_light_curve_table"]
 
 #: Names that light-curve tables use, in lower case, for ours.
 _LIGHT_CURVE_NAMES = {"z": "z_hel", "zhel": "z_hel", "z_helio": "z_hel", "filter": "band"}
@@ -52,6 +52,7 @@ class TabulatedSupernovae:
             options if isinstance(options, SupernovaTableOptions) else SupernovaTableOptions.from_mapping(options or {})
         )
         self.files_read: set[Path] = set()
+        self.note = ""
 
     def light_curves(self) -> pd.DataFrame:
         """Observations, LIGHT_CURVE_COLUMNS, of the surveys asked for."""
@@ -73,13 +74,25 @@ class TabulatedSupernovae:
         return objects_table(index, source=f"{self.folder}")
 
     def hubble_tables(self) -> dict[str, pd.DataFrame]:
-        """Published distances by release, HUBBLE_COLUMNS."""
+        """Published distances by release, HUBBLE_COLUMNS; ``note`` says how many rows were second ones of a SN."""
         files = self.options.hubble.items()
-        return {name: read_hubble_table(self._file(file), **self._limits()) for name, file in files}
+        tables = {name: read_hubble_table(self._file(file), **self._limits()) for name, file in files}
+        repeated = {name: int(table["snid"].duplicated().sum()) for name, table in tables.items()}
+        done = "were left out (the smallest error stays)" if self.options.repeats == "best" else "were kept"
+        self.note = "; ".join(
+            f"{n} of {len(tables[name])} rows of {name} are further light curves of a supernova and {done}"
+            for name, n in repeated.items() if n
+        )  # fmt: skip
+        if self.options.repeats == "keep":
+            return tables
+        return {name: one_row_each(table) for name, table in tables.items()}
 
     def truth(self) -> pd.DataFrame:
         """No row: nobody knows."""
         return pd.DataFrame(columns=list(TRUTH_COLUMNS))
+
+    def resimulated(self, *, n_supernovae: int, seed: int, omega_m: float) -> None:
+        """Nothing: no simulation of these surveys is at hand."""
 
     def _limits(self) -> dict[str, Any]:
         return {"max_file_mb": self.options.max_file_mb, "max_rows": self.options.max_rows}
@@ -142,6 +155,12 @@ def read_hubble_table(path: Path, *, max_file_mb: float = MAX_FILE_MB, max_rows:
         values = pd.to_numeric(read[name], errors="coerce").astype(float)
         read[name] = values.where(values > -9.0)
     return hubble_table(read)
+
+
+def one_row_each(table: pd.DataFrame) -> pd.DataFrame:
+    """Of each SN the row with the smallest mu_err_mag (the first of equal ones), in the order of the table."""
+    best = table.sort_values("mu_err_mag", kind="stable", na_position="last").drop_duplicates("snid")
+    return best.sort_index().reset_index(drop=True)
 
 
 def _read(path: Path, *, max_file_mb: float, max_rows: int) -> pd.DataFrame:
