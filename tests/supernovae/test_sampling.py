@@ -1,10 +1,13 @@
 """Samplers against quadrature and against one another; what isn't good enough is refused or said."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
 from scipy import stats
 
+from skytrace.supernovae.adaptive_importance import smoothed_weights
 from skytrace.supernovae.cosmology import ALPHA_PER_MAG, flat_lcdm_distance_modulus, log_distance_modulus
 from skytrace.supernovae.inference_data import inference_data, posterior_summary
 from skytrace.supernovae.population import parameters, population_data
@@ -15,7 +18,6 @@ from skytrace.supernovae.sampling import (
     sample_fast,
     sample_nuts,
     sample_population,
-    smoothed_weights,
 )
 
 ANCHORED = PopulationOptions()
@@ -100,9 +102,26 @@ def test_emcee_on_the_same_density_agrees(problem, fast):
 
 
 def test_the_fast_mode_refuses_what_it_cannot_do(problem):
-    with pytest.raises(ImportanceSamplingRefused, match=r"importance ESS \d+ of 4000 draws .* method: nuts"):
-        strict = SamplerOptions(method="fast", n_draws=4000, ess_fraction_min=0.99)
+    words = r"importance ESS \d+ of 2000 draws .* 8 rounds of learning .* method: nuts"
+    with pytest.raises(ImportanceSamplingRefused, match=words):
+        strict = SamplerOptions(method="fast", n_draws=2000, ess_fraction_min=0.99)
         sample_population(problem[0], options=ANCHORED, sampler=strict)
+
+
+def test_a_proposal_that_learns_holds_where_a_gaussian_does_not():
+    """Data without outliers: shift and width of the outliers are the prior's, their fraction runs to 0."""
+    options = PopulationOptions(model="log_distance", likelihood="mixture")
+    rng = np.random.default_rng(7)
+    z = rng.uniform(0.03, 1.2, 250)
+    table = pd.DataFrame({"z_hd": z, "alpha": -ALPHA_PER_MAG * log_distance_modulus(z) + rng.normal(0.0, 0.15, 250)})
+    data, _ = population_data(table.assign(alpha_err=0.15), options=options)
+    learnt = sample_fast(data, options=options, sampler=replace(SHORT, n_draws=8000, ess_fraction_min=0.4))
+    assert learnt.diagnostics["proposal_rounds"] >= 1
+    assert learnt.diagnostics["k_hat"] < 0.5
+    chains = sample_nuts(data, options=options, sampler=replace(SHORT, n_samples=1500, target_accept=0.9)).values
+    for name, draws in learnt.values.items():
+        assert abs(draws.mean() - chains[name].mean()) < 0.15 * chains[name].std(), name
+        assert draws.std() == pytest.approx(chains[name].std(), rel=0.15), name
 
 
 def test_weights_of_a_wrong_proposal_are_told_by_k_hat():

@@ -24,7 +24,15 @@ if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
 
-__all__ = ["compare_models", "fold_figures", "fold_of_snid", "held_out", "pointwise_elpd", "score_fold"]
+__all__ = [
+    "compare_models",
+    "fold_figures",
+    "fold_of_snid",
+    "held_out",
+    "leave_one_out",
+    "pointwise_elpd",
+    "score_fold",
+]
 
 _DRAWS_PER_CHAIN = 500
 
@@ -42,21 +50,36 @@ def held_out(snid: Sequence[str], *, options: ComparisonOptions | None = None) -
     return fold_of_snid(snid, n_folds=options.holdout_modulus, salt=options.holdout_salt) == 0
 
 
-def pointwise_elpd(posterior: Any, *, k_hat_good: float = 0.7) -> pd.DataFrame:
-    """One row a supernova of InferenceData: snid, elpd_loo, pareto_k, k_flag (above k_hat_good: not to be trusted)."""
+def leave_one_out(posterior: Any) -> Any:
+    """arviz's PSIS-LOO of InferenceData: what ``pointwise_elpd`` and ``compare_models`` are made of. It takes
+    a millisecond a supernova, so that who needs both computes it once.
+    """
+    import arviz
+
+    return arviz.loo(posterior, var_name="alpha", pointwise=True, scale="log", reff=_relative_efficiency(posterior))
+
+
+def pointwise_elpd(posterior: Any, *, k_hat_good: float = 0.7, loo: Any = None) -> pd.DataFrame:
+    """One row a supernova of InferenceData: snid, elpd_loo, pareto_k, k_flag (above k_hat_good: not to be trusted).
+
+    loo: ``leave_one_out`` of it, computed where None.
+    """
     import pandas as pd
 
-    loo = _loo(posterior)
+    loo = leave_one_out(posterior) if loo is None else loo
     k = np.asarray(loo.pareto_k)
     snid = posterior.log_likelihood["alpha"].coords["snid"].to_numpy().astype(str)
     return pd.DataFrame({"snid": snid, "elpd_loo": np.asarray(loo.loo_i), "pareto_k": k, "k_flag": ~(k <= k_hat_good)})
 
 
-def compare_models(posteriors: Mapping[str, Any], *, options: ComparisonOptions | None = None) -> pd.DataFrame:
+def compare_models(
+    posteriors: Mapping[str, Any], *, options: ComparisonOptions | None = None, loo: Mapping[str, Any] | None = None
+) -> pd.DataFrame:
     """One row a law, best first, of InferenceData by name that share their supernovae.
 
     elpd_loo, elpd_loo_se, p_loo; loo_difference to the best and loo_difference_se (0 for the best itself); the same
     with waic; pareto_k_max, n_k_flagged (k above k_hat_good), waic_warning (a variance above 0.4 for some supernova).
+    loo: ``leave_one_out`` of each, computed where None.
     Raises CatalogueError where the laws were not fitted to the same alpha of the same supernovae.
     """
     import pandas as pd
@@ -65,7 +88,7 @@ def compare_models(posteriors: Mapping[str, Any], *, options: ComparisonOptions 
     if not posteriors:
         raise OptionError("posteriors is empty: give InferenceData by name")
     _same_supernovae(posteriors)
-    loo = {name: _loo(posterior) for name, posterior in posteriors.items()}
+    loo = {name: leave_one_out(posterior) if loo is None else loo[name] for name, posterior in posteriors.items()}
     waic = {name: _waic(posterior) for name, posterior in posteriors.items()}
     best = max(loo, key=lambda name: loo[name].elpd_loo)
     rows = []
@@ -142,12 +165,6 @@ def fold_figures(scores: pd.DataFrame, *, prob_ia_min: float = 0.5) -> dict[str,
         "n_folds": int(scores["fold"].nunique()),
         **residual_figures(scores["residual_mag"], weight, likely_ia),
     }
-
-
-def _loo(posterior: Any) -> Any:
-    import arviz
-
-    return arviz.loo(posterior, var_name="alpha", pointwise=True, scale="log", reff=_relative_efficiency(posterior))
 
 
 def _waic(posterior: Any) -> Any:

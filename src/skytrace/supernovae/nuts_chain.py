@@ -54,7 +54,7 @@ def _chain(
     initialise, step = hmc(potential_fn=lambda w: -log_density(mode + root @ w, data, options=options), algo="NUTS")
     first, second = jax.random.split(key)
     state = initialise(
-        jax.random.normal(first, mode.shape, dtype=mode.dtype), n_warmup, step_size=0.5,
+        jax.random.normal(first, mode.shape, dtype=mode.dtype), n_warmup, step_size=1.0,
         max_tree_depth=max_tree_depth, target_accept_prob=target_accept, rng_key=second,
     )  # fmt: skip
 

@@ -16,8 +16,9 @@ import jax
 import numpy as np
 
 from skytrace.errors import SkytraceError, check_whole
+from skytrace.supernovae.adaptive_importance import weighted_draws
 from skytrace.supernovae.compiled_density import log_densities, padded
-from skytrace.supernovae.laplace import importance_draws, laplace_approximation
+from skytrace.supernovae.laplace import laplace_approximation
 from skytrace.supernovae.nuts_chain import nuts_chain
 from skytrace.supernovae.population import PopulationData, log_likelihood, mean_alpha, parameter_names, parameters
 from skytrace.supernovae.population_options import SamplerOptions
@@ -36,7 +37,6 @@ __all__ = [
     "sample_fast",
     "sample_nuts",
     "sample_population",
-    "smoothed_weights",
 ]
 
 
@@ -78,7 +78,8 @@ def sample_population(
 def sample_fast(
     data: PopulationData, *, options: PopulationOptions, sampler: SamplerOptions | None = None
 ) -> Posterior:
-    """Laplace approximation, n_draws from a Student-t of its shape, Pareto-smoothed weights, resampled to equal weight.
+    """Laplace approximation, n_draws from a Student-t of its shape, or from mixtures that learn where that does not
+    hold, Pareto-smoothed weights, resampled to equal weight.
 
     The resampled draws (as one chain each of n_chains equal parts) repeat some of the weighted ones; ess is that of the
     weights. Raises ImportanceSamplingRefused where k-hat or the ESS is out of bounds.
@@ -88,21 +89,18 @@ def sample_fast(
     with jax.enable_x64(True):
         data = padded(data)
         approximation = laplace_approximation(data, options=options)
-        theta, log_weights = importance_draws(
-            data, approximation, options=options, n_draws=sampler.n_draws, df=sampler.proposal_df, rng=rng
-        )
-    weight, k_hat = smoothed_weights(log_weights)
-    ess = float(1.0 / np.sum(weight**2))
-    needed = sampler.ess_fraction_min * sampler.n_draws
-    if not (k_hat <= sampler.k_hat_max and ess >= needed):
+        drawn = weighted_draws(data, approximation, options=options, sampler=sampler, rng=rng)
+    theta, weight, k_hat, ess, rounds = drawn
+    if not drawn.hold(sampler):
         raise ImportanceSamplingRefused(
             f"Pareto k-hat is {k_hat:.2f} (at most {sampler.k_hat_max:g}) and the importance ESS {ess:.0f} of "
-            f"{sampler.n_draws} draws (at least {needed:.0f}): the posterior is too far from its Laplace "
-            "approximation. Sample it with method: nuts"
+            f"{sampler.n_draws} draws (at least {sampler.ess_fraction_min * sampler.n_draws:.0f}): the posterior is "
+            f"too far from its Laplace approximation, and {rounds} rounds of learning did not mend it. Sample it with "
+            "method: nuts"
         )
     place = (np.arange(len(weight)) + rng.uniform()) / len(weight)
-    drawn = np.minimum(np.searchsorted(np.cumsum(weight), place), len(weight) - 1)
-    chosen = theta[rng.permutation(drawn)]
+    rows = np.minimum(np.searchsorted(np.cumsum(weight), place), len(weight) - 1)
+    chosen = theta[rng.permutation(rows)]
     whole = len(chosen) // sampler.n_chains * sampler.n_chains
     chosen = chosen[:whole].reshape(sampler.n_chains, -1, theta.shape[1])
     diagnostics = {
@@ -110,6 +108,7 @@ def sample_fast(
         "ess": ess,
         "ess_fraction": ess / len(weight),
         "n_draws": len(weight),
+        "proposal_rounds": rounds,
         "newton_steps": approximation.n_steps,
         "newton_gain": approximation.gain,
     }
@@ -118,19 +117,6 @@ def sample_fast(
         failures += (f"the climb to the mode stopped {diagnostics['newton_gain']:.2g} below it",)
     values = parameters(chosen, options=options, xp=np)
     return Posterior(chosen, values, "fast", diagnostics, failures, {}, options)
-
-
-def smoothed_weights(log_weights: NDArray[np.float64]) -> tuple[NDArray[np.float64], float]:
-    """Pareto-smoothed importance weights (n,) that add up to 1, and k-hat (infinite where no weight is finite)."""
-    import arviz
-
-    if not np.isfinite(log_weights).all():
-        log_weights = np.where(np.isfinite(log_weights), log_weights, -np.inf)
-        if not np.isfinite(log_weights).any():
-            return np.full(len(log_weights), 1.0 / len(log_weights)), float("inf")
-    smoothed, k_hat = arviz.psislw(log_weights - log_weights.max())
-    weight = np.exp(np.asarray(smoothed))
-    return weight / weight.sum(), float(k_hat)
 
 
 def sample_nuts(

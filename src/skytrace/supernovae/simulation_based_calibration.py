@@ -16,8 +16,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from skytrace.errors import check_whole
+from skytrace.supernovae.adaptive_importance import weighted_draws
 from skytrace.supernovae.compiled_density import compiled_by_one
-from skytrace.supernovae.laplace import importance_draws, laplace_approximation
+from skytrace.supernovae.laplace import laplace_approximation
 from skytrace.supernovae.nuts_chain import nuts_chain
 from skytrace.supernovae.population import (
     PopulationData,
@@ -27,7 +28,6 @@ from skytrace.supernovae.population import (
     simulate_alpha,
 )
 from skytrace.supernovae.population_options import SamplerOptions
-from skytrace.supernovae.sampling import smoothed_weights
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -87,15 +87,11 @@ def calibrate_fast(
     with jax.enable_x64(True):
         for _, truth, simulated in _simulations(data, options, sampler.seed, n_simulations):
             approximation = laplace_approximation(simulated, options=options)
-            theta, log_weights = importance_draws(
-                simulated, approximation, options=options, n_draws=sampler.n_draws, df=sampler.proposal_df, rng=rng
-            )
-            weight, k_hat = smoothed_weights(log_weights)
-            k_hats.append(k_hat)
-            enough = 1.0 / np.sum(weight**2) >= sampler.ess_fraction_min * sampler.n_draws
-            if k_hat <= sampler.k_hat_max and enough:
-                drawn = theta[rng.choice(len(weight), size=n_ranks - 1, p=weight)]
-                ranks.append(_ranks(drawn, truth, options))
+            drawn = weighted_draws(simulated, approximation, options=options, sampler=sampler, rng=rng)
+            k_hats.append(drawn.k_hat)
+            if drawn.hold(sampler):
+                rows = rng.choice(len(drawn.weight), size=n_ranks - 1, p=drawn.weight)
+                ranks.append(_ranks(drawn.theta[rows], truth, options))
                 truths.append(truth)
     return _calibration(ranks, truths, options, n_ranks, n_simulations, np.array(k_hats))
 

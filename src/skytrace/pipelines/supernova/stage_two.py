@@ -122,17 +122,18 @@ def compare_posteriors(options: ComparisonOptions, **posteriors: Any) -> tuple[T
     """PSIS-LOO and WAIC of the laws, best first, apart for each likelihood: laws compare under one noise model. Each
     SN's elpd and Pareto k. What the differences say.
     """
-    from skytrace.supernovae.model_comparison import compare_models, pointwise_elpd
+    from skytrace.supernovae.model_comparison import compare_models, leave_one_out, pointwise_elpd
 
     noise = {name: str(data.posterior.attrs["likelihood"]) for name, data in posteriors.items()}
     tables = []
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Estimated shape parameter")  # counted in n_k_flagged
+        loo = {name: leave_one_out(data) for name, data in posteriors.items()}
         for likelihood in dict.fromkeys(noise.values()):
             same = {name: data for name, data in posteriors.items() if noise[name] == likelihood}
-            tables.append(compare_models(same, options=options).assign(likelihood=likelihood))
+            tables.append(compare_models(same, options=options, loo=loo).assign(likelihood=likelihood))
         pointwise = [
-            pointwise_elpd(data, k_hat_good=options.k_hat_good).assign(posterior=name)
+            pointwise_elpd(data, k_hat_good=options.k_hat_good, loo=loo[name]).assign(posterior=name)
             for name, data in posteriors.items()
         ]  # fmt: skip
     table = pd.concat(tables, ignore_index=True).rename(columns={"model": "posterior"})
