@@ -51,7 +51,9 @@ def test_what_infers_never_sees_the_truth():
     after = {node.name.removeprefix("supernova.") for node in pipeline.from_nodes(*readers).nodes}
     assert after <= REPORTS_ON_TRUTH, after - REPORTS_ON_TRUTH
     makers = {node.name for node in pipeline.nodes if "supernova_survey" in node.inputs}
-    assert makers == {"supernova.validate", "supernova.read_published", "supernova.read_truth"}
+    assert makers == {
+        "supernova.validate", "supernova.read_published", "supernova.read_truth", "supernova.simulate_distances",
+    }  # fmt: skip
 
 
 def test_stage_zero_accounts_for_every_row_and_supernova(survey, validated):

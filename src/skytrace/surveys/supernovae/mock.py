@@ -7,6 +7,7 @@ are there. What it leaves out: dust of the Milky Way and of hosts, selection by 
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
@@ -42,6 +43,7 @@ _CHUNK = 20_000
 # channels of a SN's stream, and the seeds' offsets of streams that belong to visits
 _Z, _LOW, _SEASON, _T0, _A, _BETA, _KIND, _SCATTER, _SHIFT, _DEEP, _VELOCITY, _MU, _MU_ERR, _TYPE, _CHI2 = range(15)
 _FIRST_OF_VISITS = 64
+_MIRRORED = [_A, _BETA, _SCATTER]  # channels of which the second of a mirrored pair has 1 - u
 
 
 class MockSupernovae:
@@ -87,6 +89,16 @@ class MockSupernovae:
         """TRUTH_COLUMNS, one row a SN."""
         return self._simulated()[list(TRUTH_COLUMNS)].copy()
 
+    def resimulated(self, *, n_supernovae: int, seed: int, omega_m: float) -> MockSupernovae:
+        """Mirrored pairs of other SNe under the nights of this survey, none of them an outlier."""
+        options = self.options
+        nights = options.seed if options.sky_seed is None else options.sky_seed
+        made = replace(
+            options, n_supernovae=n_supernovae, seed=seed, sky_seed=nights, mirrored=True, omega_m=omega_m,
+            non_ia_fraction=0.0, brightened_fraction=0.0,
+        )  # fmt: skip
+        return MockSupernovae(made)
+
     def _simulated(self) -> pd.DataFrame:
         return _cached_truth(self.options)
 
@@ -94,6 +106,8 @@ class MockSupernovae:
 def simulate_truth(numbers: NDArray[np.int64], *, options: MockSupernovaOptions) -> pd.DataFrame:
     """What SNe ``numbers`` (n,) are: TRUTH_COLUMNS with number, z_hel, season and deep (its field)."""
     u = _uniforms(numbers, options)
+    mirrored = _is_mirrored(numbers, options)[:, None]
+    u[:, _MIRRORED] = np.where(mirrored, 1.0 - u[:, _MIRRORED], u[:, _MIRRORED])
     kind = np.select(
         [u[:, _KIND] < options.non_ia_fraction, u[:, _KIND] > 1.0 - options.brightened_fraction],
         ["non_ia", "brightened"], default="ia",
@@ -136,9 +150,12 @@ def _observe(simulated: pd.DataFrame, options: MockSupernovaOptions) -> pd.DataF
     n, n_bands = len(simulated), len(_BANDS)
     nights = int(options.season_days // options.cadence_days) + 1
     visits = nights * n_bands
+    number = simulated["number"].to_numpy()
     u = stream_uniforms(
-        simulated["number"].to_numpy(), 4 * visits, seed=options.seed, first_channel=_FIRST_OF_VISITS
+        _stream(number, options), 4 * visits, seed=options.seed, first_channel=_FIRST_OF_VISITS
     ).reshape(n, 4, nights, n_bands)
+    mirrored = _is_mirrored(number, options)[:, None, None, None]
+    u[:, 1:3] = np.where(mirrored, 1.0 - u[:, 1:3], u[:, 1:3])
     season = simulated["season"].to_numpy()
     shared = _nights(nights, options)[season]  # (SN, 3, night, band): weather and timing are the survey's, not the SN's
     start = _season_start(season)[:, None, None]
@@ -166,7 +183,9 @@ def _observe(simulated: pd.DataFrame, options: MockSupernovaOptions) -> pd.DataF
 def _nights(nights: int, options: MockSupernovaOptions) -> NDArray[np.float64]:
     """Uniforms (season, 3, night, band) that all SNe of a season share: time within the slot, transparency, loss."""
     ids = np.arange(_N_SEASONS) + 1_000_000_007  # numbers that no SN has
-    u = stream_uniforms(ids, 3 * nights * len(_BANDS), seed=options.seed)
+    u = stream_uniforms(
+        ids, 3 * nights * len(_BANDS), seed=options.seed if options.sky_seed is None else options.sky_seed
+    )
     u = u.reshape(_N_SEASONS, 3, nights, len(_BANDS))
     u[:, 0] = u[:, 0, :, :1]  # the four bands of a night follow each other
     return u
@@ -177,7 +196,15 @@ def _season_start(season: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _uniforms(numbers: NDArray[np.int64], options: MockSupernovaOptions) -> NDArray[np.float64]:
-    return stream_uniforms(numbers, _CHI2 + 1, seed=options.seed)
+    return stream_uniforms(_stream(numbers, options), _CHI2 + 1, seed=options.seed)
+
+
+def _stream(numbers: NDArray[np.int64], options: MockSupernovaOptions) -> NDArray[np.int64]:
+    return numbers // 2 if options.mirrored else numbers
+
+
+def _is_mirrored(numbers: NDArray[np.int64], options: MockSupernovaOptions) -> NDArray[np.bool_]:
+    return (numbers % 2 == 1) & options.mirrored
 
 
 def _deviate(u: NDArray[np.float64], nu: float | None) -> NDArray[np.float64]:

@@ -85,6 +85,9 @@ class SnanaSupernovae:
         """No row: what SNANA simulated is not read."""
         return pd.DataFrame(columns=list(TRUTH_COLUMNS))
 
+    def resimulated(self, *, n_supernovae: int, seed: int, omega_m: float) -> None:
+        """Nothing: no simulation of these surveys is at hand."""
+
     def _read(self) -> tuple[pd.DataFrame, pd.DataFrame]:
         if self._tables is None:
             folder = require_folder(self.folder, files="SNANA files: *_HEAD.FITS with *_PHOT.FITS, or text")
