@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from scipy.optimize import brentq
 from scipy.special import expit, logit, roots_hermitenorm
-from scipy.stats import gamma
+from scipy.stats import poisson
 
 from skytrace.errors import OptionError, SelectionEnvelopeError
 from skytrace.selection.completeness import CompletenessOptions, completeness_table, host_tallies
@@ -146,10 +146,46 @@ def test_plain_trials_instead_of_effective_ones_would_make_the_interval_too_narr
 
 
 def test_with_a_perfectly_known_completeness_the_interval_is_that_of_poisson_counts():
-    bins, _ = corrected_rates([9.0], [0.25], [[1e-13]], n_draws=200_000, rng=np.random.default_rng(0))
+    bins, total = corrected_rates([9.0], [0.25], [[1e-13]], n_draws=200_000, rng=np.random.default_rng(0))
     assert bins["lenses"][0] == pytest.approx(36.0, rel=1e-9)
-    assert bins["low68"][0] == pytest.approx(gamma.ppf(0.158655, 9.5) / 0.25, rel=0.01)
-    assert bins["high95"][0] == pytest.approx(gamma.ppf(0.97725, 9.5) / 0.25, rel=0.01)
+    for name, level in (("low68", 0.158655), ("high95", 0.97725)):
+        # mid-p: P(N' < 9) + P(N' = 9) / 2 of a Poisson count, between the exact limits' tails
+        rate = brentq(lambda mean, p=level: poisson.sf(8, mean) - 0.5 * poisson.pmf(9, mean) - p, 1.0, 40.0)
+        assert bins[name][0] == pytest.approx(rate / 0.25, rel=0.01)
+        assert total[name] == pytest.approx(rate / 0.25, rel=0.01), "one bin is its own sum"
+
+
+#: By theta_E, about as the built-in survey measures it, the faintest bin aside.
+REALISTIC = np.array([0.012, 0.04, 0.08, 0.12, 0.15, 0.15, 0.14, 0.13, 0.12, 0.10])
+
+
+@pytest.mark.parametrize("slope", [-2.5, 0.0, 1.5])
+@pytest.mark.parametrize("found", [10, 30, 100])
+def test_the_total_of_ten_bins_covers_with_few_lenses_and_holds_its_estimate(slope, found):
+    """Half a lens a bin would put the 68 % interval of 10 found above its own estimate; see ``_summed_rates``."""
+    rng = np.random.default_rng(3)
+    shape = (0.75 + 0.25 * np.arange(10)) ** slope
+    lenses = shape * found / (shape * REALISTIC).sum()
+    counts = rng.poisson(lenses * REALISTIC, size=(1500, 10)).astype(float)
+    covariance = np.diag((0.05 * REALISTIC) ** 2)
+    measured = np.clip(rng.normal(REALISTIC, 0.05 * REALISTIC, size=counts.shape), 1e-3, 1)
+    _, total = corrected_rates(counts, measured, covariance, n_draws=400, rng=rng)
+    for level, low in (("68", 0.64), ("95", 0.93)):
+        covered = (total[f"low{level}"] <= lenses.sum()) & (lenses.sum() <= total[f"high{level}"])
+        assert low < covered.mean(), "never short of what it says; wider with few lenses in bins of great weight"
+    assert ((total["low68"] <= total["lenses"]) & (total["lenses"] <= total["high68"])).mean() > 0.99
+    width = np.median(total["high68"] - total["low68"]) / lenses.sum()
+    ideal = 2 * np.sqrt((lenses / REALISTIC).sum()) / lenses.sum()  # of a sum whose variance were known
+    assert width < (2.2 if found == 10 else 1.6) * ideal
+
+
+def test_no_lens_found_leaves_an_interval_from_zero():
+    bins, total = corrected_rates(
+        [0.0, 0.0], [0.1, 0.2], np.diag([1e-13] * 2), n_draws=100_000, rng=np.random.default_rng(0)
+    )
+    assert bins["low68"].tolist() == [0.0, 0.0] and total["low68"] == total["lenses"] == 0.0
+    assert bins["high68"] == pytest.approx(-np.log(2 * (1 - 0.841345)) / np.array([0.1, 0.2]), rel=0.02)
+    assert total["high68"] == pytest.approx(bins["high68"][0], rel=0.02)  # one lens of the greatest weight
 
 
 def test_errors_that_move_together_widen_the_total_and_no_single_bin():
@@ -279,6 +315,30 @@ def test_a_refused_bin_is_nan_with_its_reason_and_enters_no_total(small):
     # of cells that were joined by rule the shared completeness is used
     small.loc[small["cell"] == 4, "state"] = "merged"
     assert correct([6], [1.25, 1.75], small).table["state"][0] == "ok"
+
+
+def test_a_completeness_that_bare_hosts_reach_is_refused(small):
+    small["share_host_detected"] = 0.0
+    assert correct([5], [0.75, 1.25], small).table["state"][0] == "ok"
+    error = correct([5], [0.75, 1.25], small).table["completeness_error"][0]
+    completeness = correct([5], [0.75, 1.25], small).table["completeness"][0]
+    small["share_host_detected"] = completeness - 1.5 * error
+    with pytest.raises(SelectionEnvelopeError, match=r"0.75-1.25 arcsec \(false_positives\)"):
+        correct([5], [0.75, 1.25], small)
+    assert correct([5], [0.75, 1.25], small, host_excess_sigma=1.4).table["state"][0] == "ok"
+
+
+@pytest.mark.parametrize("counts", [[np.inf], ["many"], [-1]])
+def test_counts_that_are_none_are_refused(small, counts):
+    with pytest.raises(OptionError, match="numbers"):
+        correct(counts, [0.75, 1.25], small)
+
+
+def test_conditions_and_streams_that_are_none_are_refused(small):
+    with pytest.raises(OptionError, match="conditions must be a table"):
+        correct([5], [0.75, 1.25], small, {"psf_fwhm": [1.0]})
+    with pytest.raises(OptionError, match="rng = 1 must be a numpy Generator"):
+        forward_correct([5], [0.75, 1.25], small, conditions=SKY, threshold=0.5, rng=1)
 
 
 def test_only_sky_with_weight_must_be_measured(small):

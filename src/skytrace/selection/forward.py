@@ -1,12 +1,18 @@
 """From lenses found to lenses there are: an observed histogram of Einstein radii divided by its completeness.
 
-The rate of a bin is N / C with C the completeness averaged over the searched sky's conditions. N is Poisson (Jeffreys
-posterior Gamma(N + 1/2)). C has the variance V of that average with hosts drawn whole: a host serves many cells, and
-its luck moves them together (linearised, m / (m - 1); Kish 1965, ch. 6). Its posterior is the Beta of as many trials as
-have this variance, C (1 - C) / V, with Jeffreys' halves once a bin (one a cell would add up where completeness is low).
+The rate of a bin is N / C with C the completeness averaged over the searched sky's conditions. N is Poisson; intervals
+of rates, and of their sum, are mid-p gamma intervals (Fay & Kim 2017, Biometrical J. 59, 572): half of the draws come
+from the gamma distribution of the lower limit, half from that of the upper, which has one more lens, of the greatest
+weight 1/C. (Half a lens for every bin, as a posterior of each would have, adds up: at 0.5 % it is 100 lenses.) C has
+the variance V of that average with hosts drawn whole: a host serves many cells, and its luck moves them together
+(linearised, m / (m - 1); Kish 1965, ch. 6). Its posterior is the Beta of as many trials as have this variance,
+C (1 - C) / V, with Jeffreys' halves once a bin (one a cell would add up where completeness is low).
 Bins that share hosts are drawn together (ranks of correlated normals; Iman & Conover 1982). The estimate is N / C
 divided by 1 + V / C^2, which takes out the bias of one over a noisy number to second order; the interval is that of
 posterior draws.
+
+Where so few injections are found that bare hosts pass the threshold as often, a bin is refused: its completeness is the
+hosts' own false positives.
 
 What is estimated is the expected number of lenses of the injected population (its sources, magnifications and hosts) in
 the searched sky, not the number that happens to lie there. It takes the observed lenses for real ones with well
@@ -52,19 +58,22 @@ class ForwardOptions:
     """n_draws: of the posterior. dependence: which cells' completeness errors move together: "hosts", as the tallies of
     their hosts say (a surface with HOST_COLUMNS, as the Parquet file has); "cells": none; "condition": those of one
     condition; "all". refused: what a bin does that cannot be corrected: "error" or "nan" (with its state).
-    max_relative_error: of a bin's completeness, above which it is refused as unconstrained.
+    max_relative_error: of a bin's completeness, above which it is refused as unconstrained. host_excess_sigma: standard
+    errors by which it must exceed the share of its hosts that pass without an injection (where the surface knows it).
     """
 
     n_draws: int = 8000
     dependence: str = "hosts"
     refused: str = "error"
     max_relative_error: float = 0.5
+    host_excess_sigma: float = 1.645
 
     def __post_init__(self) -> None:
         check_whole("n_draws", self.n_draws, 100, 10_000_000)
         check_choice("dependence", self.dependence, DEPENDENCES)
         check_choice("refused", self.refused, ("error", "nan"))
         check_between("max_relative_error", self.max_relative_error, 0.0, 1.0, include_low=False)
+        check_between("host_excess_sigma", self.host_excess_sigma, 0.0, 10.0)
 
 
 @dataclass(frozen=True)
@@ -105,11 +114,26 @@ def corrected_rates(
     a, b = completeness * trials + 0.5, (1.0 - completeness) * trials + 0.5
     drawn = np.sort(rng.beta(a, b, size=(n_draws, *counts.shape)), axis=0)
     drawn = np.take_along_axis(drawn, _ranks(covariance, n_draws, rng), axis=0)
-    rates = rng.gamma(counts + 0.5, size=(n_draws, *counts.shape)) / drawn
+    upper = (np.arange(n_draws) % 2).reshape(-1, *[1] * counts.ndim)
+    rates = rng.gamma(counts + upper, size=(n_draws, *counts.shape)) / drawn
     bins = {"completeness": completeness, "completeness_error": error, "lenses": lenses, **_intervals(rates)}
     for name in _QUANTILES:
         bins[name] = np.where(completeness > 0, bins[name], np.nan)
-    return bins, {"lenses": lenses.sum(axis=-1), **_intervals(rates.sum(axis=-1))}
+    return bins, {"lenses": lenses.sum(axis=-1), **_intervals(_summed_rates(counts, 1.0 / drawn, upper[..., 0], rng))}
+
+
+def _summed_rates(
+    counts: NDArray[np.float64], weight: NDArray[np.float64], upper: NDArray[np.int64], rng: np.random.Generator
+) -> NDArray[np.float64]:
+    """Draws (draw, ...) of the weighted sum of Poisson rates: gamma of its mean and variance, with the greatest weight
+    once more where ``upper`` is 1 (Fay & Feuer 1997, Statist. Med. 16, 791). weight: (draw, ..., bin).
+    """
+    greatest = upper * weight.max(axis=-1, initial=0.0)
+    mean = (counts * weight).sum(axis=-1) + greatest
+    variance = (counts * weight**2).sum(axis=-1) + greatest**2
+    shape = np.divide(mean**2, variance, out=np.zeros_like(mean), where=variance > 0)
+    scale = np.divide(variance, mean, out=np.zeros_like(mean), where=mean > 0)
+    return rng.gamma(shape) * scale
 
 
 def cell_covariance(
@@ -176,10 +200,14 @@ def forward_correct(
     SelectionFunction (without tallies, ``dependence`` must be said). conditions: psf_fwhm, depth, weight (area
     searched; scaled to 1) of the sky in which the counts were made.
     Raises SelectionEnvelopeError where a condition lies outside the grid, or (unless refused="nan") where a bin lies
-    outside it, needs a cell without enough injections, or has too uncertain a completeness; OptionError on counts,
-    edges or weights that are none.
+    outside it, needs a cell without enough injections, has too uncertain a completeness, or one that its bare hosts
+    reach too; OptionError on counts, edges, weights or conditions that are none.
     """
     options = options or ForwardOptions()
+    if not isinstance(conditions, pd.DataFrame):
+        raise OptionError(f"conditions must be a table of psf_fwhm, depth and weight, not {type(conditions).__name__}")
+    if not isinstance(rng, np.random.Generator):
+        raise OptionError(f"rng = {rng!r} must be a numpy Generator: numpy.random.default_rng(seed)")
     counts, edges = _checked_histogram(counts, edges_arcsec)
     rows, grid = _rows_at(surface, threshold)
     weight = _condition_weights(conditions, grid)
@@ -197,6 +225,11 @@ def forward_correct(
         completeness = share @ weight[used]
         vague = ~(np.sqrt(np.diagonal(covariance)) <= options.max_relative_error * completeness) | ~(completeness > 0)
     verdict[(verdict == "ok") & vague] = "unconstrained"
+    if "share_host_detected" in by_cell.columns:
+        bare = by_cell["share_host_detected"].to_numpy(dtype=np.float64)[cell] @ weight[used]
+        with np.errstate(invalid="ignore"):
+            none_new = completeness - options.host_excess_sigma * np.sqrt(np.diagonal(covariance)) <= bare
+        verdict[(verdict == "ok") & none_new] = "false_positives"
     good = verdict == "ok"
     if options.refused == "error" and not good.all():
         raise SelectionEnvelopeError(_refusal(edges, verdict))
@@ -243,10 +276,13 @@ def _intervals(draws: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
 
 
 def _checked_histogram(counts: ArrayLike, edges: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    counts, edges = np.asarray(counts, dtype=np.float64), np.asarray(edges, dtype=np.float64)
+    try:
+        counts, edges = np.asarray(counts, dtype=np.float64), np.asarray(edges, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise OptionError(f"counts and edges_arcsec must be numbers: {error}") from error
     if counts.ndim != 1 or edges.shape != (len(counts) + 1,) or not len(counts):
         raise OptionError(f"counts {counts.shape} need one edge more than bins; got {edges.shape}")
-    if not ((counts >= 0) & (counts == np.floor(counts))).all():
+    if not ((counts >= 0) & (counts < 1e15) & (counts == np.floor(counts))).all():
         raise OptionError("counts must be whole numbers >= 0: lenses found in each bin")
     if not (np.diff(edges) > 0).all():
         raise OptionError(f"edges_arcsec = {edges.tolist()} must rise")
