@@ -8,7 +8,7 @@ from skytrace.pipelines.supernova import stage_three
 from skytrace.supernovae.outlier_options import OutlierOptions
 from skytrace.supernovae.population_options import PopulationOptions
 
-OPTIONS = OutlierOptions(n_resamples=20, mixtures={"brightness": ["ln_k_j_star"]})
+OPTIONS = OutlierOptions(mixtures={"brightness": ["ln_k_j_star"]})
 
 
 @pytest.fixture(scope="module")

@@ -6,9 +6,9 @@ import pytest
 
 from skytrace.errors import CatalogueError
 from skytrace.reporting.cited_numbers import CitedNumbers
-from skytrace.reporting.elpd_verdict import pair_verdict
 from skytrace.reporting.supernova_sections import _law_table, _law_words
 from skytrace.reporting.supernova_words import found_words, pair_words, seed_words, side_words
+from skytrace.supernovae.elpd_verdict import pair_verdict
 
 
 @pytest.mark.parametrize(
@@ -77,7 +77,8 @@ def test_the_old_scatters_are_told_to_be_no_target_beside_what_was_measured():
 def _level(pareto: float, above: int) -> dict:
     auc = {name: {"value": value} for name, value in (("neg_elpd", 0.98), ("log_odds", 0.97), ("pareto_k", pareto))}
     return {
-        "n_injected": 100, "n_lost": 0, "auc": auc, "ln_factor_error_median": 0.0, "ln_factor_error_mad": 0.03,
+        "n_injected": 100, "n_lost": 0, "auc": auc, "auc_clean": auc, "ln_factor_error_median": 0.0,
+        "ln_factor_error_mad": 0.03,
         "n_chi2_per_dof_above": above,
     }  # fmt: skip
 

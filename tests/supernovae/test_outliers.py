@@ -75,11 +75,24 @@ def test_unknown_features_stay_unknown_and_too_few_are_refused(mixed):
 
 
 def test_auc_is_the_share_of_pairs_in_order_with_ties_as_halves():
-    record = score_auc([0.1, 0.4, 0.4, 0.9, np.nan], [0, 0, 1, 1, 1], n_resamples=50)
+    record = score_auc([0.1, 0.4, 0.4, 0.9, np.nan], [0, 0, 1, 1, 1])
     assert record["value"] == (1 + 0.5 + 1 + 1) / 4
     assert (record["n_outliers"], record["n_clean"], record["n_unknown"]) == (2, 2, 1)
     assert record["low_95"] <= record["low_68"] <= record["value"] <= record["high_68"] <= record["high_95"]
     assert score_auc([0.1, 0.2], [0, 0])["value"] is None
+    assert "low_95" not in score_auc([0.1, 0.2, 0.3, 0.4], [0, 0, 1, 1]), "an area of 1 has no known error"
+
+
+def test_the_error_of_an_auc_is_that_of_new_samples():
+    rng = np.random.default_rng(11)
+    truth = np.arange(600) < 60
+    each = [score_auc(rng.normal(size=600) + 1.2 * truth, truth) for _ in range(400)]
+    area, error = (np.array([one[name] for one in each]) for name in ("value", "standard_error"))
+    assert error.mean() == pytest.approx(area.std(), rel=0.12)
+    expected = 0.80193  # Phi(1.2 / sqrt 2)
+    assert area.mean() == pytest.approx(expected, abs=0.004)
+    inside = np.array([one["low_68"] <= expected <= one["high_68"] for one in each]).mean()
+    assert 0.61 < inside < 0.75
 
 
 def test_purity_and_completeness_are_shares_of_the_chosen_and_of_the_outliers():

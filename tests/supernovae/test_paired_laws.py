@@ -13,12 +13,19 @@ def test_a_difference_and_its_error_by_hand():
     assert found["difference"] == 6.0
     assert found["se"] == pytest.approx(np.sqrt(3.0) * 1.0)
     assert found["standard_errors"] == pytest.approx(6.0 / np.sqrt(3.0))
+    assert found["verdict"] == "better"
     assert found["indistinguishable"] is False
+
+
+def test_four_standard_errors_of_a_difference_below_four_are_no_victory():
+    found = paired_difference(np.array([1.0, 1.1, 1.2]), np.zeros(3))
+    assert found["standard_errors"] > 4.0
+    assert (found["verdict"], found["indistinguishable"]) == ("equal", True)
 
 
 def test_equal_laws_have_no_distance():
     found = paired_difference(np.ones(4), np.ones(4))
-    assert (found["difference"], found["standard_errors"], found["indistinguishable"]) == (0.0, None, None)
+    assert (found["difference"], found["standard_errors"], found["indistinguishable"]) == (0.0, None, True)
 
 
 @pytest.fixture
@@ -44,6 +51,8 @@ def test_laws_meet_the_reference_of_their_own_noise(pointwise):
     assert set(report["loo"]["student_t"]) == {"log_distance"}
     assert report["loo"]["student_t"]["log_distance"]["difference"] == pytest.approx(-3.3)
     assert report["loo"]["mixture"]["log_distance"]["difference"] == pytest.approx(-1.65)
+    assert report["noise"]["flat_lcdm"]["difference"] == pytest.approx(16.5)
+    assert report["noise"]["log_distance"]["difference"] == pytest.approx(3 * 4.5 + 0.3 * 4.5 + 3.3)
     assert report["folds"]["log_distance"]["difference"] == -2.0
     assert report["held_out"]["log_distance"]["difference"] == -4.0
 

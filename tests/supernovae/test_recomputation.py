@@ -105,8 +105,9 @@ def test_folds_seeds_and_scatter_come_out_again(scores):
     assert compare_reports({"f": reported}, {"f": again})["n_agree"] == len(numbers_of(reported))
     outlier = scores.loc[scores["model"] == "flat_lcdm", "residual_mag"].abs() > 1.0
     scatter = {law: residual_scatter(rows, outlier) for law, rows in scores.groupby("model", sort=False)}
-    gated = pd.DataFrame({"outlier": outlier.to_numpy()})
-    found = compare_reports({"s": scatter}, {"s": recomputed_gate.scatter_again(scores, gated)})
+    gated = pd.DataFrame({"p_outlier": outlier.to_numpy(dtype=float)})
+    again = recomputed_gate.scatter_again(scores, gated, OutlierOptions())
+    found = compare_reports({"s": scatter}, {"s": again["laws"]})
     assert found["agrees"]
     assert found["n_agree"] == 2 * 4 * 4
 
@@ -124,7 +125,7 @@ def test_pairs_and_the_gate_come_out_again(scores):
     pairs = paired_laws(pointwise, scores)
     assert compare_reports({"p": pairs}, {"p": recomputed_gate.pairs_again(pointwise, scores, "flat_lcdm")})["agrees"]
     fits = pd.DataFrame({"snid": scores["snid"][:200], "chi2": np.linspace(5, 60, 200), "ndof": 10, "skew": 0.0})
-    options = OutlierOptions(n_resamples=20, mixtures={"brightness": ["ln_k_j_star"]})
+    options = OutlierOptions(mixtures={"brightness": ["ln_k_j_star"]})
     law = scores[scores["model"] == "flat_lcdm"]
     gated, mixtures = gate_supernovae(
         outlier_summaries(law, pointwise[pointwise["posterior"] == "flat_lcdm"], fits), options=options

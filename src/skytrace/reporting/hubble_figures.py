@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from skytrace.reporting.elpd_verdict import pair_verdict
 from skytrace.reporting.style import COLOURS, DOUBLE_COLUMN_INCHES, SINGLE_COLUMN_INCHES, house_style, new_figure
+from skytrace.supernovae.elpd_verdict import pair_verdict
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -108,11 +108,12 @@ def loo_figure(models: pd.DataFrame) -> Figure:
     axis.axvline(0.0, color="0.5", linewidth=0.6, linestyle="--")
     axis.set_xscale("symlog", linthresh=10.0)
     axis.set_yticks(place, [_posterior_label(name) for name in models["posterior"]], fontsize=6)
-    lowest = float((difference - error).min())
-    ticks = [tick for tick in (-10_000, -1_000, -100, -10, 0) if tick >= 10 * min(lowest, -1.0)]
+    lowest = min(float((difference - error).min()), -12.0)
+    ticks = [tick for tick in (-100_000, -10_000, -1_000, -100, -10, 0) if tick >= 1.6 * lowest]
+    ticks = ticks if len(ticks) < 5 else [tick for tick in ticks if tick not in (-1_000, -10)]
     axis.set_xticks(ticks, [f"{tick:,}".replace("-", "−") for tick in ticks], fontsize=6)
     axis.minorticks_off()
-    axis.set_xlim(right=4.0)
+    axis.set_xlim(1.6 * lowest, 5.0)
     axis.set(xlabel="Δelpd (PSIS-LOO) ± SE", ylim=(-0.6, len(models) - 0.4))
     figure.legend(frameon=False, fontsize=6, loc="outside upper center", ncols=2)
     return figure
@@ -194,12 +195,16 @@ def outlier_roc_figure(
             if record.get("value") is None or len(set(outlier[seen])) < 2:
                 continue
             fpr, tpr, _ = roc_curve(outlier[seen], table.loc[seen, score])
-            words = f"{name}: {record['value']:.3f} ({record['low_95']:.3f}–{record['high_95']:.3f})"
+            words = f"{name}: {record['value']:.3f}"
+            if record.get("low_95") is not None:
+                words += f" ({record['low_95']:.3f}–{record['high_95']:.3f})"
             axis.plot(fpr, tpr, color=colour, linestyle=line, linewidth=1.1, label=words)
         axis.plot([0, 1], [0, 1], color="0.8", linewidth=0.6)
         axis.set(xlim=(0, 1), ylim=(0, 1.02))
         axis.set_title(f"{title}: {int(outlier.sum()):,} of {len(outlier):,}", fontsize=7)
-        axis.legend(frameon=False, fontsize=6, loc="lower right", title="AUC (95 %)", title_fontsize=6)
+        axis.legend(
+            frameon=False, fontsize=6, loc="best", title="AUC (95 %)", title_fontsize=6
+        )  # fmt: skip
     figure.supxlabel("share of the others taken", fontsize=8)
     figure.supylabel("share of outliers found", fontsize=8)
     return figure

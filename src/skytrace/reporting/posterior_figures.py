@@ -13,7 +13,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from numpy.typing import NDArray
 
-__all__ = ["corner_figure", "posterior_columns", "predictive_figure", "trace_rank_figure"]
+__all__ = [
+    "corner_figure", "posterior_columns", "predictive_figure", "prior_predictive_figure", "trace_rank_figure",
+]  # fmt: skip
 
 _LABELS = {
     "omega_m": r"$\Omega_{\rm M}$", "offset": r"offset [$\alpha$]", "sigma_int_mag": r"$\sigma_{\rm int}$ [mag]",
@@ -55,16 +57,23 @@ def corner_figure(posterior: Any, *, truths: dict[str, float] | None = None) -> 
     figure = Figure(figsize=(size, size))
     FigureCanvasAgg(figure)
     draws = np.column_stack([values.ravel() for values in columns.values()])
-    truth = [None if truths is None else truths.get(name) for name in columns]
+    truth = [(truths or {}).get(name) for name in columns]
+    spans = []
+    for values, value in zip(draws.T, truth, strict=True):
+        ends = [values.min(), values.max()] if value is None else [min(values.min(), value), max(values.max(), value)]
+        pad = 0.04 * (ends[1] - ends[0])
+        spans.append((ends[0] - pad, ends[1] + pad) if value is not None else tuple(ends))
     corner.corner(
         draws, fig=figure, labels=[_LABELS.get(name, name) for name in columns], levels=(0.68, 0.95), bins=30,
-        smooth=1.0, plot_datapoints=False, plot_density=False, fill_contours=True, color=COLOURS["blue"], truths=truth,
+        range=spans, smooth=1.0, plot_datapoints=False, plot_density=False, fill_contours=True, color=COLOURS["blue"],
+        truths=truth,
         truth_color=COLOURS["vermilion"], quantiles=(0.16, 0.5, 0.84), show_titles=True, title_fmt=".3f",
         title_kwargs={"fontsize": 6}, label_kwargs={"fontsize": 7}, max_n_ticks=3, hist_kwargs={"linewidth": 0.8},
         contour_kwargs={"linewidths": 0.7}, labelpad=0.08,
     )  # fmt: skip
     for axis in figure.axes:
         axis.tick_params(labelsize=6, length=2)
+        axis.set_title(axis.get_title().replace("-", "−"), fontsize=6)  # titles are numbers: their minus is a minus
     figure.subplots_adjust(left=0.1, bottom=0.1, right=0.98, top=0.96)
     return figure
 
@@ -144,6 +153,33 @@ def predictive_figure(scores: pd.DataFrame, posterior: Any, *, n_draws: int = 20
     right.set_xticks(place, [f"{np.median(error[part]):.2f}" for part in parts])
     right.set(xlabel="median error of μ in the bin [mag]", ylabel="1.4826 MAD [mag]", ylim=(0.0, None))
     right.legend(frameon=False, fontsize=6, loc="upper left")
+    return figure
+
+
+@house_style
+def prior_predictive_figure(
+    z: NDArray[np.float64], residual_mag: NDArray[np.float64], prior: dict[str, NDArray[np.float64]]
+) -> Figure:
+    """What the priors allow before any data: 68 and 95 % of draws (draws, n) at redshifts z (n,), ascending, one panel
+    a law; points: residual_mag (n,) of the data about the same law. Logarithmic beyond 0.5 mag.
+    """
+    from skytrace.reporting.hubble_figures import LAW_LABELS
+
+    figure, axes = new_figure(width=DOUBLE_COLUMN_INCHES, height=2.5, columns=len(prior), sharey=True, squeeze=False)
+    for axis, (law, draws) in zip(axes[0], prior.items(), strict=True):
+        ends = np.percentile(draws, [2.5, 16.0, 84.0, 97.5], axis=0)
+        axis.fill_between(z, ends[0], ends[3], color=COLOURS["sky"], alpha=0.35, linewidth=0, label="priors, 95 %")
+        axis.fill_between(z, ends[1], ends[2], color=COLOURS["sky"], alpha=0.8, linewidth=0, label="priors, 68 %")
+        axis.plot(z, residual_mag, ".", color="black", markersize=2, label="data")
+        axis.set(xscale="log", xlabel="redshift z")
+        axis.set_yscale("symlog", linthresh=0.5)
+        ticks = [tick for tick in (0.05, 0.1, 0.2, 0.5, 1.0) if z.min() <= tick <= z.max()]
+        axis.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+        axis.set_yticks([-10, -1, 0, 1, 10], ["−10", "−1", "0", "1", "10"])
+        axis.minorticks_off()
+        axis.set_title(LAW_LABELS.get(law, law), fontsize=7)
+    axes[0][0].set_ylabel("μ − flat ΛCDM [mag]")
+    axes[0][0].legend(frameon=False, fontsize=6, loc="lower left", ncols=3)
     return figure
 
 

@@ -1,6 +1,7 @@
 """The comparison of distance laws as one page: what was measured, what it says, what it does not show.
 
-Every number is read from a metrics file and listed with its key; every sentence that judges is chosen by the numbers.
+Every number of a sentence is read from a metrics file and listed with its key, every table's caption names its file;
+every sentence that judges is chosen by the numbers.
 No network and no script: the template of the evaluation page, filled with other sections.
 """
 
@@ -13,10 +14,12 @@ from skytrace.reporting.cited_numbers import CitedNumbers
 from skytrace.reporting.evaluation_parts import Section
 from skytrace.reporting.html_templates import data_uri, html_template
 from skytrace.reporting.hubble_figures import LAW_LABELS
+from skytrace.reporting.supernova_outlier_sections import outlier_sections
 from skytrace.reporting.supernova_sections import (
     data_sections,
     inference_sections,
-    outlier_sections,
+    limits_section,
+    recomputation_section,
     verdict_section,
 )
 
@@ -30,23 +33,29 @@ __all__ = ["FIGURE_CAPTIONS", "supernova_page"]
 #: Figure name -> what it shows.
 FIGURE_CAPTIONS = {
     "hubble_diagram": "Distance moduli, and the laws fitted by least squares to the SNe that the gate does not call "
-    "outliers, the intrinsic scatter of flat ΛCDM's posterior added to the errors; below, everything minus flat ΛCDM: "
+    "outliers, the held-out ones included, the "
+    "intrinsic scatter of flat ΛCDM's posterior added to the errors; below, everything minus flat ΛCDM: "
     "points are means of bins of equal number, lines the rivals where they are inside the panel.",
     "loo_comparison": "elpd by PSIS-LOO below the best law with the same noise, with the standard error of the "
     "difference; logarithmic beyond 10.",
     "basis": "The three terms and their orthogonal form; condition numbers; correlations of the coefficients as "
     "written and of the orthogonal ones.",
-    "corner_flat_lcdm": "Posterior of flat ΛCDM: contours hold 68 and 95 % of the draws.",
-    "corner_qfd_anchored": "Posterior of the anchored three terms, in the orthogonal coefficients: 68 and 95 %.",
+    "corner_flat_lcdm": "Posterior of flat ΛCDM: contours hold 68 and 95 % of the draws; lines: what a simulated sky "
+    "was made with, where there is one.",
+    "corner_qfd_anchored": "Posterior of the anchored three terms, in the orthogonal coefficients: 68 and 95 %; lines: "
+    "what a simulated sky was made with, where there is one.",
     "trace_rank": "Draws of each chain of the anchored three terms, and their ranks among all chains; grey: 95 % of a "
     "flat histogram.",
     "posterior_predictive": "Residuals of SNe predicted unseen, and what the posterior's noise gives for them; right: "
     "their scatter by size of the error.",
+    "prior_predictive": "Distance moduli that the priors alone allow, noise included, by law, minus flat ΛCDM of the "
+    "posterior's mean: 68 and 95 %; points: the data, which the priors have not seen.",
     "light_curves": "Light curves with the fitted model, by chi2/ndof (5, 25, 50, 75, 95, 99 %) "
     "among unflagged fits, and the two of largest chi2/ndof.",
     "outlier_gallery": "Light curves of the SNe that the population explains least (largest −elpd), of those that have "
     "a light curve here; p: probability of the outlying component.",
-    "outlier_roc": "How well each score finds outliers: by what is known of this sky, and by injection.",
+    "outlier_roc": "How well each score finds outliers: by what is known of this sky, and by injection, each "
+    "against all other SNe.",
 }
 _PIXEL_RATIO = 1.75  # pixels of our figures to one of a page: drawn at 200 dots an inch
 
@@ -62,8 +71,8 @@ def supernova_page(
 
     reports: file name -> its content: validation_report.json, fit_report.json, cosmology.json, sampler.json,
     comparison.json, pairs.json, folds.json, seeds.json, scatter.json, outliers.json, outlier_injection.json,
-    recomputation.json. summary: posterior_summary.csv. figures: name (FIGURE_CAPTIONS) -> PNG bytes. Raises
-    CatalogueError where a report lacks a number that the page quotes.
+    predictive.json, truth_report.json, recomputation.json. summary: posterior_summary.csv. figures:
+    name (FIGURE_CAPTIONS) -> PNG bytes. Raises CatalogueError where a report lacks a number that the page quotes.
     """
     numbers = CitedNumbers(reports)
     sections: list[Section] = [
@@ -71,6 +80,8 @@ def supernova_page(
         *data_sections(reports, numbers),
         *inference_sections(reports, numbers, summary),
         *outlier_sections(reports, numbers),
+        limits_section(reports, numbers),
+        recomputation_section(numbers),
     ]
     pictures = {name: _picture(name, png) for name, png in (figures or {}).items()}
     views = [

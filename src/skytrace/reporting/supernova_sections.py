@@ -7,7 +7,17 @@ from typing import TYPE_CHECKING, Any
 from skytrace.reporting.evaluation_parts import Section
 from skytrace.reporting.evaluation_tables import PageTable, number_text
 from skytrace.reporting.hubble_figures import LAW_LABELS
-from skytrace.reporting.supernova_words import found_words, pair_words, seed_words, side_words
+from skytrace.reporting.supernova_words import (
+    noise_words,
+    pair_words,
+    predictive_words,
+    reach_words,
+    seed_words,
+    truth_words,
+    unseen_words,
+)
+from skytrace.supernovae.cosmology import CosmologyOptions
+from skytrace.supernovae.elpd_verdict import SMALL_ELPD
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -16,15 +26,10 @@ if TYPE_CHECKING:
 
     from skytrace.reporting.cited_numbers import CitedNumbers
 
-__all__ = ["data_sections", "inference_sections", "outlier_sections", "verdict_section"]
+__all__ = ["data_sections", "inference_sections", "limits_section", "recomputation_section", "verdict_section"]
 
 #: Parameters that a reader may quote one by one.
 _PARAMETERS = {"omega_m": "Ω_M", "sigma_int_mag": "σ_int [mag]", "nu": "ν", "outlier_fraction": "share of outliers"}
-_SCORES = {"neg_elpd": "−elpd", "log_odds": "mixture (the gate)", "pareto_k": "Pareto k"}
-_REFERENCES = {
-    "prob_ia": "published P(Ia) at most 0.5", "truth": "simulated outliers of any kind",
-    "truth_non_ia": "simulated: other types", "truth_brightened": "simulated: brightened",
-}  # fmt: skip
 
 
 def verdict_section(reports: Mapping[str, Any], numbers: CitedNumbers) -> Section:
@@ -36,10 +41,11 @@ def verdict_section(reports: Mapping[str, Any], numbers: CitedNumbers) -> Sectio
         f"Each law was fitted to the same {numbers.text('sampler.json', 'supernovae')} SNe of the table "
         f"“{pairs['table']}” with the same Student-t noise, and judged by what it predicts for SNe left out one at a "
         f"time (elpd by PSIS-LOO). A difference is read against the standard error (SE) of the SN-by-SN differences; "
-        "within two of them, or below 4 whatever its SE, two laws predict equally well."
+        f"within two of them, or below {SMALL_ELPD:g} whatever its SE, two laws predict equally well."
     )
     return Section(
-        "verdict", "What the comparison says", (first,), tuple(sentences), ("hubble_diagram", "loo_comparison"),
+        "verdict", "What the comparison says", (first, *noise_words(reports, numbers)), tuple(sentences),
+        ("hubble_diagram", "loo_comparison"),
         numbers.sources(),
     )  # fmt: skip
 
@@ -67,7 +73,7 @@ def data_sections(reports: Mapping[str, Any], numbers: CitedNumbers) -> tuple[Se
         "A median chi2/ndof above 2 says that an expanding blackbody is no good description of these light curves: its "
         "alpha is a crude distance, and its errors are too small."
         if bad
-        else "The model describes these light curves as well as their errors ask."
+        else "Were the model and the errors right, the median of chi2/ndof would lie just below 1."
     )
     return (
         data,
@@ -85,30 +91,14 @@ def inference_sections(
             tables=(_law_table(reports["cosmology.json"]),),
         ),
         _posterior_section(reports, numbers, summary),
+        Section(
+            "noise", "Could the noise models have made these residuals?", predictive_words(reports, numbers),
+            pictures=("posterior_predictive", "prior_predictive"), tables=numbers.sources(),
+        ),
+        *_truth_section(reports, numbers),
         _unseen_section(reports, numbers),
         Section("seeds", "The scatters of 1.89 and 8.16 mag", seed_words(reports, numbers), tables=numbers.sources()),
     )  # fmt: skip
-
-
-def outlier_sections(reports: Mapping[str, Any], numbers: CitedNumbers) -> tuple[Section, ...]:
-    """The gate, its test by injection, what is not shown, and the recomputation."""
-    report, file = reports["outliers.json"], "outliers.json"
-    gate = (
-        f"{numbers.text(file, 'n_outliers')} of {numbers.text(file, 'n')} SNe have more than even odds of belonging to "
-        "the outlying component of a two-component mixture of ln k_J*; "
-        f"{numbers.text(file, 'n_flagged')} of them also have a bad light curve and are flagged "
-        f"({numbers.text(file, 'n_without_light_curve')} SNe have no light curve here and cannot be)."
-    )
-    gate_section = Section(
-        "outliers", "Outliers", (gate, side_words(numbers)), pictures=("outlier_roc", "outlier_gallery"),
-        tables=(_auc_table(report["known_by"]), _rule_table(report["known_by"]), *numbers.sources()),
-    )  # fmt: skip
-    levels = reports["outlier_injection.json"]["levels"]
-    injection = Section(
-        "injection", "Would the gate find supernovae that are too bright?", found_words(reports, numbers),
-        tables=(_injection_table(levels), *numbers.sources()),
-    )  # fmt: skip
-    return gate_section, injection, _limits(reports), _recomputation(numbers)
 
 
 def _posterior_section(reports: Mapping[str, Any], numbers: CitedNumbers, summary: pd.DataFrame | None) -> Section:
@@ -123,12 +113,12 @@ def _posterior_section(reports: Mapping[str, Any], numbers: CitedNumbers, summar
         f"The three terms as written have a condition number of {numbers.text(file, 'basis.kappa_raw', ',.0f')} on "
         f"these redshifts (its square, {numbers.text(file, 'basis.kappa_normal', ',.0f')}, is what normal equations "
         f"meet); the orthogonal coefficients have {numbers.text(file, 'basis.kappa_orthogonal', '.3f')}. k_J, η′ and ξ "
-        "are all but one number and mean nothing one by one: they are reported with their covariance, predictions "
-        "first."
+        "are all but one number and mean nothing one by one: their least-squares values come with their covariance "
+        "(cosmology.json, covariance) and without errors, their posteriors as draws; predictions come first."
     )
     return Section(
         "posteriors", "Posteriors and the health of the samplers", (basis, health), tuple(failed),
-        ("basis", "corner_flat_lcdm", "corner_qfd_anchored", "trace_rank", "posterior_predictive"),
+        ("basis", "corner_flat_lcdm", "corner_qfd_anchored", "trace_rank"),
         (*_posterior_tables(report["posteriors"], summary), *numbers.sources()),
     )  # fmt: skip
 
@@ -162,28 +152,45 @@ def _posterior_tables(health: Mapping[str, Any], summary: pd.DataFrame | None) -
     return (*tables, PageTable("Health of the samplers (sampler.json, posteriors)", headings, tuple(cells), numeric))
 
 
+def _truth_section(reports: Mapping[str, Any], numbers: CitedNumbers) -> tuple[Section, ...]:
+    """The measurement against what a simulated sky was made with; nothing of a real one."""
+    report = reports["truth_report.json"]
+    if not report["known"]:
+        return ()
+    rows = [
+        (name, f"{part['z_low']:g} to {part['z_high']:g}", f"{part['n']:,}", _signed(part["mean"]),
+         "–" if part["mean_err"] is None else f"{part['mean_err']:.4f}", _signed(part["median"]))
+        for name, groups in report["alpha"].items()
+        for part in groups["all"]["by_redshift"]
+    ]  # fmt: skip
+    columns = ("alpha", "z", "n", "mean", "its error", "median")
+    caption = "alpha minus truth of all fits, flagged ones too (truth_report.json, alpha.<name>.all.by_redshift)"
+    table = PageTable(caption, columns, tuple(rows), (False, False, *[True] * 4))
+    words = truth_words(reports, numbers)
+    return (Section("truth", "What the truth says of the measurement", words, tables=(table, *numbers.sources())),)
+
+
+def _signed(value: float | None) -> str:
+    return "–" if value is None else f"{value:+.4f}".replace("-", "−")
+
+
 def _unseen_section(reports: Mapping[str, Any], numbers: CitedNumbers) -> Section:
-    file = "seeds.json"
-    stable = reports[file]["stable"]
-    words = (
-        "Every SN is predicted by a fit that has not seen it: in folds, and one in ten by no fit at all, chosen by a "
-        "hash of its name before anything was fitted.",
-        f"Drawn with other random seeds, the rms of the held-out SNe moves by at most "
-        f"{numbers.text(file, 'largest_spread_mag', '.5f')} mag: "
-        + ("" if stable else "not ")
-        + f"within the {numbers.text(file, 'tolerance_mag', 'g')} mag that were asked for.",
-    )
+    scatter = reports["scatter.json"]
     rows = []
-    for law, groups in reports["scatter.json"].items():
+    for law, groups in scatter["laws"].items():
         for group, figures in groups.items():
             cells = (f"{figures[key]:.4f}" if figures[key] is not None else "–" for key in _SPREADS)
             rows.append((LAW_LABELS.get(law, law), group.replace("_", " "), f"{figures['n']:,}", *cells))
     columns = ("law", "SNe", "n", "rms [mag]", "weighted rms [mag]", "1.4826 MAD [mag]")
-    table = PageTable(
-        "Spread of predictions for SNe that were not fitted (scatter.json); clean: no outlier by the gate", columns,
-        tuple(rows), (False, False, True, True, True, True),
-    )  # fmt: skip
-    return Section("unseen", "Supernovae that no fit has seen", words, tables=(table, *numbers.sources()))
+    by = scatter["clean_by"]
+    caption = (
+        f"Spread of predictions for SNe that were not fitted (scatter.json, laws); clean, for every law: "
+        f"p(outlier) at most {by['p_outlier_min']:g} by the mixture “{by['mixture']}” of {', '.join(by['features'])}, "
+        f"from residuals about {LAW_LABELS.get(by['law'], by['law'])}: a cut that favours that law, if any"
+    )
+    table = PageTable(caption, columns, tuple(rows), (False, False, True, True, True, True))
+    words = unseen_words(reports, numbers)
+    return Section("unseen", "Supernovae that no posterior has seen", words, tables=(table, *numbers.sources()))
 
 
 _SPREADS = ("rms_mag", "wrms_mag", "mad_mag")
@@ -192,7 +199,8 @@ _SPREADS = ("rms_mag", "wrms_mag", "mad_mag")
 def _law_words(cosmology: Mapping[str, Any]) -> tuple[str, ...]:
     words = (
         "Weights are those of the published (or fitted) errors as they stand, without an intrinsic scatter; the spread "
-        "is about the weighted mean. Errors of parameters are statistical, of that diagonal alone."
+        "is about the weighted mean. Errors of parameters are statistical, of that diagonal alone. Every SN is in "
+        "these fits, the held-out ones too: they describe, and judge nothing."
     )
     short = [name for name, laws in cosmology.items() if "flat_lcdm" in laws and _per_dof(laws["flat_lcdm"]) > 2.0]
     if not short:
@@ -220,65 +228,17 @@ def _law_table(cosmology: Mapping[str, Any]) -> PageTable:
             cells = ("–" if value is None else f"{value:.3f}" for value in spreads)
             rows.append((name, LAW_LABELS[law], f"{fit['n']:,}", omega, f"{_per_dof(fit):.3f}", *cells))
     columns = ("table", "law", "n", "Ω_M", "χ²/ndof", "rms all", "rms Ia", "wrms all", "wrms Ia", "MAD all", "MAD Ia")
-    caption = "Spreads in mag (cosmology.json); Ia: published P(Ia) above 0.5, or unknown"
+    limit = CosmologyOptions().prob_ia_min
+    caption = f"Spreads in mag (cosmology.json); Ia: published P(Ia) above {limit:g}, or unknown"
     return PageTable(caption, columns, tuple(rows), (False, False, *[True] * 9))
 
 
-def _auc_table(known_by: Mapping[str, Any]) -> PageTable:
-    rows = [
-        (_REFERENCES.get(name, name), words, f"{record['n_outliers']:,}", f"{record['n_clean']:,}", *_interval(record))
-        for name, one in known_by.items()
-        for score, words in _SCORES.items()
-        for record in (one["auc"][score],)
-    ]
-    columns = ("outliers known by", "score", "outliers", "others", "AUC", "68 %", "95 %")
-    return PageTable("Area under the ROC (outliers.json, known_by)", columns, tuple(rows), (False, False, *[True] * 5))
-
-
-def _rule_table(known_by: Mapping[str, Any]) -> PageTable:
-    labels = {
-        "mixture": "mixture: p > 0.5", "light_curve": "light curve: chi2/ndof above the limit", "both": "both (flagged)"
-    }  # fmt: skip
-    rows = []
-    for name, one in known_by.items():
-        for rule, figures in one["rules"].items():
-            purity, completeness = (_interval(figures[key]) for key in ("purity", "completeness"))
-            rows.append(
-                (_REFERENCES.get(name, name), labels[rule], f"{figures['n_chosen']:,}", f"{figures['n_found']:,}",
-                 purity[0], purity[2], completeness[0], completeness[2])
-            )  # fmt: skip
-    columns = ("outliers known by", "rule", "chosen", "of them outliers", "purity", "95 %", "completeness", "95 %")
-    return PageTable(
-        "What the rules choose (outliers.json, known_by)", columns, tuple(rows), (False, False, *[True] * 6)
-    )
-
-
-def _injection_table(levels: Mapping[str, Any]) -> PageTable:
-    rows = [
-        (level.replace("_", " "), words, f"{one['n_injected']:,}", *_interval(one["auc"][score]),
-         _interval(one["auc_all"][score])[0])
-        for level, one in levels.items()
-        for score, words in _SCORES.items()
-    ]  # fmt: skip
-    columns = ("injected into", "score", "n", "AUC against clean", "68 %", "95 %", "AUC against all")
-    return PageTable(
-        "AUC for the injected (outlier_injection.json)", columns, tuple(rows), (False, False, *[True] * 5)
-    )  # fmt: skip
-
-
-def _interval(record: Mapping[str, Any]) -> tuple[str, str, str]:
-    if record.get("value") is None:
-        return "–", "–", "–"
-    spans = (f"{record[f'low_{level}']:.3f} to {record[f'high_{level}']:.3f}" for level in ("68", "95"))
-    return (f"{record['value']:.3f}", *spans)  # type: ignore[return-value]
-
-
-def _limits(reports: Mapping[str, Any]) -> Section:
+def limits_section(reports: Mapping[str, Any], numbers: CitedNumbers) -> Section:
+    """What the comparison does not show."""
     note = reports["validation_report.json"].get("note")
     items = [
-        "That two laws predict equally well is no evidence for either. The three anchored terms can imitate flat ΛCDM "
-        "to a few ten-thousandths of a magnitude over these redshifts: no Hubble diagram of this reach could reject "
-        "them in its favour, and none of it tests the physics that the terms are named after.",
+        "That two laws predict equally well is no evidence for either, and none of it tests the physics that the terms "
+        "are named after. " + reach_words(numbers),
         "Parameters and errors use the diagonal of the distances' errors. Calibration, dust, selection and "
         "peculiar velocities correlate supernovae; with the full covariance errors grow and Ω_M moves. Quote published "
         "analyses for cosmology.",
@@ -298,10 +258,11 @@ def _limits(reports: Mapping[str, Any]) -> Section:
             "probability of contamination: the comparison inherits both. In particular a score that uses those errors "
             "is not independent of the published P(Ia) that it is held against.",
         )
-    return Section("limits", "What this does not show", items=tuple(items))
+    return Section("limits", "What this does not show", items=tuple(items), tables=numbers.sources())
 
 
-def _recomputation(numbers: CitedNumbers) -> Section:
+def recomputation_section(numbers: CitedNumbers) -> Section:
+    """Whether the outputs give the reported numbers."""
     file = "recomputation.json"
     words = (
         f"From the tables and posteriors on disk alone, {numbers.text(file, 'n_agree')} of "
@@ -310,7 +271,8 @@ def _recomputation(numbers: CitedNumbers) -> Section:
         "are listed in the file: what the importance sampler says of weights that are not kept)."
     )
     how = (
-        "Each number of this page is listed with its file, beside this page, and its key. The run's manifest says from "
-        "which data, parameters and sources each file was made, with their hashes."
+        "Each number of a sentence is listed with its file, beside this page, and its key; a table's caption names the "
+        "file that it shows. The run's manifest says from which data, parameters and sources each file was made, with "
+        "their hashes."
     )
     return Section("recomputation", "Are these the numbers of these outputs?", (words, how), tables=numbers.sources())

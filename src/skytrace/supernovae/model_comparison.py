@@ -45,7 +45,7 @@ def fold_of_snid(snid: Sequence[str], *, n_folds: int, salt: str) -> NDArray[np.
 
 
 def held_out(snid: Sequence[str], *, options: ComparisonOptions | None = None) -> NDArray[np.bool_]:
-    """Whether each supernova (n,) is kept from every fit, one in ``holdout_modulus``."""
+    """Whether each supernova (n,) is kept from every posterior and fold, one in ``holdout_modulus``."""
     options = options or ComparisonOptions()
     return fold_of_snid(snid, n_folds=options.holdout_modulus, salt=options.holdout_salt) == 0
 

@@ -19,7 +19,7 @@ import pandas as pd
 
 from skytrace.supernovae.cosmology import ALPHA_PER_MAG
 from skytrace.supernovae.outlier_options import InjectionOptions, OutlierOptions
-from skytrace.supernovae.outliers import SCORES, fit_mixture, ln_k_j_star, score_auc
+from skytrace.supernovae.outliers import SCORES, fit_mixture, light_curve_features, ln_k_j_star, rule_figures, score_auc
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -106,12 +106,14 @@ def inject_light_curves(
 
 
 def score_population(
-    table: pd.DataFrame, *, population: PopulationOptions, sampler: SamplerOptions, options: OutlierOptions
-) -> pd.DataFrame:
+    table: pd.DataFrame, fits: pd.DataFrame, *, population: PopulationOptions, sampler: SamplerOptions,
+    options: OutlierOptions,
+) -> pd.DataFrame:  # fmt: skip
     """A Hubble table (n rows) inferred anew: snid, residual_mag, neg_elpd, pareto_k, log_odds, p_outlier of each.
 
-    The law is options.law with Student-t noise; residuals are about the posterior's mean prediction, the mixture is of
-    ln k_J* alone (a Hubble table knows no more). The fast mode is refused where it does not hold: then NUTS draws.
+    The law is options.law with Student-t noise; residuals are about the posterior's mean prediction, the mixture is the
+    gate's own, of its features; fits: of the light curves, for those of them that are not ln k_J*. The fast mode is
+    refused where it does not hold: then NUTS draws. Raises CatalogueError where too few know the gate's features.
     """
     from skytrace.supernovae.inference_data import inference_data
     from skytrace.supernovae.model_comparison import pointwise_elpd
@@ -130,8 +132,9 @@ def score_population(
     elpd = pointwise_elpd(drawn)
     mean = mean_alpha_draws(posterior, data, draws_per_chain=draws).mean(axis=(0, 1))
     residual = -(np.asarray(data.alpha) - mean) / ALPHA_PER_MAG
-    features = pd.DataFrame({"ln_k_j_star": ln_k_j_star(residual, h0_km_s_mpc=population.h0_km_s_mpc)})
-    mixture = fit_mixture(features, seed=options.seed)
+    features = light_curve_features(fits).reindex(table["snid"]).reset_index(drop=True)
+    features["ln_k_j_star"] = ln_k_j_star(residual, h0_km_s_mpc=population.h0_km_s_mpc)
+    mixture = fit_mixture(features[list(options.mixtures[options.gate])], seed=options.seed)
     return pd.DataFrame(
         {
             "snid": names, "residual_mag": residual, "neg_elpd": -elpd["elpd_loo"], "pareto_k": elpd["pareto_k"],
@@ -141,16 +144,17 @@ def score_population(
 
 
 def injected_into_alpha(
-    table: pd.DataFrame, clean: NDArray[np.bool_], *, injection: InjectionOptions, options: OutlierOptions,
-    population: PopulationOptions, sampler: SamplerOptions,
+    table: pd.DataFrame, clean: NDArray[np.bool_], fits: pd.DataFrame, *,
+    injection: InjectionOptions, options: OutlierOptions, population: PopulationOptions, sampler: SamplerOptions,
 ) -> tuple[pd.DataFrame, dict[str, Any]]:  # fmt: skip
     """Chosen ones of the ``clean`` (n,) of a Hubble table brightened in alpha and all scored anew: the columns of
     ``score_population`` with clean, injected, factor, recovered (what came out of it, here the same) and chi2_per_dof
-    (unknown here), and the figures.
+    (unknown here), and the figures. fits: of the light curves, which do not change.
     """
     chosen = clean & chosen_for_injection(table["snid"], options=injection)
     factor = np.where(chosen, flux_factors(table["snid"], options=injection), 1.0)
-    scored = score_population(inject_alpha(table, factor), population=population, sampler=sampler, options=options)
+    brighter = inject_alpha(table, factor)
+    scored = score_population(brighter, fits, population=population, sampler=sampler, options=options)
     scored = scored.assign(clean=clean, injected=chosen, factor=factor, recovered=factor, chi2_per_dof=np.nan)
     return scored, injection_figures(scored, options=options)
 
@@ -166,17 +170,21 @@ def injected_into_light_curves(
     from skytrace.supernovae.hubble import hubble_from_fits
     from skytrace.supernovae.light_curve_fit import fit_light_curves
 
-    before = score_population(hubble, population=population, sampler=sampler, options=options)
+    before = score_population(hubble, fits, population=population, sampler=sampler, options=options)
     clean = before.loc[before["p_outlier"] <= options.p_outlier_min, "snid"]
     names = clean.loc[chosen_for_injection(clean, options=injection)]
     factor = pd.Series(flux_factors(names, options=injection), index=names.to_numpy())
     again = fit_light_curves(inject_light_curves(light_curves, fits, factor, fit=fit, options=injection), options=fit)
     kept, lost = hubble_from_fits(again, objects, options=hubble_options)
+    # what the simulated bias took off stays off
+    off = kept["snid"].map(hubble.set_index("snid")["bias_mag"])
+    kept = kept.assign(mu_mag=kept["mu_mag"] - off, alpha=kept["alpha"] + ALPHA_PER_MAG * off)
     new = kept.set_index("snid")[["alpha", "alpha_err", "mu_mag", "mu_err_mag"]]
     table = hubble[~hubble["snid"].isin(lost["snid"])].set_index("snid")
     recovered = np.exp(new["alpha"] - table.loc[new.index, "alpha"])
     table.loc[new.index, new.columns] = new
-    scored = score_population(table.reset_index(), population=population, sampler=sampler, options=options)
+    now = pd.concat([fits[~fits["snid"].isin(again["snid"])], again], ignore_index=True)
+    scored = score_population(table.reset_index(), now, population=population, sampler=sampler, options=options)
     per_dof = pd.Series((again["chi2"] / again["ndof"]).to_numpy(), index=again["snid"])
     gone = pd.DataFrame({"snid": lost["snid"]}).reindex(columns=scored.columns)
     scored = pd.concat([scored.assign(lost=False), gone.assign(lost=True)], ignore_index=True)
@@ -192,28 +200,31 @@ def injection_figures(scored: pd.DataFrame, *, options: OutlierOptions) -> dict[
     """Of a table of ``injected_into_alpha`` or ``injected_into_light_curves``: AUC of every score for finding the
     injected, how many p_outlier finds by size of the factor, and how well the factor came out.
 
-    auc: against the SNe that were clean before the injection. auc_all: against all others, which counts the sky's own
-    outliers as if they were clean. n_false: clean ones that p_outlier takes.
+    auc: against all others, which counts the sky's own outliers as if they were clean. auc_clean: against the SNe that
+    the gate called clean before the injection; kind to the gate, which chose them. n_others_found: SNe without
+    injection that p_outlier takes. by_factor: completeness with Beta intervals, by factor.
     """
     lost = scored["lost"].to_numpy(dtype=bool) if "lost" in scored else np.zeros(len(scored), dtype=bool)
     there = scored[~lost]
     injected, clean = (there[name].to_numpy(dtype=bool) for name in ("injected", "clean"))
     among, found = clean | injected, (there["p_outlier"] > options.p_outlier_min).to_numpy()
-    draws = {"n_resamples": options.n_resamples, "seed": options.seed}
     by_factor = []
     for low, high in itertools.pairwise(_FACTOR_EDGES):
         here = injected & there["factor"].between(low, high, inclusive="left").to_numpy()
         ends = {"factor_low": low, "factor_high": None if np.isinf(high) else high}
-        by_factor.append({**ends, "n": int(here.sum()), "n_found": int((here & found).sum())})
+        figures = rule_figures(found[here], np.ones(int(here.sum()), dtype=bool))
+        by_factor.append(
+            {**ends, "n": int(here.sum()), "n_found": figures["n_found"], "completeness": figures["completeness"]}
+        )
     error = np.log(there.loc[injected, "recovered"] / there.loc[injected, "factor"]).to_numpy()
     return {
         "n": len(there),
         "n_injected": int(injected.sum()),
         "n_lost": int(lost.sum()),
-        "auc": {name: score_auc(there.loc[among, name], injected[among], **draws) for name in SCORES},
-        "auc_all": {name: score_auc(there[name], injected, **draws) for name in SCORES},
+        "auc": {name: score_auc(there[name], injected) for name in SCORES},
+        "auc_clean": {name: score_auc(there.loc[among, name], injected[among]) for name in SCORES},
         "n_found": int((injected & found).sum()),
-        "n_false": int((clean & ~injected & found).sum()),
+        "n_others_found": int((~injected & found).sum()),
         "by_factor": by_factor,
         "ln_factor_error_median": float(np.median(error)) if len(error) else None,
         "ln_factor_error_mad": float(1.4826 * np.median(np.abs(error - np.median(error)))) if len(error) else None,

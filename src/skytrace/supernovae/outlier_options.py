@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from skytrace.errors import OptionError, check_between, check_choice, check_whole
+from skytrace.supernovae.population_options import POPULATION_MODELS
 
 __all__ = ["FEATURES", "FLUX_SCALINGS", "InjectionOptions", "OutlierOptions"]
 
@@ -19,8 +20,8 @@ class OutlierOptions:
     """law: the posterior (Student-t) whose pointwise elpd and predictions are used; folds must predict it too.
     mixtures: name -> features of a two-component Gaussian mixture; ``gate`` names the one that flags.
     A supernova is an outlier candidate where p_outlier > p_outlier_min, and flagged where chi2/ndof of its light curve
-    is above chi2_per_dof_min as well. prob_ia_min: at or below it a published P(Ia) says outlier. n_resamples, seed: of
-    the bootstrap.
+    is above chi2_per_dof_min as well. prob_ia_min: at or below it a published P(Ia) says outlier. seed: of the
+    starts of the mixtures' fits.
     """
 
     law: str = "flat_lcdm"
@@ -31,7 +32,6 @@ class OutlierOptions:
     p_outlier_min: float = 0.5
     chi2_per_dof_min: float = 3.0
     prob_ia_min: float = 0.5
-    n_resamples: int = 500
     seed: int = 42
 
     def __post_init__(self) -> None:
@@ -41,11 +41,11 @@ class OutlierOptions:
                 raise OptionError(f"mixtures.{name} is empty: name some of {', '.join(FEATURES)}")
             for feature in features:
                 check_choice(f"mixtures.{name}", feature, FEATURES)
+        check_choice("law", self.law, POPULATION_MODELS)
         check_choice("gate", self.gate, tuple(self.mixtures))
         check_between("p_outlier_min", self.p_outlier_min, 0.0, 1.0)
         check_between("chi2_per_dof_min", self.chi2_per_dof_min, 0.0, 1e6)
         check_between("prob_ia_min", self.prob_ia_min, 0.0, 1.0)
-        check_whole("n_resamples", self.n_resamples, 10, 10**6)
         check_whole("seed", self.seed, 0, 2**31 - 1)
 
 

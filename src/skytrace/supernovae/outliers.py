@@ -29,6 +29,7 @@ __all__ = [
     "brightness_sides",
     "fit_mixture",
     "gate_supernovae",
+    "light_curve_features",
     "ln_k_j_star",
     "outlier_rules",
     "outlier_summaries",
@@ -71,20 +72,25 @@ def outlier_summaries(
     """
     table = _numbered(scores[["snid", "held_out", "residual_mag", "mu_err_mag", "prob_ia", "elpd"]])
     table = table.merge(_numbered(elpd[["snid", "elpd_loo", "pareto_k"]]), how="left", on=["snid", "_which"])
-    measured = fits.loc[fits["ndof"] > 0, ["snid", "chi2", "ndof", "skew"]].drop_duplicates("snid")
-    table = table.merge(measured, how="left", on="snid")
-    per_dof = (table["chi2"] / table["ndof"]).to_numpy(dtype=float)
-    per_dof = np.where(per_dof > 0.0, per_dof, np.nan)
+    light = light_curve_features(fits).reindex(table["snid"]).set_index(table.index)
     return pd.DataFrame(
         {
             **{name: table[name] for name in ("snid", "held_out", "residual_mag", "mu_err_mag", "prob_ia")},
             "ln_k_j_star": ln_k_j_star(table["residual_mag"], h0_km_s_mpc=h0_km_s_mpc),
             "neg_elpd": -table["elpd_loo"].fillna(table["elpd"]),
             "pareto_k": table["pareto_k"],
-            "chi2_per_dof": per_dof,
-            "ln_chi2_per_dof": np.log(per_dof),
-            "residual_skew": table["skew"].astype(float),
+            **{str(name): light[name] for name in light},
         }
+    )
+
+
+def light_curve_features(fits: pd.DataFrame) -> pd.DataFrame:
+    """chi2_per_dof, its ln, and residual_skew of the fits that have degrees of freedom, by snid."""
+    fits = fits[fits["ndof"] > 0].drop_duplicates("snid").set_index("snid")
+    per_dof = (fits["chi2"] / fits["ndof"]).astype(float)
+    per_dof = per_dof.where(per_dof > 0.0)
+    return pd.DataFrame(
+        {"chi2_per_dof": per_dof, "ln_chi2_per_dof": np.log(per_dof), "residual_skew": fits["skew"].astype(float)}
     )
 
 
@@ -168,25 +174,38 @@ def outlier_rules(gated: pd.DataFrame, *, options: OutlierOptions) -> dict[str, 
     return {"mixture": mixture, "light_curve": bad, "both": mixture & bad}
 
 
-def score_auc(score: ArrayLike, is_outlier: ArrayLike, *, n_resamples: int = 500, seed: int = 42) -> dict[str, Any]:
-    """Area under the ROC of a score (n,), larger meaning outlier, with bootstrap intervals within the classes.
+def score_auc(score: ArrayLike, is_outlier: ArrayLike) -> dict[str, Any]:
+    """Area under the ROC of a score (n,), larger meaning outlier, with the standard error of DeLong, DeLong &
+    Clarke-Pearson (1988) and intervals that are symmetric in the logit of the area, so that they stay within 0 to 1.
 
-    Rows whose score is NaN are left out and counted. {value, low_68, ..., n_outliers, n_clean, n_unknown}; value None
-    with a reason where a class is empty.
+    Rows whose score is NaN are left out and counted. {value, standard_error, low_68, ..., n_outliers, n_clean,
+    n_unknown}; value None with a reason where a class is empty. No interval where a class has one member, or where the
+    area is 0 or 1: none is known.
     """
-    from skytrace.learning.metrics import roc_auc
-    from skytrace.statistics.bootstrap import bootstrap_interval
+    from scipy.special import expit, logit
+    from scipy.stats import norm, rankdata
 
-    score, label = np.asarray(score, dtype=np.float64), np.asarray(is_outlier).astype(np.int64)
-    known = ~np.isnan(score)
-    score, label = score[known], label[known]
-    counts = {
-        "n_outliers": int(label.sum()), "n_clean": int((1 - label).sum()), "n_unknown": int((~known).sum())
-    }  # fmt: skip
-    if min(counts["n_outliers"], counts["n_clean"]) == 0:
+    from skytrace.statistics.intervals import LEVELS
+
+    x, outlier = np.asarray(score, dtype=np.float64), np.asarray(is_outlier, dtype=bool)
+    known = ~np.isnan(x)
+    x, outlier = x[known], outlier[known]
+    n, m = int(outlier.sum()), int((~outlier).sum())
+    counts = {"n_outliers": n, "n_clean": m, "n_unknown": int((~known).sum())}
+    if min(n, m) == 0:
         return {"value": None, "reason": "one class has no supernova with this score", **counts}
-    interval = bootstrap_interval(roc_auc, score, label, strata=label, n_resamples=n_resamples, seed=seed)
-    return {**interval.as_dict(), **counts}
+    ranks = rankdata(x)
+    above = (ranks[outlier] - rankdata(x[outlier])) / m  # of the clean, the share below each outlier
+    below = 1.0 - (ranks[~outlier] - rankdata(x[~outlier])) / n
+    area = float(above.mean())
+    record: dict[str, Any] = {"value": area}
+    if min(n, m) > 1 and 0.0 < area < 1.0:
+        error = float(np.sqrt(above.var(ddof=1) / n + below.var(ddof=1) / m))
+        record["standard_error"] = error
+        for label, level in LEVELS.items():
+            reach = norm.ppf(0.5 + 0.5 * level) * error / (area * (1.0 - area))
+            record[f"low_{label}"], record[f"high_{label}"] = (float(expit(logit(area) + s * reach)) for s in (-1, 1))
+    return {**record, **counts}
 
 
 def rule_figures(chosen: ArrayLike, is_outlier: ArrayLike) -> dict[str, Any]:
@@ -233,7 +252,7 @@ def residual_scatter(scores: pd.DataFrame, outlier: ArrayLike) -> dict[str, Any]
 
     scores: rows of ``score_fold`` of one law, with held_out; outlier (n,): of the same rows. Each group is taken about
     its own inverse-variance-weighted mean. all: predicted in folds; clean: of these no outlier; held_out and
-    held_out_clean: never in any fit.
+    held_out_clean: in no posterior and no fold's fit (the gate that says who is clean has seen them).
     """
     from skytrace.supernovae.cosmology import residual_figures
 

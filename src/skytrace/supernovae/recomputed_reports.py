@@ -77,7 +77,15 @@ def cosmology_again(
         for model in models:
             residual = rows[f"residual_{model}_mag"].to_numpy()
             again = fit_cosmology(tables[str(name)], model, options=options)
-            named = dict(again.parameters) | {f"{key}_err": value for key, value in again.errors.items()}
+            named: dict[str, Any] = dict(again.parameters)
+            names = list(named)
+            if len(names) == 1:
+                named[f"{names[0]}_err"] = again.errors[names[0]]
+            if len(names) > 1:
+                named["covariance"] = {
+                    one: {other: float(again.covariance[i, j]) for j, other in enumerate(names)}
+                    for i, one in enumerate(names)
+                }
             free = len(again.parameters) + (model != "qfd_seed")
             report[str(name)][model] = {
                 **named,

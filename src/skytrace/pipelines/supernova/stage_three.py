@@ -5,6 +5,7 @@ from typing import Any
 import pandas as pd
 
 from skytrace.compute.json_values import json_ready
+from skytrace.errors import CatalogueError
 from skytrace.supernovae.fit_options import FitOptions
 from skytrace.supernovae.hubble import HubbleOptions
 from skytrace.supernovae.outlier_options import InjectionOptions, OutlierOptions
@@ -46,6 +47,13 @@ def find_outliers(
     gated, mixtures = gate_supernovae(summaries, options=options)
     report = {
         "law": options.law,
+        "gate": {
+            "mixture": options.gate,
+            "features": list(options.mixtures[options.gate]),
+            "p_outlier_min": options.p_outlier_min,
+            "chi2_per_dof_min": options.chi2_per_dof_min,
+            "prob_ia_min": options.prob_ia_min,
+        },
         "n": len(gated),
         "n_outliers": int(gated["outlier"].sum()),
         "n_flagged": int(gated["flagged"].sum()),
@@ -79,7 +87,7 @@ def inject_outliers(
     fitted = inference_table[~inference_table["held_out"]].reset_index(drop=True)
     clean = ~fitted["snid"].isin(outliers.loc[outliers["outlier"], "snid"]).to_numpy()
     in_alpha, alpha_figures = injected_into_alpha(
-        fitted, clean, injection=injection, options=options, population=population, sampler=sampler
+        fitted, clean, light_curve_fits, injection=injection, options=options, population=population, sampler=sampler
     )
     in_light, light_figures = injected_into_light_curves(
         hubble, light_curves, light_curve_fits, objects, fit=fit, hubble_options=hubble_options, injection=injection,
@@ -90,16 +98,20 @@ def inject_outliers(
     return table, json_ready({"scaling": injection.scaling, "fraction": injection.fraction, "levels": levels})
 
 
-def measure_scatter(fold_scores: Table, outliers: Table) -> Report:
-    """rms, wrms and MAD by law and group, of SNe predicted by fits that have not seen them."""
+def measure_scatter(fold_scores: Table, outliers: Table, gate: OutlierOptions) -> Report:
+    """rms, wrms and MAD by law and group, of SNe predicted by fits that have not seen them; clean_by: whose residuals
+    and which mixture chose the clean ones, the same for every law. Raises CatalogueError where a law was scored on
+    other SNe than the gate, or in another order.
+    """
     from skytrace.supernovae.outliers import residual_scatter
 
-    return json_ready(
-        {
-            str(model): residual_scatter(rows, outliers["outlier"])
-            for model, rows in fold_scores.groupby("model", sort=False)
-        }
-    )
+    laws: Report = {}
+    for model, rows in fold_scores.groupby("model", sort=False):
+        if rows["snid"].tolist() != outliers["snid"].tolist():
+            raise CatalogueError(f"{model} was scored on other SNe than the gate, or in another order")
+        laws[str(model)] = residual_scatter(rows, outliers["outlier"])
+    clean_by = {"law": gate.law, "mixture": gate.gate, "features": list(gate.mixtures[gate.gate])}
+    return json_ready({"clean_by": {**clean_by, "p_outlier_min": gate.p_outlier_min}, "laws": laws})
 
 
 def join_supernovae(light_curve_fits: Table, hubble_left_out: Table, outliers: Table) -> Table:
@@ -123,10 +135,7 @@ def _validated(gated: Table, truth: Table, options: OutlierOptions) -> Report:
         some = gated[known]
         report[name] = {
             "n": int(known.sum()),
-            "auc": {
-                score: score_auc(some[score], is_outlier[known], n_resamples=options.n_resamples, seed=options.seed)
-                for score in scores
-            },
+            "auc": {score: score_auc(some[score], is_outlier[known]) for score in scores},
             "rules": {rule: rule_figures(chosen[known], is_outlier[known]) for rule, chosen in rules.items()},
         }
     return report

@@ -19,10 +19,11 @@ __all__ = ["FIGURES", "write_page"]
 #: Figures in the order in which ``write_page`` returns them, each twice: PNG and PDF.
 FIGURES = (
     "hubble_diagram", "loo_comparison", "basis", "corner_flat_lcdm", "corner_qfd_anchored", "trace_rank",
-    "posterior_predictive", "outlier_roc", "outlier_gallery", "light_curves",
+    "posterior_predictive", "prior_predictive", "outlier_roc", "outlier_gallery", "light_curves",
 )  # fmt: skip
 _PERCENTILES = (5, 25, 50, 75, 95, 99)
 _IN_GALLERY = 8
+_OF_PRIOR, _PRIOR_DRAWS, _PRIOR_SEED = 200, 400, 42
 
 
 def write_page(
@@ -55,16 +56,20 @@ def write_page(
     require_agreement(recomputation)
     files = by_file(reports)
     fitted = inference_table[~inference_table["held_out"]]
+    truths = _truths(files["truth_report.json"])
     drawn = (
         hubble_figures.hubble_figure(_laws(inference_table, outliers, posterior_flat_lcdm, inference, population)),
         hubble_figures.loo_figure(model_comparison),
         hubble_figures.basis_figure(
             fitted["z_hd"].to_numpy(), files["sampler.json"]["basis"], *_correlations(posterior_qfd_anchored)
         ),
-        posterior_figures.corner_figure(posterior_flat_lcdm),
-        posterior_figures.corner_figure(posterior_qfd_anchored),
+        posterior_figures.corner_figure(
+            posterior_flat_lcdm, truths=truths and {**truths, "offset": files["truth_report.json"]["truth"]["offset"]}
+        ),
+        posterior_figures.corner_figure(posterior_qfd_anchored, truths=truths),
         posterior_figures.trace_rank_figure(posterior_qfd_anchored),
         posterior_figures.predictive_figure(fold_scores[fold_scores["model"] == gate.law], posterior_flat_lcdm),
+        posterior_figures.prior_predictive_figure(*_prior_draws(fitted, posterior_flat_lcdm, population)),
         _roc_figure(files, outliers, injections, truth, gate),
         *_light_curve_figures(light_curves, light_curve_fits, outliers, fit),
     )
@@ -95,6 +100,44 @@ def _laws(
     return made
 
 
+def _truths(report: Report) -> dict[str, float] | None:
+    """Label of a parameter -> what the sky was made with; its offset is that of flat LambdaCDM alone."""
+    if not report["known"]:
+        return None
+    return {name: report["truth"][name] for name in ("omega_m", "sigma_int_mag")}
+
+
+def _prior_draws(table: Table, posterior: Any, population: PopulationOptions) -> tuple[np.ndarray, Any, Any]:
+    """Redshifts (n,) of a part of the table; residuals (n,) of its SNe about flat LambdaCDM at the posterior's mean; by
+    law, residuals (draws, n) about the same that the priors and the noise give.
+    """
+    from dataclasses import replace
+
+    import jax
+
+    from skytrace.supernovae.cosmology import ALPHA_PER_MAG, flat_lcdm_distance_modulus
+    from skytrace.supernovae.population import population_data, sample_prior, simulate_alpha
+
+    ordered = table.sort_values("z_hd", kind="stable")
+    some = ordered.iloc[np.unique(np.linspace(0, len(table) - 1, min(len(table), _OF_PRIOR)).astype(int))]
+    mean = {name: float(posterior.posterior[name].mean()) for name in ("omega_m", "offset")}
+    law = flat_lcdm_distance_modulus(
+        some["z_hd"].to_numpy(), some["z_hel"].to_numpy(), omega_m=mean["omega_m"], h0_km_s_mpc=population.h0_km_s_mpc
+    )  # fmt: skip
+    centre = law - mean["offset"] / ALPHA_PER_MAG
+    residuals = {}
+    with jax.enable_x64(True):
+        for model in ("flat_lcdm", "qfd_anchored"):
+            options = replace(population, model=model, likelihood="student_t")
+            data, _ = population_data(some, options=options)
+            first, second = jax.random.split(jax.random.key(_PRIOR_SEED))
+            theta = sample_prior(first, _PRIOR_DRAWS, options=options)
+            keys = jax.random.split(second, _PRIOR_DRAWS)
+            alpha = jax.vmap(lambda key, one: simulate_alpha(key, one, data, options=options))(keys, theta)  # noqa: B023
+            residuals[model] = -np.asarray(alpha) / ALPHA_PER_MAG - centre
+    return some["z_hd"].to_numpy(), some["mu_mag"].to_numpy() - centre, residuals
+
+
 def _correlations(posterior: Any) -> tuple[np.ndarray, np.ndarray]:
     """Of the draws of p and of c."""
     draws = (posterior.posterior[name].to_numpy().reshape(-1, 3) for name in ("p", "c"))
@@ -109,7 +152,7 @@ def _roc_figure(reports: Report, outliers: Table, injections: Table, truth: Tabl
     panels: dict[str, tuple[Table, np.ndarray]] = {}
     auc: Report = {}
     known = outliers[outliers["prob_ia"].notna()]
-    title = "published P(Ia) ≤ 0.5"
+    title = f"published P(Ia) ≤ {gate.prob_ia_min:g}"
     panels[title], auc[title] = (known, (known["prob_ia"] <= gate.prob_ia_min).to_numpy()), records["prob_ia"]["auc"]
     if "truth" in records:
         kind = outliers["snid"].map(truth.set_index("snid")["kind"])
@@ -119,8 +162,7 @@ def _roc_figure(reports: Report, outliers: Table, injections: Table, truth: Tabl
             records["truth"]["auc"],
         )
     for level, figures in reports["outlier_injection.json"]["levels"].items():
-        rows = injections[(injections["level"] == level) & (injections["clean"] | injections["injected"])]
-        rows = rows[rows["neg_elpd"].notna()]
+        rows = injections[(injections["level"] == level) & injections["neg_elpd"].notna()]
         title = f"injected into {'alpha' if level == 'alpha' else 'light'}"
         panels[title], auc[title] = (rows, rows["injected"].to_numpy(dtype=bool)), figures["auc"]
     return outlier_roc_figure(panels, auc)
@@ -135,9 +177,8 @@ def _light_curve_figures(light_curves: Table, fits: Table, outliers: Table, fit:
     seen = outliers[outliers["snid"].isin(fits.loc[fits["per_dof"].notna(), "snid"])].drop_duplicates("snid")
     worst = seen.nlargest(_IN_GALLERY, "neg_elpd")
     titles = {
-        str(
-            row.snid
-        ): f"{row.snid}: Δμ = {row.residual_mag:+.2f}, p = {row.p_outlier:.2f}\nχ²/ndof = {row.chi2_per_dof:.2f}"
+        str(row.snid): f"{row.snid}: Δμ = {row.residual_mag:+.2f}".replace("Δμ = -", "Δμ = −")
+        + f", p = {row.p_outlier:.2f}\nχ²/ndof = {row.chi2_per_dof:.2f}"
         for row in worst.itertuples()
     }
     gallery = light_curve_figure(

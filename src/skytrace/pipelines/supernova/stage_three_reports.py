@@ -18,13 +18,26 @@ __all__ = ["by_file", "compare_pairs", "recompute"]
 
 
 def compare_pairs(
-    pointwise_elpd: Table, fold_scores: Table, inference: InferenceOptions, gate: OutlierOptions
+    pointwise_elpd: Table,
+    fold_scores: Table,
+    inference_table: Table,
+    posterior_summary: Table,
+    inference: InferenceOptions,
+    population: PopulationOptions,
+    gate: OutlierOptions,
 ) -> Report:
-    """Every law against the gate's, with the same noise: LOO, folds and held-out SNe."""
-    from skytrace.supernovae.paired_laws import paired_laws
+    """Every law against the gate's, with the same noise: LOO, folds and held-out SNe; each noise model against the
+    other; how well the three terms could stand for flat LambdaCDM at these redshifts.
+    """
+    from skytrace.supernovae.paired_laws import imitation, paired_laws
 
     report = paired_laws(pointwise_elpd, fold_scores, reference=gate.law)
-    return json_ready({"table": inference.table, **report})
+    mean = posterior_summary[posterior_summary["posterior"] == "flat_lcdm"].set_index("parameter")["mean"]
+    like = imitation(
+        inference_table, omega_m=float(mean["omega_m"]), sigma_int_mag=float(mean["sigma_int_mag"]),
+        h0_km_s_mpc=population.h0_km_s_mpc,
+    )  # fmt: skip
+    return json_ready({"table": inference.table, **report, "imitation": like})
 
 
 def recompute(
@@ -43,6 +56,7 @@ def recompute(
     seed_scores: Table,
     outliers: Table,
     injections: Table,
+    truth_residuals: Table,
     truth: Table,
     validation: LightCurveOptions,
     inference: InferenceOptions,
@@ -56,6 +70,7 @@ def recompute(
 
     drawn_and_reported: posteriors by the name of their law and noise, reports as report_<name of the file>.
     """
+    from skytrace.supernovae import recomputed_checks as checks_again
     from skytrace.supernovae import recomputed_gate as gate_again
     from skytrace.supernovae import recomputed_reports as again
     from skytrace.supernovae.cosmology import CosmologyOptions
@@ -81,8 +96,25 @@ def recompute(
         "comparison.json": again.comparison_again(pointwise_elpd, posteriors, comparison.k_hat_good),
         "folds.json": again.fold_report_again(fold_scores),
         "seeds.json": again.seed_report_again(seed_scores, folds.seed_tolerance_mag),
-        "scatter.json": gate_again.scatter_again(fold_scores, outliers),
-        "pairs.json": gate_again.pairs_again(pointwise_elpd, fold_scores, gate.law),
+        "scatter.json": gate_again.scatter_again(fold_scores, outliers, gate),
+        "pairs.json": {
+            **gate_again.pairs_again(pointwise_elpd, fold_scores, gate.law),
+            "imitation": checks_again.imitation_again(
+                inference_table, posteriors["flat_lcdm"], h0_km_s_mpc=population.h0_km_s_mpc
+            ),
+        },
+        "predictive.json": checks_again.predictive_again(
+            inference_table,
+            {"student_t": posteriors["flat_lcdm"], "mixture": posteriors["flat_lcdm_mixture"]},
+            h0_km_s_mpc=population.h0_km_s_mpc,
+        ),
+        "truth_report.json": checks_again.truth_again(
+            truth_residuals,
+            truth,
+            inference_table,
+            {name: posteriors[name] for name in ("flat_lcdm", "flat_lcdm_mixture")},
+            h0_km_s_mpc=population.h0_km_s_mpc,
+        ),
         "outliers.json": gate_again.outliers_again(outliers, truth, gate),
         "outlier_injection.json": gate_again.injection_again(injections, gate),
         "posterior_summary.csv": again.posterior_summary_again(posteriors),

@@ -2,7 +2,7 @@
 
 from kedro.pipeline import Node
 
-from skytrace.pipelines.supernova import stage_three, stage_three_page, stage_three_reports
+from skytrace.pipelines.supernova import stage_three, stage_three_checks, stage_three_page, stage_three_reports
 
 __all__ = ["POSTERIORS", "REPORTS", "validation_nodes"]
 
@@ -16,15 +16,36 @@ REPORTS = {
     "validation_report": "validation_report", "fit_report": "fit_report", "cosmology": "cosmology_report",
     "sampler": "sampler_report", "comparison": "comparison_report", "pairs": "pair_report", "folds": "fold_report",
     "seeds": "seed_report", "scatter": "scatter_report", "outliers": "outlier_report",
-    "outlier_injection": "injection_report",
+    "outlier_injection": "injection_report", "predictive": "predictive_report", "truth_report": "truth_report",
 }  # fmt: skip
 _REPORTS = {f"report_{name}": dataset for name, dataset in REPORTS.items()}
 _GATE = "params:gate"
 
 
 def validation_nodes() -> list[Node]:
-    """The gate and its injection test; pairs and scatter; the table for experts; the recomputation; the page."""
-    return [*_outliers(), *_reports(), _page()]
+    """The gate and its injection test; noise and fits checked; pairs and scatter; the table for experts; the
+    recomputation; the page.
+    """
+    return [*_outliers(), *_checks(), *_reports(), _page()]
+
+
+def _checks() -> list[Node]:
+    posteriors = ["posterior_flat_lcdm", "posterior_flat_lcdm_mixture"]
+    return [
+        Node(
+            stage_three_checks.check_noise,
+            ["inference_table", *posteriors, "params:population"],
+            "predictive_report",
+            name="check_noise",
+        ),
+        Node(
+            stage_three_checks.check_truth,
+            ["light_curves", "light_curve_fits", "inference_table", "truth", *posteriors, "params:fit",
+             "params:population"],
+            ["truth_residuals", "truth_report"],
+            name="check_truth",
+        ),
+    ]  # fmt: skip
 
 
 def _outliers() -> list[Node]:
@@ -42,7 +63,12 @@ def _outliers() -> list[Node]:
             ["injections", "injection_report"],
             name="inject_outliers",
         ),
-        Node(stage_three.measure_scatter, ["fold_scores", "outliers"], "scatter_report", name="measure_scatter"),
+        Node(
+            stage_three.measure_scatter,
+            ["fold_scores", "outliers", _GATE],
+            "scatter_report",
+            name="measure_scatter",
+        ),
         Node(
             stage_three.join_supernovae,
             ["light_curve_fits", "hubble_left_out", "outliers"],
@@ -56,13 +82,14 @@ def _reports() -> list[Node]:
     tables = (
         "validated_light_curves", "objects", "rejections", "light_curve_fits", "hubble", "hubble_left_out",
         "published_hubble", "inference_table", "cosmology_residuals", "posterior_summary", "pointwise_elpd",
-        "fold_scores", "seed_scores", "outliers", "injections", "truth",
+        "fold_scores", "seed_scores", "outliers", "injections", "truth_residuals", "truth",
     )  # fmt: skip
     options = ("validation", "inference", "population", "comparison", "folds", "gate")
     return [
         Node(
             stage_three_reports.compare_pairs,
-            ["pointwise_elpd", "fold_scores", "params:inference", _GATE],
+            ["pointwise_elpd", "fold_scores", "inference_table", "posterior_summary", "params:inference",
+             "params:population", _GATE],
             "pair_report",
             name="compare_pairs",
         ),
