@@ -33,7 +33,7 @@ def surface(**changes) -> SelectionFunction:
                  "n_detected": round(n * share),
                  "mode": "none" if n == 0 else "degraded" if number == 3 else "matched",
                  "state": "no_hosts" if n == 0 else "insufficient" if n < 200 else "ok", "n_hosts": n // 5,
-                 "completeness": share if n else float("nan"), "low68": 0.08, "high68": 0.12,
+                 "completeness": share if n else float("nan"), "low68": share - 0.02, "high68": share + 0.02,
                  "design_effect": 1.5 if n else float("nan")}
             )  # fmt: skip
     known = {"detector": "resnet18", "detector_hash": "0d2185afc6a2", "verdict": "NO-GO", "threshold_default": 0.9}

@@ -11,6 +11,7 @@ from skytrace.errors import CatalogueError, OptionError, SelectionEnvelopeError
 from skytrace.selection.completeness import CompletenessOptions, completeness_table
 from skytrace.selection.grid import GridOptions, SelectionGrid
 from skytrace.selection.selection_function import SelectionFunction
+from skytrace.statistics import LEVELS, beta_interval
 
 GRID = SelectionGrid(GridOptions())
 METADATA = {
@@ -200,13 +201,44 @@ def test_a_file_that_was_cut_off_or_edited_is_refused_with_its_name(selection, t
     with pytest.raises(CatalogueError, match=r"torn\.csv"):
         SelectionFunction.load(torn)
     for change, words in (
-        ({"completeness": 1.5}, "counts, completeness and interval disagree"),
-        ({"high68_hosts": np.nan}, "have no high68_hosts"),
-        ({"n_detected": 900}, "disagree"),
+        ({"completeness": 1.5}, "column completeness, row 3, .*: 1.5 must be n_detected / n"),
+        ({"high68_hosts": np.nan}, "column high68_hosts, row 3: nan must be a number where n > 0"),
+        ({"n_detected": 900}, "column n_detected, row 3, n = 200: 900 must be 0 to n"),
+        ({"n": -1}, "column n, row 3: -1 must be a count"),
+        ({"n": 2.5}, "column n, row 3: 2.5 must be a count"),
+        ({"n": "many"}, "column n, row 3: 'many' must be a number"),
+        ({"theta_e": "wide"}, "column theta_e, row 3: 'wide' must be a number"),
+        ({"threshold": 7.0}, "column threshold, row 3: 7 must be above 0 and below 1"),
+        ({"low68": 5.0, "high68": 9.0}, "column low68, row 3, completeness = .*: 5 must be 0 to completeness"),
+        ({"high68": 9.0}, "column high68, row 3, .*: 9 must be completeness to 1"),
+        ({"low68": -0.1}, "column low68, row 3, .*: -0.1 must be 0 to completeness"),
+        ({"low68_hosts": 0.9, "high68_hosts": 0.1}, "column low68_hosts, row 3, .*: 0.9 must be 0 to"),
+        ({"high68_hosts": 0.1}, "column high68_hosts, row 3, .*: 0.1 must be completeness to 1"),
+        ({"low95": 0.499}, "column low95, row 3, .*: 0.499 must be at most low68"),
+        ({"n_effective": 0.0}, "column n_effective, row 3, n = 200: 0 must be above 0, at most n"),
+        ({"n_effective": 20_000.0}, "column n_effective, row 3, n = 200: 20000 must be"),
+        ({"n_hosts": 0}, "column n_hosts, row 3, n = 200: 0 must be 1 to n"),
+        ({"n_hosts": 400}, "column n_hosts, row 3, n = 200: 400 must be 1 to n"),
+        ({"state": "OK"}, "column state, row 3: 'OK' must be one of ok, insufficient, no_hosts, merged"),
+        ({"state": "no_hosts"}, "column state, row 3, n = 200: 'no_hosts' must be not no_hosts"),
+        ({"mode": "foo"}, "column mode, row 3: 'foo' must be one of matched, degraded, none"),
+        ({"sufficient": False}, "column sufficient, row 3, state = 'ok': False must be what the state says"),
+        ({"sufficient": "yes"}, "column sufficient, row 3: 'yes' must be True or False"),
+        ({"verdict": "GO"}, "column verdict, row 3: 'GO' must be 'NO-GO' as in row 0"),
+        ({"survey": np.nan}, "column survey, row 3: nan must be 'mock' as in row 0"),
     ):
-        table = selection.to_table()
+        table = selection.to_table().astype(dict.fromkeys(change, object))
         table.loc[3, list(change)] = list(change.values())
         table.to_csv(path, index=False)
+        with pytest.raises(CatalogueError, match=f"selection_function.csv: .*{words}"):
+            SelectionFunction.load(path)
+    for change, words in (
+        ({"threshold_default": "x"}, "threshold_default = 'x' must be one of the file's thresholds, 0.5, 0.9"),
+        ({"threshold_default": 0.7}, "threshold_default = 0.7 must be one of the file's thresholds, 0.5, 0.9"),
+        ({"verdict": "MAYBE"}, "verdict = 'MAYBE' must be one of GO, NO-GO, INSUFFICIENT"),
+        ({"validated": True}, "validated says True where verdict is 'NO-GO'"),
+    ):
+        selection.to_table().assign(**change).to_csv(path, index=False)
         with pytest.raises(CatalogueError, match=f"selection_function.csv: .*{words}"):
             SelectionFunction.load(path)
     for name, content in (("empty.csv", b""), ("noise.csv", bytes(range(256))), ("noise.parquet", b"PAR1junk")):
@@ -215,6 +247,48 @@ def test_a_file_that_was_cut_off_or_edited_is_refused_with_its_name(selection, t
             SelectionFunction.load(tmp_path / name)
     with pytest.raises(FileNotFoundError):
         SelectionFunction.load(tmp_path / "none.csv")
+
+
+@pytest.mark.parametrize("suffix", ["parquet", "csv"])
+@pytest.mark.parametrize("column, value, words", [("depth", 22.5, "4 depth"), ("threshold", 0.9, "1 threshold")])
+def test_a_file_that_lost_a_whole_bin_or_threshold_is_refused(selection, tmp_path, suffix, column, value, words):
+    path = tmp_path / f"part.{suffix}"
+    whole = selection.to_table()
+    assert selection.metadata["grid_shape"] == "2 threshold x 11 theta_e x 7 psf_fwhm x 5 depth"
+    part = whole[whole[column] != value].reset_index(drop=True)
+    part.attrs = whole.attrs
+    part.to_parquet(path) if suffix == "parquet" else part.to_csv(path, index=False)
+    with pytest.raises(CatalogueError, match=rf"part\.{suffix}: grid_shape is '2 threshold x 11.*{words}.*cut off"):
+        SelectionFunction.load(path)
+    # one who takes a part on purpose gets the surface of that part
+    assert words in SelectionFunction.from_table(part).metadata["grid_shape"]
+
+
+def test_parquet_columns_and_metadata_that_disagree_are_refused(selection, tmp_path):
+    table = selection.to_table()
+    kept = table.attrs
+    table = table.assign(verdict="GO", validated=True)
+    table.attrs = kept
+    table.to_parquet(tmp_path / "a.parquet")
+    with pytest.raises(CatalogueError, match=r"a\.parquet: .*verdict says 'GO', the file's metadata 'NO-GO'"):
+        SelectionFunction.load(tmp_path / "a.parquet")
+
+
+def test_every_jeffreys_interval_passes_whatever_the_share_of_hosts():
+    n = np.repeat([1, 2, 7, 200], 4)
+    rows = pd.DataFrame({"n": n, "n_detected": np.ravel([[0, m // 3, m - m // 3, m] for m in (1, 2, 7, 200)])})
+    share = rows["n_detected"] / n
+    for effect in (1.0, 1.7, 30.0):
+        trials = n / effect
+        table = rows.assign(
+            completeness=share, n_effective=trials, n_hosts=1, threshold=0.5, mode="matched", state="ok"
+        )
+        for level in ("68", "95"):
+            for of, k, of_n in (("", rows["n_detected"], n), ("_hosts", share * trials, trials)):
+                table[f"low{level}{of}"], table[f"high{level}{of}"] = beta_interval(k, of_n, LEVELS[level])
+        places = list(itertools.product((1.0, 1.25), (0.9, 1.05), (22.5, 23.0, 23.5, 24.0)))
+        table[["theta_e", "psf_fwhm", "depth"]] = places
+        assert len(SelectionFunction.from_table(table).table) == 16
 
 
 def test_cells_left_out_of_a_file_count_as_empty(selection):

@@ -13,6 +13,7 @@ import pandas as pd
 from skytrace.errors import CatalogueError, OptionError, SelectionEnvelopeError, check_between, check_choice
 from skytrace.selection.completeness import HOST_COLUMNS
 from skytrace.selection.grid import AXES, GridOptions, SelectionGrid
+from skytrace.selection.surface_checks import check_metadata, check_surface, columns_metadata
 
 if TYPE_CHECKING:
     import os
@@ -26,12 +27,10 @@ __all__ = ["DetectionProbability", "SelectionFunction"]
 
 #: Key of the metadata in ``DataFrame.attrs``, which pandas keeps in the schema metadata of Parquet files.
 _ATTRIBUTE = "selection_function"
-#: Columns without which a table is no selection function.
-_NEEDED = (*AXES, "threshold", "mode", "state", "n", "n_detected", "n_hosts", "completeness", "low68", "high68")
 #: Metadata repeated in columns, because a CSV file has nowhere else to keep it.
 _REPEATED = (
     "verdict", "validated", "survey", "detector", "detector_hash", "threshold_default", "theta_e_definition",
-    "psf_fwhm_definition", "depth_definition",
+    "psf_fwhm_definition", "depth_definition", "grid_shape",
 )  # fmt: skip
 _UNITS = {"theta_e": "arcsec", "psf_fwhm": "arcsec", "depth": "AB mag"}
 
@@ -87,9 +86,8 @@ threshold 0.5; survey mock; detector resnet18; verdict GO, validated; 8 ok)
     _rows: NDArray[np.int64] = field(init=False)  # (threshold, cell) -> row of table, -1 where the file has none
 
     def __post_init__(self) -> None:
-        missing = [name for name in _NEEDED if name not in self.table.columns]
-        if missing or self.table.empty:
-            raise CatalogueError(f"not a selection function: {'lacks ' + ', '.join(missing) if missing else 'no rows'}")
+        check_surface(self.table)
+        check_metadata(self.metadata, self._thresholds())
         theta_e, psf_fwhm, depth = (tuple(map(float, np.sort(self.table[axis].unique()))) for axis in AXES)
         grid = SelectionGrid(GridOptions(theta_e, psf_fwhm, depth))
         index = tuple(grid.bin_of(axis, self.table[axis]) for axis in AXES)
@@ -98,7 +96,6 @@ threshold 0.5; survey mock; detector resnet18; verdict GO, validated; 8 ok)
         rows = np.full((len(self._thresholds()), grid.n_cells), -1, dtype=np.int64)
         if len(np.unique(place * grid.n_cells + cell)) != len(self.table):
             raise CatalogueError("not a selection function: a cell appears twice at one threshold")
-        _check_numbers(self.table)
         rows[place, cell] = np.arange(len(self.table))
         object.__setattr__(self, "_grid", grid)
         object.__setattr__(self, "_rows", rows)
@@ -108,12 +105,15 @@ threshold 0.5; survey mock; detector resnet18; verdict GO, validated; 8 ok)
         """From ``completeness_table``, or from a table read back (its metadata are then used where none are given).
 
         metadata (all JSON-ready): detector, detector_hash, verdict (GO, NO-GO, INSUFFICIENT), *_definition of the axes,
-        threshold_default, and anything else worth keeping. ``validated`` is whether the verdict is GO, always.
+        threshold_default, and anything else worth keeping. ``validated`` is whether the verdict is GO, and
+        ``grid_shape`` that of the table, always. Raises CatalogueError, naming column, row, value and what is allowed,
+        where the table contradicts itself (``check_surface``) or its metadata.
         """
-        known = dict(table.attrs.get(_ATTRIBUTE) or _metadata_of_columns(table))
-        known.update(metadata or {})
+        kept = dict(table.attrs.get(_ATTRIBUTE) or {})
+        known = {**columns_metadata(table, _REPEATED, kept), **kept, **(metadata or {})}
         known["verdict"] = str(known.get("verdict", "INSUFFICIENT"))
         known["validated"] = known["verdict"] == "GO"
+        known["grid_shape"] = _shape_words(table)
         plain = table.drop(columns=[name for name in _REPEATED if name in table.columns]).reset_index(drop=True)
         plain.attrs = {}
         # through JSON: what is kept is what can be written and read back
@@ -124,7 +124,8 @@ threshold 0.5; survey mock; detector resnet18; verdict GO, validated; 8 ok)
         """Read ``selection_function.parquet`` or ``.csv``; of a folder of versions, the newest.
 
         Raises CatalogueError, naming the file, where it cannot be read, holds no selection function, lacks cells of its
-        own grid (a file that was cut off), or has counts, shares and intervals that contradict each other.
+        own grid or whole bins that its metadata count (a file that was cut off), or contradicts itself: the message
+        then names column, row, value and what is allowed.
         """
         path = Path(path)
         if path.is_dir():
@@ -135,7 +136,8 @@ threshold 0.5; survey mock; detector resnet18; verdict GO, validated; 8 ok)
         if path.suffix not in (".parquet", ".csv"):
             raise CatalogueError(f"{path.name}: a selection function is read from .parquet or .csv")
         try:
-            found = cls.from_table(pd.read_parquet(path) if path.suffix == ".parquet" else pd.read_csv(path))
+            table = pd.read_parquet(path) if path.suffix == ".parquet" else pd.read_csv(path)
+            found = cls.from_table(table)
         except FileNotFoundError:
             raise
         except (ValueError, OSError) as error:  # of pandas and pyarrow, and CatalogueError: none names the file
@@ -145,6 +147,13 @@ threshold 0.5; survey mock; detector resnet18; verdict GO, validated; 8 ok)
             raise CatalogueError(
                 f"{path} holds {rows} rows where its grid has {found._grid.n_cells} cells at each of "
                 f"{len(found.thresholds)} thresholds: the file was cut off, or edited; fetch it again"
+            )
+        kept = table.attrs.get(_ATTRIBUTE) or {}
+        said = kept.get("grid_shape") or (table["grid_shape"].iloc[0] if "grid_shape" in table.columns else None)
+        if said is not None and said != found.metadata["grid_shape"]:  # files of before 2026-11-21 do not say
+            raise CatalogueError(
+                f"{path}: grid_shape is {said!r}, but the rows make {found.metadata['grid_shape']!r}: whole bins or "
+                "thresholds were cut off, or edited; fetch it again"
             )
         return found
 
@@ -304,29 +313,6 @@ threshold 0.5; survey mock; detector resnet18; verdict GO, validated; 8 ok)
         )  # fmt: skip
 
 
-def _check_numbers(table: pd.DataFrame) -> None:
-    """Raise CatalogueError where a filled cell lacks a number, or its counts, share and interval disagree."""
-    filled = table[table["n"] > 0]
-    asked = [name for name in ("completeness", "low68", "high68", "low68_hosts", "high68_hosts") if name in filled]
-    lacking = filled[asked].isna()
-    if lacking.to_numpy().any():
-        name = lacking.any().idxmax()
-        raise CatalogueError(
-            f"not a selection function: {int(lacking[name].sum())} cell(s) with injections have no {name} "
-            f"(first: row {lacking[name].idxmax()})"
-        )
-    share = filled["n_detected"] / filled["n"]
-    wrong = ((share - filled["completeness"]).abs() > 1e-6) | (filled["low68"] > filled["high68"])
-    wrong |= (filled["n_detected"] < 0) | (filled["n_detected"] > filled["n"])
-    if wrong.any():
-        row = filled[wrong].iloc[0]
-        raise CatalogueError(
-            f"not a selection function: in {int(wrong.sum())} cell(s) counts, completeness and interval disagree "
-            f"(first: row {row.name}, {row['n_detected']:g} of {row['n']:g} detected, "
-            f"completeness {row['completeness']:g}, 68 % {row['low68']:g} to {row['high68']:g})"
-        )
-
-
 def _asked(*values: ArrayLike) -> dict[str, NDArray[np.float64]]:
     """The axes' values, broadcast. Raises OptionError naming the axis whose value is no number, or unequal shapes."""
     numbers = []
@@ -342,6 +328,6 @@ def _asked(*values: ArrayLike) -> dict[str, NDArray[np.float64]]:
         raise OptionError(f"the shapes do not broadcast: {shapes}") from error
 
 
-def _metadata_of_columns(table: pd.DataFrame) -> dict[str, Any]:
-    known = {name: table[name].iloc[0] for name in _REPEATED if name in table.columns and len(table)}
-    return {name: value.item() if isinstance(value, np.generic) else value for name, value in known.items()}
+def _shape_words(table: pd.DataFrame) -> str:
+    """How many thresholds, and bins of each axis, a table has: a file that lost a whole bin still looks like a grid."""
+    return " x ".join(f"{table[name].nunique()} {name}" for name in ("threshold", *AXES) if name in table.columns)
