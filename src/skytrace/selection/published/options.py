@@ -12,12 +12,13 @@ __all__ = ["PublishedOptions"]
 @dataclass(frozen=True)
 class PublishedOptions:
     """folder: of the published tables, under the data root unless absolute; None: nothing is compared. photon_noise:
-    of their arcs. source_mag_bin: "all" or one of their bins. their_threshold: of their score; None: their own default.
-    their_design_effect: what their trials are divided by (their hosts were not counted; 1 is the narrowest).
+    of their arcs, which ours have too. source_mag_bin: "all" or one of their bins. their_threshold: of their score;
+    None: their own default. their_design_effect: what their trials are divided by (their hosts were not counted; 1 is
+    the narrowest).
     """
 
     folder: str | None = None
-    photon_noise: bool = False
+    photon_noise: bool = True
     source_mag_bin: str = "all"
     their_threshold: float | None = None
     their_design_effect: float = 1.0

@@ -112,7 +112,8 @@ STATEMENTS = (
     ),
     Statement(
         "photon noise of the arcs", "differs", "{photon_noise}", "as set by injection.photon_noise",
-        "In their own paired test photon noise helps small arcs and hurts large ones.", _META,
+        "Of their two tables the one with photon noise is compared unless published.photon_noise is false; the gains "
+        "differ. In their own paired test photon noise helps small arcs and hurts large ones.", _META,
     ),
     Statement(
         "intervals", "differs", "independent trials: {interval_rule}",
