@@ -17,6 +17,8 @@ ALLOWED = {
     "datasets": {"datasets", "surveys", *SCIENCE, *FOUNDATION},
     "pipelines": {"pipelines", "datasets", "surveys", *SCIENCE, *FOUNDATION},
     **{name: {*FRAME, "pipelines", "datasets", *FOUNDATION} for name in FRAME},
+    # a command that fetches files is a survey's downloader, by name
+    "cli": {*FRAME, "pipelines", "datasets", "surveys.data_root", "surveys.supernovae.download", *FOUNDATION},
 }
 KEDRO_FREE = ("surveys", *SCIENCE, *FOUNDATION)
 MODULES = sorted(SOURCE.rglob("*.py"))
