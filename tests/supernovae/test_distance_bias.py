@@ -38,7 +38,7 @@ def simulated(n: int, omega_m: float, *, seed: int, width: float = 0.0) -> pd.Da
 def test_the_bias_of_a_sharp_limit_is_the_mean_of_a_cut_normal():
     from scipy.stats import norm
 
-    table = simulated(100_000, 0.3, seed=1)
+    table = simulated(50_000, 0.3, seed=1)
     assert tuple(table) == SIMULATED_DISTANCE_COLUMNS
     bias = distance_bias(table, options=DistanceBiasOptions(n_bins=40))
     assert tuple(bias) == DISTANCE_BIAS_COLUMNS
@@ -52,19 +52,19 @@ def test_the_bias_of_a_sharp_limit_is_the_mean_of_a_cut_normal():
 
 def test_the_error_of_the_bias_is_its_spread_between_simulations():
     curves = [
-        distance_bias(simulated(2000, 0.3, seed=10 + k), options=DistanceBiasOptions(n_bins=4)) for k in range(40)
+        distance_bias(simulated(2000, 0.3, seed=10 + k), options=DistanceBiasOptions(n_bins=4)) for k in range(30)
     ]
     spread = np.std([curve["bias_mag"] for curve in curves], axis=0)
     stated = np.mean([curve["bias_err_mag"] for curve in curves], axis=0)
-    np.testing.assert_allclose(stated, spread, rtol=0.35)
+    np.testing.assert_allclose(stated, spread, rtol=0.4)
     # the scatter of all that were made is known to average to 0: only the error of mu is left where nothing is cut
     assert stated[0] == pytest.approx(ERROR / np.sqrt(curves[0]["n"].iloc[0]), rel=0.1)
 
 
 @pytest.mark.parametrize("omega_m", [0.25, 0.31, 0.45])
 def test_corrected_distances_are_unbiased_in_cosmologies_that_were_not_simulated(omega_m):
-    sims = pd.concat([simulated(60_000, om, seed=2, width=0.2) for om in (0.2, 0.4)])
-    hubble, _ = survey(60_000, omega_m, seed=3, width=0.2)
+    sims = pd.concat([simulated(25_000, om, seed=2, width=0.2) for om in (0.2, 0.4)])
+    hubble, _ = survey(25_000, omega_m, seed=3, width=0.2)
     corrected, found = correct_distance_bias(hubble, distance_bias(sims, options=DistanceBiasOptions(n_bins=40)))
     assert found == pytest.approx(omega_m, abs=0.02)
     law = flat_lcdm_distance_modulus(hubble["z_hd"].to_numpy(), omega_m=omega_m)

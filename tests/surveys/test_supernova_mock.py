@@ -145,3 +145,23 @@ def test_options_are_checked_by_name_and_range():
     with pytest.raises(OptionError, match=r"non_ia_fraction = 0\.7"):
         MockSupernovaOptions.from_mapping({"non_ia_fraction": 0.7})
     assert MockSupernovaOptions.from_mapping({"model": {"eta_prime": 2.0}}).model.eta_prime == 2.0
+
+
+def test_a_simulation_for_the_bias_is_the_same_survey_of_mirrored_supernovae_without_outliers(survey):
+    other = survey.resimulated(n_supernovae=40, seed=9, omega_m=0.2)
+    truth = other.truth()
+    assert set(truth["kind"]) == {"ia"}
+    assert other.options.omega_m == 0.2 and other.options.seed == 9
+    first, second = truth[::2].reset_index(drop=True), truth[1::2].reset_index(drop=True)
+    pd.testing.assert_frame_equal(first[["z_cosmo", "t0_mjd"]], second[["z_cosmo", "t0_mjd"]])
+    np.testing.assert_allclose(first["scatter_mag"], -second["scatter_mag"], atol=1e-12)
+    p = norm.cdf(first["a_plasma"] / 0.3) + norm.cdf(second["a_plasma"] / 0.3)
+    np.testing.assert_allclose(p, 1.5, atol=1e-9)  # quantiles u and 1 - u of a half-normal
+    nights = set(survey.light_curves()["mjd"].round(6))
+    assert set(other.light_curves()["mjd"].round(6)) <= nights
+    table = other.light_curves().merge(truth, on="snid")
+    dark = table[table["mjd"] < table["t0_mjd"]].merge(truth[["snid"]].assign(n=truth.index), on="snid")
+    sums = dark.assign(pair=dark["n"] // 2, pull=dark["flux_jy"] / dark["flux_err_jy"])
+    both = sums.groupby(["pair", "mjd"])["pull"].agg(["sum", "size"])
+    assert (both["size"] == 2).all()
+    np.testing.assert_allclose(both["sum"], 0.0, atol=1e-9)
