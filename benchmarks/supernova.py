@@ -90,7 +90,7 @@ def population_rows(quick: bool) -> tuple[dict, dict]:
         return {}, {}
     from benchmarks import _supernova_population
 
-    return _supernova_population.population_rows(quick), _supernova_population.BOUNDS
+    return _supernova_population.population_rows(quick), _supernova_population.bounds(quick)
 
 
 def main() -> None:
