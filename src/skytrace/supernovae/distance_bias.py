@@ -76,7 +76,8 @@ def simulated_distances(hubble: pd.DataFrame, made: pd.DataFrame, *, omega_m: fl
 
     law = flat_lcdm_distance_modulus(made["z_hd"].to_numpy(), made["z_hel"].to_numpy(), omega_m=omega_m)
     fitted = hubble.set_index("snid")[["mu_mag", "mu_err_mag"]].reindex(made["snid"])
-    table = made.assign(omega_m=omega_m, mu_law_mag=law, **{name: fitted[name].to_numpy() for name in fitted})
+    mu, error = fitted["mu_mag"].to_numpy(), fitted["mu_err_mag"].to_numpy()
+    table = made.assign(omega_m=omega_m, mu_law_mag=law, mu_mag=mu, mu_err_mag=error)
     return table[list(SIMULATED_DISTANCE_COLUMNS)].reset_index(drop=True)
 
 
@@ -114,8 +115,8 @@ def correct_distance_bias(hubble: pd.DataFrame, bias: pd.DataFrame) -> tuple[pd.
     z, z_hel, mu = (hubble[name].to_numpy() for name in ("z_hd", "z_hel", "mu_mag"))
     if bias.empty:
         return hubble.assign(bias_mag=0.0), float("nan")
-    curves = {float(omega_m): part for omega_m, part in bias.groupby("omega_m", sort=True)}
-    low, high = curves
+    curves = {omega_m: bias[bias["omega_m"] == omega_m] for omega_m in sorted(bias["omega_m"].unique())}
+    low, high = map(float, curves)
     first, second = (np.interp(z, part["z"], part["bias_mag"]) for part in curves.values())
     omega_m = 0.5 * (low + high)
     for _ in range(_ITERATIONS):

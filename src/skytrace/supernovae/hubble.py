@@ -68,7 +68,7 @@ def hubble_from_fits(
     reason = reason.mask((reason == "") & (error > options.max_alpha_err), "alpha_err_too_large")
     reason = reason.mask((reason == "") & ~(np.isfinite(z_hd) & (z_hd > 0)), "no_redshift")
     velocity = options.peculiar_velocity_kms / SPEED_OF_LIGHT_KM_S / z_hd  # of ln D, and twice of it alpha's
-    error = np.hypot(error, 2.0 * velocity)
+    error = (error**2 + (2.0 * velocity) ** 2) ** 0.5
     table = pd.DataFrame(
         {
             "snid": fits["snid"], "survey": fits["survey"], "z_hd": z_hd, "z_hel": fits["z_hel"], "alpha": alpha,
