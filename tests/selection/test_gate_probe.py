@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from skytrace.errors import CatalogueError
-from skytrace.selection.realism.cross_validation import planted_shifts
 from skytrace.selection.realism.linear_probe import frechet_distance, gate_linear_probe
 from skytrace.selection.realism.options import GateOptions, LinearProbeOptions
 from tests.selection.gate_arcs import cheap, sample_of
@@ -46,12 +45,28 @@ def test_equal_features_pass_with_size_and_power_stated():
     assert gate.status == "pass" and "mock anchors" in gate.sentence
     assert gate.statistics["false_alarm_rate"] == 0.0 and gate.statistics["power"] >= 0.8
     assert abs(gate.statistics["auc_if_equal"] - 0.5) < 0.08 < gate.statistics["auc_if_changed"] - 0.7
-    # the smaller the difference, the less it sees; the sentence says both
+    # the smaller the difference, the less it sees; the sentence says both, and what the probe itself reached
     reached = gate.statistics["auc_if_changed_at"]
-    assert reached["0.8"] < reached["0.85"] < gate.statistics["auc_if_changed"] and reached["0.8"] < 0.80
+    assert reached["0.8"] < reached["0.85"] < gate.statistics["auc_if_changed"] < gate.statistics["best_auc_if_changed"]
     power = gate.statistics["power_at"]
     assert power["0.8"] <= power["0.85"] <= gate.statistics["power"]
-    assert f"{power['0.8']:.0%} at 0.8, {power['0.85']:.0%} at 0.85" in gate.sentence
+    said = [f"in {power[auc]:.0%} at {auc} ({reached[auc]:.2f})" for auc in ("0.8", "0.85")]
+    assert ", ".join(said) in gate.sentence and "less" not in gate.sentence
+
+
+@pytest.mark.parametrize("n_injections", [290, 790])
+def test_no_more_is_planted_than_said_where_the_features_are_many(n_injections):
+    # 512 independent units: what is there is what the best classifier sees, and 56 anchors do not let the probe find it
+    rng = np.random.default_rng(n_injections)
+    sample = sample_of(cheap(56, seed=1, n_features=1), cheap(n_injections, seed=2, n_features=1))
+    layers = [{"penultimate": rng.normal(size=(n, 512))} for n in (56, n_injections)]
+    gate = gate_linear_probe(sample, *layers, gates=GATES, options=dataclasses.replace(FAST, n_simulations=8))
+    best = gate.statistics["best_auc_if_changed_at"] | {"0.95": gate.statistics["best_auc_if_changed"]}
+    for auc, counted in best.items():
+        assert counted == pytest.approx(float(auc), abs=0.03)  # one choice of anchors scatters by 0.03 at 0.8
+    assert 0.5 < gate.statistics["auc_if_changed_at"]["0.8"] < 0.70
+    assert gate.statistics["power_at"]["0.8"] == 0.0 and gate.statistics["power"] < 0.8
+    assert gate.status == "insufficient" and "below the 80% asked for" in gate.sentence
 
 
 def test_a_shift_in_the_features_fails_with_the_auc_that_it_allows():
@@ -71,7 +86,9 @@ def test_an_alternative_population_is_what_power_is_stated_against():
 def test_too_few_anchors_or_too_little_power_are_insufficient():
     assert probe(12).status == "insufficient"
     gate = probe(60, options=dataclasses.replace(FAST, planted_auc=0.6))
-    assert gate.status == "insufficient" and gate.statistics["power"] < 0.8 and "too little power" in gate.sentence
+    assert (
+        gate.status == "insufficient" and gate.statistics["power"] < 0.8 and "below the 80% asked for" in gate.sentence
+    )
 
 
 def test_brightness_alone_is_matched_away():
@@ -115,14 +132,6 @@ def test_frechet_distance_of_fewer_points_than_dimensions():
     assert frechet_distance(a, b) == pytest.approx(expected, rel=1e-6)
     with pytest.raises(CatalogueError, match="two points"):
         frechet_distance(a[:1], b)
-
-
-def test_planted_shifts_have_the_mahalanobis_length_of_their_auc():
-    features = activations(4000, seed=5)
-    shifts = planted_shifts(features, auc=0.9, n=8, rng=np.random.default_rng(0), variance_share=1.0 - 1e-9)
-    inverse = np.linalg.pinv(np.cov(features.T), rcond=1e-8)
-    length = np.sqrt(np.einsum("nd,de,ne->n", shifts, inverse, shifts))
-    np.testing.assert_allclose(length, np.sqrt(2) * 1.2815516, rtol=0.02)
 
 
 def test_features_that_do_not_fit_are_named():

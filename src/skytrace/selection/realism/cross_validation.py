@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from scipy.special import expit, logit, ndtr, ndtri, stdtrit
+from scipy.special import expit, logit, ndtr, stdtrit
 
 from skytrace.audit.resampling import resample_counts, resampled_auc
 from skytrace.errors import CatalogueError
@@ -33,7 +33,6 @@ __all__ = [
     "cross_validated_auc",
     "fold_numbers",
     "out_of_fold",
-    "planted_shifts",
     "within_fold_auc",
 ]
 
@@ -239,23 +238,3 @@ def within_fold_auc(
         pairs += n_pairs
     with np.errstate(invalid="ignore"):
         return won / np.where(pairs > 0, pairs, np.nan)
-
-
-def planted_shifts(
-    features: NDArray[np.floating], *, auc: float, n: int, rng: np.random.Generator, variance_share: float = 0.9
-) -> NDArray[np.float64]:
-    """n shifts (n, d) of the mean that the best linear classifier sees with this AUC, along the main components.
-
-    Mahalanobis length sqrt(2) Phi^-1(AUC), in random directions of the whitened leading components that hold
-    ``variance_share`` of the standardised variance of features (m, d) (equal covariances: AUC = Phi(length / sqrt 2)).
-    """
-    values = np.asarray(features, dtype=np.float64)
-    scale = values.std(axis=0)
-    scale = np.where(scale > 0, scale, 1.0)
-    _, singular, axes = np.linalg.svd((values - values.mean(axis=0)) / scale, full_matrices=False)
-    variance = singular**2
-    kept = int(np.searchsorted(np.cumsum(variance) / variance.sum(), variance_share)) + 1
-    direction = rng.normal(size=(n, kept))
-    direction *= np.sqrt(2.0) * ndtri(auc) / np.linalg.norm(direction, axis=1, keepdims=True)
-    spread = singular[:kept] / np.sqrt(max(len(values) - 1, 1))
-    return ((direction * spread) @ axes[:kept]) * scale

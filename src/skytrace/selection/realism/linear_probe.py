@@ -11,7 +11,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from scipy.special import ndtri
 
 from skytrace.errors import CatalogueError
 from skytrace.selection.realism.cross_validation import (
@@ -19,12 +18,12 @@ from skytrace.selection.realism.cross_validation import (
     cross_validated_auc,
     fold_numbers,
     out_of_fold,
-    planted_shifts,
     within_fold_auc,
 )
 from skytrace.selection.realism.gates import GateResult
 from skytrace.selection.realism.matching import MatchedSets, match_injections, match_points, matching_steps
 from skytrace.selection.realism.options import LinearProbeOptions
+from skytrace.selection.realism.planting import main_scores, planted_anchors
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -71,9 +70,10 @@ def gate_linear_probe(
     anchor_features, injection_features: layer -> (n, d) of ``learning.features.detector_features``, in the order of
     sample.anchors and sample.injections; every layer gets a Frechet distance. sample: columns of the matching and
     ``group_column`` (host or sky cell, never split between folds).
-    Size and power: mock anchors drawn from the injections, as many as the matched anchors, against the others; as they
-    are (false_alarm_rate; interval_holds_half), and moved so that the best linear classifier would have AUC
-    ``planted_auc`` (power) or one of ``stated_aucs`` (power_at, by AUC; the same mock anchors and directions).
+    Size and power: mock anchors drawn from the injections, as many as the matched anchors, against the others; by
+    weight alone (false_alarm_rate; interval_holds_half), and such that the best classifier, a linear one, has AUC
+    ``planted_auc`` (power) or one of ``stated_aucs`` (power_at, by AUC): see ``planting``. best_auc...: the AUC of that
+    classifier as counted in the matched rows of the trials; auc_if...: what the probe itself reached, on average.
     alternative: (n, d) features of the same injections made otherwise (another source family),
     for the power against that instead. A pass needs power >= min_power, else the gate is insufficient.
     Raises CatalogueError where features do not fit the tables.
@@ -127,14 +127,17 @@ def _judged(
         sentence += (
             f" With {sizes[0]} mock anchors drawn from the injections it exceeds the bound in {alarms:.0%} of "
             f"{statistics['n_simulations']} trials where nothing differs and in {power:.0%} where "
-            f"{statistics['power_against']}."
+            f"{statistics['power_against']} (its own mean AUC there: {statistics['auc_if_changed']:.2f})"
         )
-        if statistics["power_at"]:
-            at = ", ".join(f"{share:.0%} at {auc}" for auc, share in statistics["power_at"].items())
-            sentence += f" Of smaller differences it sees less: by the best linear classifier's AUC, {at}."
+        reached = statistics["auc_if_changed_at"]
+        at = [f"in {share:.0%} at {auc} ({reached[auc]:.2f})" for auc, share in statistics["power_at"].items()]
+        sentence += f"; by the AUC of the best, {', '.join(at)}." if at else "."
     weak = power is None or power < options.min_power
     if weak:
-        sentence += " That is too little power, or too few injections to measure it, for a pass to mean anything."
+        sentence += " " + (
+            "There are too few injections to measure its power" if power is None
+            else f"That power, {power:.0%}, is below the {options.min_power:.0%} asked for"
+        ) + ": a pass would mean nothing."  # fmt: skip
     status = "fail" if result.auc > options.auc_max else "insufficient" if weak else "pass"
     return GateResult(_NAME, status, statistics, bound, *sizes, sentence)
 
@@ -167,51 +170,49 @@ def _size_and_power(
     gates: GateOptions,
     options: LinearProbeOptions,
 ) -> dict[str, Any]:
-    """How often mock anchors drawn from the injections exceed the bound, as they are and changed."""
+    """How often mock anchors drawn from the injections exceed the bound, drawn evenly and so that they differ."""
     features = np.asarray(features, dtype=np.float64)
     steps = matching_steps(sample.injections, sample.axes, options=gates, arc_snr_step_dex=options.arc_snr_step_dex)
     weight = sample.injections["weight"].to_numpy(dtype=np.float64)
-    against = "the best linear classifier would have AUC " + format(options.planted_auc, "g")
+    against = f"the best linear classifier has AUC {options.planted_auc:g}, along main components of the features"
     said = {"power_against": against if alternative is None else "sources are those of the alternative"}
-    rng = np.random.default_rng(options.seed + 2)
-    equal: list[float] = []
-    changed: list[float] = []
-    trials = options.n_simulations if len(features) >= n * (1 + options.per_anchor) else 0
-    shifts = planted_shifts(features, auc=options.planted_auc, n=trials, rng=rng)
-    smaller: dict[str, list[float]] = {f"{auc:g}": [] for auc in options.stated_aucs}
-    for shift in shifts:
-        mock = rng.choice(len(features), size=n, replace=False, p=weight / weight.sum())
-        rest = np.setdiff1d(np.arange(len(features)), mock)
-        matched = match_points(
-            steps[mock], steps[rest], per_anchor=options.per_anchor, max_distance=gates.max_distance_steps
-        )
-        order = np.concatenate([mock, rest])[matched.rows]
-        values = features[order]
-        moved = values.copy()
-        if alternative is None:
-            moved[matched.is_anchor] += shift
-        else:
-            moved[matched.is_anchor] = np.asarray(alternative, dtype=np.float64)[order[matched.is_anchor]]
-        fold, _ = fold_numbers(matched.is_anchor, matched.sets, groups[order], options=options)
-        for aucs, tried in ((equal, values), (changed, moved)):
-            score, _ = out_of_fold(tried, matched.is_anchor, fold, _maker(options))
-            aucs.append(float(within_fold_auc(score, matched.is_anchor, fold)[0]))
-        for auc, aucs in smaller.items():  # the shift's length goes with the normal quantile of the AUC
-            moved = values.copy()
-            moved[matched.is_anchor] += shift * (ndtri(float(auc)) / ndtri(options.planted_auc))
-            score, _ = out_of_fold(moved, matched.is_anchor, fold, _maker(options))
-            aucs.append(float(within_fold_auc(score, matched.is_anchor, fold)[0]))
-    if not equal:
+    if not options.n_simulations or len(features) < n * (1 + options.per_anchor):
         return {"power": None, "power_at": {}, "false_alarm_rate": None, "n_simulations": 0, **said}
-    half_width = 0.5 * (result.high_95 - result.low_95)
+    # the alternative is seen in the features of mock anchors drawn evenly
+    aims = {"equal": 0.5, "changed": options.planted_auc if alternative is None else 0.5}
+    aims |= {f"{auc:g}": auc for auc in options.stated_aucs}
+    rng = np.random.default_rng(options.seed + 2)
+    scores = main_scores(features, steps, n=options.n_simulations, rng=rng)
+    found, best = np.empty((2, len(scores), len(aims)))
+    for trial, score in enumerate(scores):
+        seed = int(rng.integers(2**63))
+        for place, (name, auc) in enumerate(aims.items()):
+            mock = planted_anchors(score, auc=auc, n=n, weight=weight, seed=seed)
+            rest = np.setdiff1d(np.arange(len(features)), mock)
+            matched = match_points(
+                steps[mock], steps[rest], per_anchor=options.per_anchor, max_distance=gates.max_distance_steps
+            )
+            order, is_anchor = np.concatenate([mock, rest])[matched.rows], matched.is_anchor
+            values = features[order]
+            if name == "changed" and alternative is not None:
+                values[is_anchor] = np.asarray(alternative, dtype=np.float64)[order[is_anchor]]
+            fold, _ = fold_numbers(is_anchor, matched.sets, groups[order], options=options)
+            told, _ = out_of_fold(values, is_anchor, fold, _maker(options))
+            found[trial, place] = within_fold_auc(told, is_anchor, fold)[0]
+            best[trial, place] = within_fold_auc(score[order], is_anchor, fold)[0]
+    above = dict(zip(aims, (found > options.auc_max).mean(axis=0).tolist(), strict=True))
+    mean = dict(zip(aims, found.mean(axis=0).tolist(), strict=True))
+    optimum = dict(zip(aims, best.mean(axis=0).tolist(), strict=True))
+    half_width, stated = 0.5 * (result.high_95 - result.low_95), list(aims)[2:]
     return {
-        "power": float(np.mean(np.array(changed) > options.auc_max)),
-        "power_at": {auc: float(np.mean(np.array(aucs) > options.auc_max)) for auc, aucs in smaller.items()},
-        "auc_if_changed_at": {auc: float(np.mean(aucs)) for auc, aucs in smaller.items()},
-        "false_alarm_rate": float(np.mean(np.array(equal) > options.auc_max)),
-        "interval_holds_half": float(np.mean(np.abs(np.array(equal) - 0.5) <= half_width)),
-        "auc_if_equal": float(np.mean(equal)), "auc_if_changed": float(np.mean(changed)),
-        "n_simulations": len(equal), **said,
+        "power": above["changed"], "power_at": {auc: above[auc] for auc in stated},
+        "auc_if_changed_at": {auc: mean[auc] for auc in stated},
+        "best_auc_if_changed_at": {auc: optimum[auc] for auc in stated},
+        "false_alarm_rate": above["equal"],
+        "interval_holds_half": float(np.mean(np.abs(found[:, 0] - 0.5) <= half_width)),
+        "auc_if_equal": mean["equal"], "auc_if_changed": mean["changed"],
+        "best_auc_if_changed": optimum["changed"] if alternative is None else None,
+        "n_simulations": len(scores), **said,
     }  # fmt: skip
 
 
