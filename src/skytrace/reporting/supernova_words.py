@@ -227,8 +227,10 @@ def reach_words(numbers: CitedNumbers) -> str:
 def truth_words(reports: Mapping[str, Any], numbers: CitedNumbers) -> tuple[str, ...]:
     """What the truth of a simulated sky says of the fits and of the population's parameters."""
     file = "truth_report.json"
-    estimators = {"mean": "posterior mean (what the Hubble table holds)", "mode": "posterior mode", "mle": "maximum "
-                  "likelihood, without priors"}  # fmt: skip
+    estimators = {
+        "hubble": "the Hubble table's, with what is taken off it", "mean": "posterior mean", "mode": "posterior mode",
+        "mle": "maximum likelihood, without priors",
+    }  # fmt: skip
     parts = [
         f"{words} {numbers.text(file, f'alpha.{name}.unflagged.mean', '+.4f')} ± "
         f"{numbers.text(file, f'alpha.{name}.unflagged.mean_err', '.4f')} (median "

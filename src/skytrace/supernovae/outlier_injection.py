@@ -176,11 +176,11 @@ def injected_into_light_curves(
     factor = pd.Series(flux_factors(names, options=injection), index=names.to_numpy())
     again = fit_light_curves(inject_light_curves(light_curves, fits, factor, fit=fit, options=injection), options=fit)
     kept, lost = hubble_from_fits(again, objects, options=hubble_options)
-    # what the simulated bias took off stays off
-    off = kept["snid"].map(hubble.set_index("snid")["bias_mag"])
-    kept = kept.assign(mu_mag=kept["mu_mag"] - off, alpha=kept["alpha"] + ALPHA_PER_MAG * off)
     new = kept.set_index("snid")[["alpha", "alpha_err", "mu_mag", "mu_err_mag"]]
     table = hubble[~hubble["snid"].isin(lost["snid"])].set_index("snid")
+    if "bias_mag" in table:  # what was taken off the distance before it was brightened is taken off again
+        new["mu_mag"] -= table.loc[new.index, "bias_mag"]
+        new["alpha"] += ALPHA_PER_MAG * table.loc[new.index, "bias_mag"]
     recovered = np.exp(new["alpha"] - table.loc[new.index, "alpha"])
     table.loc[new.index, new.columns] = new
     now = pd.concat([fits[~fits["snid"].isin(again["snid"])], again], ignore_index=True)

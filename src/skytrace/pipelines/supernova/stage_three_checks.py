@@ -28,6 +28,7 @@ def check_noise(
 def check_truth(
     light_curves: Table,
     light_curve_fits: Table,
+    hubble: Table,
     inference_table: Table,
     truth: Table,
     posterior_flat_lcdm: Any,
@@ -35,8 +36,8 @@ def check_truth(
     fit: FitOptions,
     population: PopulationOptions,
 ) -> tuple[Table, Report]:
-    """alpha of the fits, and of maximum likelihood on the same light curves, and the population's parameters against
-    the simulated sky's truth: one row a SN and estimator; figures. Of a real sky no row, and known false.
+    """alpha of the fits, of maximum likelihood on the same light curves and of the Hubble table, and the population,
+    against the simulated sky's truth: one row a SN and estimator; figures. Of a real sky no row, and known false.
     """
     from skytrace.supernovae import truth_check
     from skytrace.supernovae.light_curve_fit import fit_light_curves
@@ -48,6 +49,7 @@ def check_truth(
         "mean": (light_curve_fits, "alpha_mean", "alpha_mean_err"),
         "mode": (light_curve_fits, "alpha", "alpha_err"),
         "mle": (mle, "alpha", "alpha_err"),
+        "hubble": (hubble, "alpha", "alpha_err"),
     }
     residuals = truth_check.truth_residuals(estimates, truth)
     made_with = truth_check.population_truth(inference_table, truth, h0_km_s_mpc=population.h0_km_s_mpc)

@@ -40,7 +40,7 @@ def _checks() -> list[Node]:
         ),
         Node(
             stage_three_checks.check_truth,
-            ["light_curves", "light_curve_fits", "inference_table", "truth", *posteriors, "params:fit",
+            ["light_curves", "light_curve_fits", "hubble", "inference_table", "truth", *posteriors, "params:fit",
              "params:population"],
             ["truth_residuals", "truth_report"],
             name="check_truth",
