@@ -107,3 +107,13 @@ def test_a_light_curve_is_drawn_with_the_model_that_made_it():
     assert axis.get_title() == "one"
     empty = light_curve_figure(curves, fits, [], model=ModelOptions(), titles={}, absence="nobody")
     assert "nobody" in empty.axes[0].texts[0].get_text()
+
+
+def test_a_truth_outside_the_draws_is_inside_its_panel(posterior):
+    from skytrace.reporting.posterior_figures import corner_figure
+
+    figure = corner_figure(posterior, truths={"nu": 12.0, "sigma_int_mag": 0.1})
+    diagonal = figure.axes[1 * 5 + 1]  # nu, of five parameters
+    low, high = diagonal.get_xlim()
+    assert low < 8.0 < 12.0 < high
+    assert any(line.get_color() == COLOURS["vermilion"] for line in diagonal.lines)

@@ -7,7 +7,15 @@ import pytest
 from skytrace.errors import CatalogueError
 from skytrace.reporting.cited_numbers import CitedNumbers
 from skytrace.reporting.supernova_sections import _law_table, _law_words
-from skytrace.reporting.supernova_words import found_words, pair_words, seed_words, side_words
+from skytrace.reporting.supernova_words import (
+    found_words,
+    noise_words,
+    pair_words,
+    predictive_words,
+    reach_words,
+    seed_words,
+    side_words,
+)  # fmt: skip
 from skytrace.supernovae.elpd_verdict import pair_verdict
 
 
@@ -106,3 +114,37 @@ def test_a_table_whose_errors_leave_out_the_scatter_is_told_and_a_bound_is_no_me
     rows = _law_table({"published": {"flat_lcdm": good}, "fits": {"flat_lcdm": bad}}).rows
     assert [row[3] for row in rows] == ["0.300 ± 0.010", "1, the end of its range"]
     assert [row[4] for row in rows] == ["0.950", "240.000"]
+
+
+def _checks(student: bool, mixture: bool) -> dict:
+    tails = [{"beyond_mag": -2.0, "seen": 0, "expected": 30.6, "p_few": 1e-9, "p_many": 1.0}]
+
+    def one(fails: bool) -> dict:
+        figures = {"n": 1642, "ks": 0.06, "ks_p": 3e-5 if fails else 0.4, "tails": tails}
+        return {"all": figures, "tail_p": 5e-9 if fails else 1.0, "fails": fails}
+
+    noise = {"student_t": one(student), "mixture": one(mixture)}
+    pair = {"difference": 165.2, "se": 19.4}
+    return {"predictive.json": {"small_p": 0.01, "noise": noise}, "pairs.json": {"noise": {"flat_lcdm": pair}}}
+
+
+@pytest.mark.parametrize(
+    ("student", "mixture", "said"),
+    [(False, False, "contradict neither"), (True, False, "the noise passes the same check"),
+     (True, True, "is to be read with that in mind")],
+)  # fmt: skip
+def test_a_noise_model_that_fails_is_said_to_fail_beside_the_comparison(student, mixture, said):
+    reports = _checks(student, mixture)
+    words = " ".join(noise_words(reports, CitedNumbers(reports)))
+    assert said in words
+    assert "predicts better than Student-t noise: elpd +165.2 ± 19.4" in words
+    each = predictive_words(reports, CitedNumbers(reports))
+    assert ["The noise model fails" in one for one in each] == [student, mixture]
+    assert "0 seen and 30.6 expected brighter by more than 2 mag" in each[0]
+
+
+@pytest.mark.parametrize(("sigma", "said"), [(0.06, "could not reject"), (3.0, "what the law itself")])
+def test_the_reach_of_a_table_decides_whether_it_could_reject(sigma, said):
+    figures = {"z_min": 0.05, "z_max": 1.1, "omega_m": 0.33, "rms_mag": 1e-4, "max_mag": 2e-3}
+    reports = {"pairs.json": {"imitation": {**figures, "distinction_sigma": sigma}}}
+    assert said in reach_words(CitedNumbers(reports))
