@@ -95,7 +95,9 @@ def test_an_instance_passes_unchanged():
     assert build_options("options", options, Options) is options
 
 
-@pytest.mark.parametrize("environment", ["base", "smoke", "decam_fields", "legacy_survey", "paper_iv", "mock_large"])
+@pytest.mark.parametrize(
+    "environment", ["base", "smoke", "decam_fields", "legacy_survey", "paper_iv", "mock_large", "des_sn"]
+)
 def test_the_parameters_of_every_environment_are_valid(repository, monkeypatch, environment):
     monkeypatch.chdir(repository)
     bootstrap_project(repository)
