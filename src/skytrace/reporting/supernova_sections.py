@@ -268,7 +268,7 @@ def recomputation_section(numbers: CitedNumbers) -> Section:
         f"From the tables and posteriors on disk alone, {numbers.text(file, 'n_agree')} of "
         f"{numbers.text(file, 'n_numbers')} reported numbers were computed again, the largest difference being "
         f"{numbers.text(file, 'largest_difference', '.1e')}; {numbers.text(file, 'n_not_recomputed')} cannot be (they "
-        "are listed in the file: what the importance sampler says of weights that are not kept)."
+        "are listed in the file: mostly what the importance sampler says of weights that are not kept)."
     )
     how = (
         "Each number of a sentence is listed with its file, beside this page, and its key; a table's caption names the "

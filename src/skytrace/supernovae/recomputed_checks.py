@@ -151,8 +151,9 @@ def _alpha(rows: pd.DataFrame) -> dict[str, Any]:
 
 
 def _middle(values: pd.Series) -> dict[str, float | None]:
-    error = float(values.sem()) if len(values) > 1 else None
-    return {"mean": float(values.to_numpy().mean()), "mean_err": error, "median": float(np.median(values.to_numpy()))}
+    x = values.to_numpy(dtype=np.float64)
+    error = float(np.sqrt(np.sum((x - x.mean()) ** 2) / (len(x) - 1) / len(x))) if len(x) > 1 else None
+    return {"mean": float(x.mean()), "mean_err": error, "median": float(np.median(x))}
 
 
 def _recovered(draws: np.ndarray, truth: float | None) -> dict[str, Any]:

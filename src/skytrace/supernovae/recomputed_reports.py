@@ -25,8 +25,11 @@ _PROB_IA_MIN = 0.5  # above: a likely type Ia, as CosmologyOptions and fold_figu
 _SUMMARISED_ONLY = ("p", "sigma_int_mag")  # made from what was sampled: no part of the sampler's health
 
 
-def validation_again(clean: pd.DataFrame, rejections: pd.DataFrame, zero_points: pd.DataFrame) -> dict[str, Any]:
+def validation_again(
+    clean: pd.DataFrame, rejections: pd.DataFrame, zero_points: pd.DataFrame, objects: pd.DataFrame
+) -> dict[str, Any]:
     """validation_report.json."""
+    reddening = dict(zip(objects["snid"], objects["mwebv"], strict=True))
     counts = clean["snid"].value_counts()
     surveys = {
         name: {"supernovae": int(part["snid"].nunique()), "observations": len(part)}
@@ -39,6 +42,7 @@ def validation_again(clean: pd.DataFrame, rejections: pd.DataFrame, zero_points:
         "rejected_by_reason": {reason: int(n) for reason, n in rejections["reason"].value_counts().items()},
         "supernovae": len(counts),
         "supernovae_of_one_observation": int((counts == 1).sum()),
+        "supernovae_of_unknown_reddening": sum(not np.isfinite(reddening.get(name, np.nan)) for name in counts.index),
         "negative_fluxes": int((clean["flux_jy"] < 0).sum()),
         "surveys": surveys,
         "zero_points": zero_points.to_dict(orient="records"),

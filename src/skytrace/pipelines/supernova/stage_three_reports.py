@@ -89,7 +89,7 @@ def recompute(
     )
     zero_points = zero_point_offsets(validated_light_curves, objects=objects, options=validation)
     made = {
-        "validation_report.json": again.validation_again(validated_light_curves, rejections, zero_points),
+        "validation_report.json": again.validation_again(validated_light_curves, rejections, zero_points, objects),
         "fit_report.json": again.fit_report_again(light_curve_fits, hubble, hubble_left_out),
         "cosmology.json": again.cosmology_again(cosmology_residuals, tables, inference.models, cosmology),
         "sampler.json": again.sampler_report_again(inference_table, posteriors),
