@@ -160,7 +160,9 @@ def test_an_empty_patch_and_a_missing_band_are_flagged_and_nan_and_spoil_nothing
     images[0, 1, :43, :43] = np.nan
     images[1, 2] = np.nan
     images[2, 0, 64, 70] = np.inf
-    table, whole = patch_features(images, NOISE), patch_features(fields, NOISE)
+    noise = np.tile(NOISE, (3, 1))
+    noise[1, 2] = np.nan  # nobody knows the noise of a band without data
+    table, whole = patch_features(images, noise), patch_features(fields, NOISE)
     assert table["empty_patches"].tolist() == [1, 9, 0]
     assert table["band_missing_i"].tolist() == [0, 1, 0]
     assert table["missing_fraction"][0] == pytest.approx(43 * 43 / (3 * 128**2))

@@ -99,7 +99,7 @@ def _matched_fluxes(
         )
     weight_sigma = np.sqrt(aperture**2 - psf.fwhm_arcsec**2) / _GAUSSIAN_FWHM  # (n, band)
     half = int(np.ceil(4.0 * aperture / _GAUSSIAN_FWHM / scale))
-    known = np.isfinite(positions).all(axis=-1)
+    known = np.asarray(np.isfinite(positions).all(axis=-1))
     centre = np.where(known[..., None], positions, 0.0)
     nearest = np.rint(centre).astype(np.int64)
     inside = known & (nearest >= half).all(axis=-1) & (nearest < np.array([height, width]) - half).all(axis=-1)
@@ -177,13 +177,13 @@ def colour_consistency(
         )
     from scipy.stats import chi2
 
-    known = np.isfinite(colours).all(axis=-1) & np.isfinite(covariance).all(axis=(-1, -2))
+    known = np.asarray(np.isfinite(colours).all(axis=-1) & np.isfinite(covariance).all(axis=(-1, -2)))
     n_images = known.sum(axis=1)
     values = np.where(known[..., None], colours, 0.0)
     total = np.where(known[..., None, None], covariance, np.eye(2)) + shrunk_covariance(
         reference_residuals, options=options
     )
-    precision = np.linalg.inv(total) * known[..., None, None]
+    precision = np.asarray(np.linalg.inv(total) * known[..., None, None], dtype=np.float64)
     m = colours.shape[1]
     others = known[:, None, :] & ~np.eye(m, dtype=bool)  # (n, j, k): k among the others of j
     centre, centre_covariance = _huber_centroid(values[:, None], precision[:, None], others, options)

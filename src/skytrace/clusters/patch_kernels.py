@@ -82,7 +82,7 @@ def _normalise(image, inverse, unit, good):  # pragma: no cover
         for x in range(size):
             unit[y, x] = image[y, x] * inverse
             bad += np.int32(not (abs(image[y, x]) < _INFINITY))
-        n_bad += bad
+        n_bad += int(bad)
     if n_bad:
         for y in range(size):
             for x in range(size):
@@ -349,8 +349,8 @@ def _edges(gradient, cut, edges, patch):  # pragma: no cover
             for x in range(row.size):
                 h += np.int32(row[x] > limit)
                 k += np.int32(row[x] == row[x])
-            high += h
-            known += k
+            high += int(h)
+            known += int(k)
         patch[p, 13] = high / known if known else np.nan
 
 

@@ -161,10 +161,12 @@ def _checked(
             f"noise of shape {np.shape(noise)} is neither (band,) nor (n, band) of images {images.shape}"
         ) from None
     bad = ~(np.isfinite(sigma) & (sigma > 0))
-    if bad.any():
-        i, b = np.argwhere(bad)[0]
-        raise PixelError(f"noise[{i}, {BANDS[b]}] = {sigma[i, b]!r} is outside its allowed range (0, inf) nanomaggies")
-    return np.ascontiguousarray(images, dtype=np.float32), np.ascontiguousarray(sigma)
+    for i, b in np.argwhere(bad):
+        if np.isfinite(images[i, b]).any():  # a band without data needs no noise
+            raise PixelError(
+                f"noise[{i}, {BANDS[b]}] = {sigma[i, b]!r} is outside its allowed range (0, inf) nanomaggies"
+            )
+    return np.ascontiguousarray(images, dtype=np.float32), np.where(bad, 1.0, sigma)
 
 
 def _refuse_missing(share: NDArray[np.float64]) -> None:
