@@ -1,5 +1,7 @@
 """Gates 1, 2, 3 and 7: size where nothing differs, and what each of them measures."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -31,6 +33,27 @@ def test_equal_populations_pass_at_the_rate_that_the_report_states(n_anchors, lo
 def test_clean_injections_pass_the_background_gate_whatever_the_noise():
     status = [gate_background(background(seed=seed), options=OPTIONS).status for seed in range(20)]
     assert status.count("pass") == 20
+
+
+def test_the_background_gate_states_the_least_scatter_that_it_would_fail():
+    rng = np.random.default_rng(3)
+    before = rng.normal(size=(40_000, 1))
+    gate = gate_background(BackgroundSample(before, before, 10), options=OPTIONS)
+    failing = gate.statistics["g"]["scatter_ratio_failing"]
+    assert gate.statistics["g"]["scatter_ratio"] == 1.0
+    # two normal distributions differ by max x phi(x) ln(factor) = 0.242 ln(factor), and p is 0.05 at
+    # D = 1.358 sqrt(2 / n): 0.043 at 2,000. That is 1.19 without the samples' own scatter, which adds to D
+    assert 1.08 < failing < np.exp(1.358 * np.sqrt(2 / OPTIONS.background_sample_px) / 0.242)
+    for factor, status in ((failing - 0.03, "pass"), (failing + 0.03, "fail")):
+        again = gate_background(BackgroundSample(before, factor * before, 10), options=OPTIONS)
+        assert again.status == status
+        assert again.statistics["g"]["scatter_ratio"] == pytest.approx(factor)
+    assert f"g 1.000 and {failing:.2f}" in gate.sentence
+    # a sample of a quarter sees half as well
+    fewer = dataclasses.replace(OPTIONS, background_sample_px=OPTIONS.background_sample_px // 4)
+    coarse = gate_background(BackgroundSample(before, before, 10), options=fewer)
+    ratio = (coarse.statistics["g"]["scatter_ratio_failing"] - 1.0) / (failing - 1.0)
+    assert ratio == pytest.approx(2.0, abs=0.35)
 
 
 def test_injected_light_alone_is_reported_beside_but_not_judged():

@@ -130,7 +130,11 @@ def gate_arc_colour(sample: ComparisonSample, *, options: GateOptions) -> GateRe
 
 
 def gate_background(background: BackgroundSample, *, options: GateOptions) -> GateResult:
-    """Gate 2: in every band, KS of background pixels after against before injection at a fixed sample has p > bound."""
+    """Gate 2: in every band, KS of background pixels after against before injection at a fixed sample has p > bound.
+
+    What it cannot see is stated too: scatter_ratio as measured in all pixels, and scatter_ratio_failing, the least
+    factor on the scatter of these very pixels at which the same test would have failed.
+    """
     bound = {"p_min": options.background_p_min, "sample_px": options.background_sample_px}
     sizes = (0, background.n_stamps)
     n_px = len(background.before)
@@ -151,17 +155,46 @@ def gate_background(background: BackgroundSample, *, options: GateOptions) -> Ga
         statistics[_BANDS[place]] = {
             "d": test.statistic, "d_low68": test.statistic_low, "d_high68": test.statistic_high, "p": test.p_value,
             "mean_shift_sigma": float(np.mean(after - before)), "scatter_ratio": float(after.std() / before.std()),
+            "scatter_ratio_failing": _least_scatter_failing(before, seed=options.seed + place, options=options),
         }  # fmt: skip
     words = ", ".join(
         f"{b} D = {statistics[b]['d']:.3f}, p = {statistics[b]['p']:.2g}" for b in _BANDS[: len(p_values)]
     )
     sentence = (
         f"Background after against before injection at {options.background_sample_px:,} pixels: {words}; "
-        f"each p must exceed {options.background_p_min:g}."
+        f"each p must exceed {options.background_p_min:g}. Scatter after over before, and the least ratio that "
+        f"would fail here: {', '.join(_scatter_words(band, statistics[band]) for band in _BANDS[: len(p_values)])}."
     )
     return GateResult(
         "2 background", _status(min(p_values) > options.background_p_min), statistics, bound, *sizes, sentence
     )
+
+
+def _least_scatter_failing(before: NDArray[np.float64], *, seed: int, options: GateOptions) -> float | None:
+    """Least factor on the scatter of the pixels (m,) about their median with p <= bound, to 0.001; None above 16."""
+    middle = float(np.median(before))
+
+    def fails(factor: float) -> bool:
+        test = ks_fixed_sample(
+            middle + factor * (before - middle), before, n=options.background_sample_px,
+            n_resamples=options.background_resamples, seed=seed,
+        )  # fmt: skip
+        return test.p_value <= options.background_p_min
+
+    low, high = 1.0, 2.0
+    while not fails(high):
+        low, high = high, 2.0 * high
+        if low >= 16.0:
+            return None
+    while high - low > 1e-3:
+        middle_factor = 0.5 * (low + high)
+        low, high = (low, middle_factor) if fails(middle_factor) else (middle_factor, high)
+    return high
+
+
+def _scatter_words(band: str, found: dict[str, float | None]) -> str:
+    failing = found["scatter_ratio_failing"]
+    return f"{band} {found['scatter_ratio']:.3f} and " + ("above 16" if failing is None else f"{failing:.2f}")
 
 
 def gate_parity(parity: pd.DataFrame, *, threshold: float, options: GateOptions) -> GateResult:
