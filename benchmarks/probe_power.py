@@ -1,9 +1,10 @@
 """Where the linear probe of gate 8 has power: `python -m benchmarks.probe_power --detector FILE --survey FOLDER`.
 
-A frozen detector sees injections of one set of draws that differ in one thing. Sources: smooth (family 1), clumpy
-(family 2) and, where `--library` names one, stamps of real galaxies (family 3), each seen through the survey's PSFs
-and through PSFs some times as broad. Controls that the probe must find: light through a PSF 1.5 times too broad,
-sources 0.5 mag too red in g-r, and hosts drawn from all galaxies and not from the red ones.
+A frozen detector sees injections of one set of draws that differ in one thing. Sources: smooth (family 1), with clumps
+as the population draws them by default (family 2), with heavy clumps, which it never draws and which are there to ask
+whether the features carry texture at all, and, where `--library` names one, stamps of real galaxies (family 3), each
+seen through the survey's PSFs and through PSFs some times as broad. Controls that the probe must find: light through a
+PSF 1.5 times too broad, sources 0.5 mag too red in g-r, and hosts drawn from all galaxies and not from the red ones.
 
 Smooth injections in the survey's PSF (or in the same PSF as the others) play the injections, the others the anchors:
 disjoint hosts, matched in theta_E, PSF, depth and arc S/N of the injected light. A trial is a new split of hosts and a
@@ -11,9 +12,10 @@ new choice of anchors; where both sides are smooth, nothing differs. "Detected" 
 those trials of the same probe; "failed" one above the gate's bound. Trials share one pool: their scatter is that of a
 choice among its injections. A JSON line goes to stdout, a table to stderr.
 
-First comes the table of docs/selection_function.md: every family against every simpler one in the survey's PSF, with
-the gate's own probe and intervals, medians of the trials (``--table-only`` stops there: some four minutes). ``--json``
-keeps it all; docs/results/probe_power.json is such a file, and a test holds the page to it.
+First comes the table of docs/selection_function.md: every family against itself (nothing differs) and against every
+simpler one in the survey's PSF, with the gate's own probe and intervals, medians of the trials, and how many trials
+tell the two apart (their 95 % interval lies above 1/2) or fail the gate (``--table-only`` stops there). ``--json``
+keeps it all, what each family is too; docs/results/probe_power.json is such a file, and a test holds the page to it.
 """
 
 from __future__ import annotations
@@ -29,7 +31,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-CLUMPY = {
+#: Far from the default's clumps (5 with 10 to 50 % of the light): 4 with nearly all of it.
+HEAVY_CLUMPS = {
     "clumpy_share": 1.0, "n_clumps": 4, "clump_share_min": 0.8, "clump_share_max": 0.95,
     "clump_sigma_min_arcsec": 0.03, "clump_sigma_max_arcsec": 0.06,
 }  # fmt: skip
@@ -41,6 +44,8 @@ SEEING = (1.0, 0.7, 0.2)
 MAG_R = (21.0, 23.5)
 #: The gate's own probe; and every layer's features with the regularisation chosen by an inner cross-validation.
 PROBES = ("penultimate", "every layer")
+#: Of the labels of a trial, for the interval's width.
+N_PERMUTATIONS = 19
 
 
 def options() -> argparse.Namespace:
@@ -53,7 +58,7 @@ def options() -> argparse.Namespace:
     parser.add_argument("--anchors", type=int, default=112, help="anchors of a trial")
     parser.add_argument("--per-anchor", type=int, default=4, help="injections of each anchor")
     parser.add_argument("--pool", type=int, default=2400, help="injections made of each kind")
-    parser.add_argument("--seeds", type=int, default=3, help="trials of each case")
+    parser.add_argument("--seeds", type=int, default=9, help="trials of each case")
     parser.add_argument("--table-only", action="store_true", help="only the table of families")
     parser.add_argument("--json", type=Path, help="file for the results")
     return parser.parse_args()
@@ -68,12 +73,37 @@ def families(library: Path | None) -> dict[str, object]:
         mag_r_min=MAG_R[0], mag_r_max=MAG_R[1], clumpy_share=0.0, position_rule="magnification",
         minimum_magnification=3.0,
     )  # fmt: skip
-    found: dict[str, object] = {"smooth": smooth, "clumpy": replace(smooth, **CLUMPY)}
+    found: dict[str, object] = {
+        "smooth": smooth, "default clumps": replace(smooth, clumpy_share=1.0),
+        "heavy clumps": replace(smooth, **HEAVY_CLUMPS),
+    }  # fmt: skip
     if library is not None:
         found["stamps"] = replace(
             smooth, image_share=1.0, source_library=str(library), source_library_checksum=load_library(library).checksum
         )
     return found
+
+
+def report(table: list[dict[str, object]], kinds: dict[str, object], chosen, device: str) -> dict[str, object]:
+    """The table with everything that it was made with."""
+    from skytrace.selection.realism.options import LinearProbeOptions
+
+    settings = {
+        "anchors": chosen.anchors, "per_anchor": chosen.per_anchor, "seeds": chosen.seeds, "pool": chosen.pool,
+        "mag_r": list(MAG_R), "snr_min": SNR_EDGES[0], "n_permutations": N_PERMUTATIONS,
+        "fails_above": LinearProbeOptions().auc_max,
+        "families": {name: family_settings(kind) for name, kind in kinds.items()},
+    }  # fmt: skip
+    return {"name": "power of the linear probe", "unit": "AUC", "device": device, "settings": settings, "table": table}
+
+
+def family_settings(population) -> dict[str, object]:
+    """What makes the sources of a family: the file of stamps by its checksum, not by where it lies."""
+    if population.image_share:
+        return {"image_share": population.image_share, "source_library_checksum": population.source_library_checksum}
+    if not population.clumpy_share:
+        return {"clumpy_share": 0.0}
+    return {name: getattr(population, name) for name in HEAVY_CLUMPS}
 
 
 def prepared_hosts(survey: object, *, red: bool) -> object:
@@ -179,31 +209,50 @@ def trial(anchors, injections, bins: tuple[float, float], probe: str, chosen, se
     return float(within_fold_auc(score, matched.is_anchor, fold)[0]), int(matched.is_anchor.sum())
 
 
-def family_table(pools: dict[str, object], chosen) -> list[dict[str, object]]:
-    """A row a pair of families: medians over the trials of the gate's AUC and the ends of its 95 % interval."""
+def family_pairs(names: list[str]) -> list[tuple[str, str]]:
+    """(anchors, injections): every family against itself, and against every simpler one; names from simple to real."""
+    return [(name, name) for name in names] + [(second, first) for first, second in itertools.combinations(names, 2)]
+
+
+def family_trial(anchors, injections, chosen, seed: int) -> dict[str, float]:
+    """The gate's AUC, the ends of its 95 % interval and the number of matched anchors of one mock comparison."""
     from skytrace.selection.realism.cross_validation import cross_validated_auc
     from skytrace.selection.realism.options import LinearProbeOptions
 
-    rows, whole = [], (SNR_EDGES[0], np.inf)
-    for anchors, injections in (("smooth", "smooth"), ("clumpy", "smooth"), ("stamps", "smooth"), ("stamps", "clumpy")):
-        if anchors not in pools:
-            continue
-        found, sizes = [], []
-        for seed in range(chosen.seeds):
-            values, matched, groups = comparison(pools[anchors], pools[injections], whole, PROBES[0], chosen, seed)
-            result = cross_validated_auc(
-                values, matched.is_anchor, sets=matched.sets, groups=groups, relabel=matched.relabelled,
-                classifier=classifier(PROBES[0]),
-                options=LinearProbeOptions(seed=seed, n_permutations=19, per_anchor=chosen.per_anchor),
-            )  # fmt: skip
-            found.append((result.auc, result.low_95, result.high_95))
-            sizes.append(int(matched.is_anchor.sum()))
-        auc, low, high = (float(value) for value in np.median(found, axis=0))
-        rows.append(
-            {"anchors_are": anchors, "injections_are": injections, "auc": auc, "low_95": low, "high_95": high,
-             "anchors": float(np.median(sizes)), "seeds": chosen.seeds}
-        )  # fmt: skip
-        note(f"{anchors} against {injections}: AUC {auc:.3f} ({low:.3f}-{high:.3f}), {np.median(sizes):.0f} anchors")
+    values, matched, groups = comparison(anchors, injections, (SNR_EDGES[0], np.inf), PROBES[0], chosen, seed)
+    result = cross_validated_auc(
+        values, matched.is_anchor, sets=matched.sets, groups=groups, relabel=matched.relabelled,
+        classifier=classifier(PROBES[0]),
+        options=LinearProbeOptions(seed=seed, n_permutations=N_PERMUTATIONS, per_anchor=chosen.per_anchor),
+    )  # fmt: skip
+    return {
+        "auc": result.auc, "low_95": result.low_95, "high_95": result.high_95, "anchors": int(matched.is_anchor.sum())
+    }  # fmt: skip
+
+
+def family_row(anchors: str, injections: str, trials: pd.DataFrame) -> dict[str, object]:
+    """Medians of the trials; in how many of them the interval lies above 1/2 (told_apart), and the AUC above the gate's
+    bound (failed).
+    """
+    from skytrace.selection.realism.options import LinearProbeOptions
+
+    row = {"anchors_are": anchors, "injections_are": injections, **trials.median().to_dict()}
+    row |= {"told_apart": int((trials["low_95"] > 0.5).sum()), "trials": len(trials)}
+    row |= {"failed": int((trials["auc"] > LinearProbeOptions().auc_max).sum())}
+    row |= {"auc_lowest": float(trials["auc"].min()), "auc_highest": float(trials["auc"].max())}
+    note(
+        f"{anchors} against {injections}: AUC {row['auc']:.3f} ({row['low_95']:.3f}-{row['high_95']:.3f}), told apart "
+        f"in {row['told_apart']} of {row['trials']}, {row['anchors']:.0f} anchors"
+    )
+    return row
+
+
+def family_table(pools: dict[str, object], chosen) -> list[dict[str, object]]:
+    """A row a pair of families."""
+    rows = []
+    for anchors, injections in family_pairs(list(pools)):
+        tried = [family_trial(pools[anchors], pools[injections], chosen, seed) for seed in range(chosen.seeds)]
+        rows.append(family_row(anchors, injections, pd.DataFrame(tried)))
     return rows
 
 
@@ -238,9 +287,7 @@ def main() -> None:
         return made
 
     table = family_table({name: pool(name, kind) for name, kind in kinds.items()}, chosen)
-    settings = {"anchors": chosen.anchors, "per_anchor": chosen.per_anchor, "seeds": chosen.seeds, "pool": chosen.pool,
-                "mag_r": list(MAG_R), "snr_min": SNR_EDGES[0]}  # fmt: skip
-    found = {"name": "power of the linear probe", "unit": "AUC", "device": device, "settings": settings, "table": table}
+    found = report(table, kinds, chosen, device)
     if chosen.table_only:
         keep(found, chosen.json)
         return
