@@ -215,6 +215,9 @@ def test_the_realism_report_names_the_rejected_anchors_and_the_rules_of_the_comp
     assert report["comparison"]["anchors_rejected"] == 5
     assert report["comparison"]["anchors_rejected_by_reason"]["selection:mag_z"] == 2
     assert report["verdict"] in ("INSUFFICIENT", "NO-GO")
+    assert [entry["gate"] for entry in report["registration"]] == [1, 1, 2, 3, 5, 8]
+    bands = report["injected_pixels"]["bands"]
+    assert all(abs(bands[band]["flux_ratio"] - 1.0) < 0.05 for band in "grz")
     others = [
         reported(selection=SelectionOptions(nobs_min=2)), reported(injection=WIDE), reported(arcs=ArcOptions(2.0)),
         reported(injection=InjectionOptions(**{**vars(INJECTION), "composites_per_anchor": 3})),

@@ -9,7 +9,7 @@ import pytest
 from skytrace.errors import OptionError
 from skytrace.imaging import PreprocessOptions
 from skytrace.lensing.population import PopulationOptions
-from skytrace.pipelines.injection_recovery.page_nodes import _failure_galleries, summarise_products
+from skytrace.pipelines.injection_recovery.page_nodes import _downloads, _failure_galleries, summarise_products
 from skytrace.pipelines.injection_recovery.product_nodes import compare_with_published
 from skytrace.pipelines.injection_recovery.product_nodes_failures import count_failures, explain_failures
 from skytrace.selection.completeness import CompletenessOptions, completeness_table, host_tallies
@@ -123,6 +123,34 @@ def test_without_a_folder_the_comparison_is_empty_and_says_why():
     assert report["status"] == "absent"
     assert "not configured" in report["reason"]
     assert all("not configured" in " ".join(figure.axes[0].texts[0].get_text().split()) for figure in figures)
+
+
+def test_the_pages_parquet_corrects_counts_and_its_csv_and_report_are_the_runs(tmp_path):
+    """Forward correction needs the tallies of hosts, which a CSV has no place for."""
+    sample, options = scored(FIVE, n=40, seed=1), CompletenessOptions((0.5,))
+    table = completeness_table(sample, FIVE, options=options).join(host_tallies(sample, FIVE, options=options))
+    known = {"verdict": "NO-GO", "threshold_default": 0.5, "population": {"mag_r_min": 22.0}}
+    published = SelectionFunction.from_table(table, metadata=known).to_table()
+    report = {"verdict": "NO-GO", "gates": [], "registration": [{"gate": 1}]}
+    files = _downloads(published, pd.DataFrame({"axis": ["depth"]}), report, "<p>card</p>")
+    for name, content in files.items():
+        (tmp_path / name).write_bytes(content)
+    assert set(files) == {
+        "selection_function.csv", "selection_function.parquet", "marginals.csv", "realism_report.json",
+        "model_card.html",
+    }  # fmt: skip
+    assert json.loads(files["realism_report.json"]) == report
+    surface = SelectionFunction.load(tmp_path / "selection_function.parquet")
+    assert surface.metadata["population"] == {"mag_r_min": 22.0}
+    conditions = FIVE.cells().drop_duplicates(["psf_fwhm", "depth"])[["psf_fwhm", "depth"]].assign(weight=1.0)
+    edges, ask = FIVE.edges["theta_e"], {"conditions": conditions, "rng": np.random.default_rng(2)}
+    forward = ForwardOptions(refused="nan", n_draws=500)
+    corrected = surface.forward_correct([60, 60, 60, 60, 60], edges, options=forward, **ask)
+    share = published.groupby("theta_e")["completeness"].mean().to_numpy()
+    np.testing.assert_allclose(corrected.table["completeness"], share, rtol=1e-9)
+    text = SelectionFunction.load(tmp_path / "selection_function.csv")
+    assert text.table["completeness"].tolist() == surface.table["completeness"].tolist()
+    assert "host_n" not in text.table and "host_n" in surface.table
 
 
 def test_every_sampled_miss_has_a_cause_and_the_counts_add_up(tmp_path):

@@ -75,6 +75,18 @@ def test_the_card_says_which_gate_fell_and_that_it_is_not_validated():
     assert "e75faf3203fceb8f" in section(card, "Validation")
 
 
+def test_the_card_says_of_each_bound_when_it_was_set_and_what_was_changed_after_a_gate_fell():
+    judged = {"options": {"snr_ratio_low": 0.5}, "settings": {"classifier_test": {"auc_max": 0.85}}}
+    known = {"population": vars(PopulationOptions(mag_r_min=21.5))}
+    words = section(model_card(surface(**known), {**report(), **judged}), "Validation")
+    assert "Bounds fixed before any run: gate 1 snr_ratio_low = 0.5." in words
+    assert "set 2026-11-21 after a run of the built-in sky" in words
+    assert "changed after a gate had fallen" in words and "an interval that holds the bound" in words
+    assert "beforehand" not in words
+    pixels = {"injected_pixels": {"sentence": "Light that the stamps gained: g 0.9985."}}
+    assert pixels["injected_pixels"]["sentence"] in section(model_card(surface(), {**report(), **pixels}), "Validation")
+
+
 def test_the_card_says_which_sources_and_hosts_the_number_is_of():
     assert "Sources not stated in the file Hosts not stated" in section(model_card(surface(), report()), OF_WHOM)
     known = {"population": vars(PopulationOptions(mag_r_max=24.5)), "hosts": vars(HostOptions(min_g_r=1.1))}

@@ -88,6 +88,7 @@ def everything(name: str) -> dict:
     png = b"\x89PNG\r\n\x1a\n"
     return {
         "title": name, "galleries": [(name, name, png)], "facts": {name: name}, "downloads": {name: b"1"},
+        "gate_notes": [name], "gate_figures": [(name, png)],
         "products": [(name, name, png), (name, name, pd.DataFrame({name: [name]})), (name, name, f"<p>{name}</p>")],
     }  # fmt: skip
 
@@ -133,6 +134,19 @@ def test_every_gate_stands_on_top_with_its_status_and_sentence():
         assert f"gate {k}: {status}" in head
         assert f"words {k}" in head
     assert "4 gates: 1 passed, 0 failed, 1 insufficient, 2 reported without a bound" in " ".join(head.split())
+
+
+def test_how_the_bounds_came_about_and_the_gates_figures_stand_folded_under_the_gates(html):
+    assert 'id="registration"' not in html and 'id="gate-figures"' not in html
+    png = b"\x89PNG\r\n\x1a\n"
+    page = selection_function_page(
+        surface(), REPORT, gate_notes=["Bound set after a run & told"], gate_figures=[("Gates 1 and 3", png)]
+    )
+    order = [page.index(words) for words in ('id="gates"', 'id="registration"', 'id="gate-figures"', 'id="map"')]
+    assert order == sorted(order)
+    assert "<li>Bound set after a run &amp; told</li>" in page
+    folded = page.split('<details id="gate-figures">')[1].split("</details>")[0]  # closed: without "open"
+    assert base64.b64encode(png).decode() in folded and "<figcaption>Gates 1 and 3</figcaption>" in folded
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ import numpy as np
 
 from skytrace.reporting.html_templates import html_template
 from skytrace.reporting.population_words import POPULATION_HEADING, population_words
+from skytrace.selection.bound_history import bound_words
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -175,8 +176,11 @@ def _validation(
     filed, reported = str(selection.metadata["verdict"]), str(realism.get("verdict", "INSUFFICIENT"))
     if filed != reported:
         words.append(f"The file says {filed}, the report {reported}: they are not of one run. The worse one stands.")
+    words += bound_words(realism, selection.metadata.get("population")) if gates else []
     if "options_hash" in realism:
-        words.append(f"Bounds were fixed beforehand; their hash is {realism['options_hash']}.")
+        words.append(f"The hash of all that decides the comparison, bounds included, is {realism['options_hash']}.")
+    if "injected_pixels" in realism:
+        words.append(str(realism["injected_pixels"]["sentence"]))
     rows = tuple((str(gate["name"]), str(gate["status"]), str(gate["sentence"])) for gate in gates)
     if not rows:
         words.append("No gate was run.")

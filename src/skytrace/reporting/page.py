@@ -60,6 +60,8 @@ def selection_function_page(
     comparison: pd.DataFrame | None = None,
     products: Sequence[tuple[str, str, bytes | str | pd.DataFrame]] = (),
     population: Sequence[tuple[str, str]] = (),
+    gate_notes: Sequence[str] = (),
+    gate_figures: Sequence[tuple[str, bytes]] = (),
 ) -> str:
     """HTML of the explorer: verdict and gates, heat map with depth, threshold and detector controls, downloads.
 
@@ -70,8 +72,9 @@ def selection_function_page(
     inside the page; the table as CSV is added where no file ends in .csv. marginals: of ``selection.marginals``,
     with ``detector`` where they are of several. comparison: of ``compare_surfaces``, shown side by side.
     products: (heading, words, content), content a PNG, a DataFrame, or an HTML table, of which only plain table
-    elements are kept. population: ``population_words``, shown under the map. All text is escaped. Raises ValueError
-    naming the columns that a table lacks.
+    elements are kept. population: ``population_words``, shown under the map. gate_notes: sentences under the table of
+    gates (``bound_words``). gate_figures: (caption, PNG bytes) of what the gates compare, folded beneath it. All text
+    is escaped. Raises ValueError naming the columns that a table lacks.
     """
     _check_columns("selection-function table", table, CELL_COLUMNS)
     files = dict(downloads or {})
@@ -88,6 +91,8 @@ def selection_function_page(
         verdict=str(report.get("verdict", "INSUFFICIENT")),
         gates=_gates(report),
         limits=list(report.get("limits", ())),
+        gate_notes=[str(words) for words in gate_notes],
+        gate_figures=[(caption, data_uri("image/png", png)) for caption, png in gate_figures],
         facts=dict(facts or {}),
         population=[(str(key), str(value)) for key, value in population],
         population_heading=POPULATION_HEADING,

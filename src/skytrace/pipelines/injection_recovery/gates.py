@@ -6,10 +6,13 @@ import numpy as np
 import pandas as pd
 
 from skytrace.errors import CatalogueError
+from skytrace.imaging.photometry import EXTINCTION_PER_EBV, flux_nmgy
 from skytrace.imaging.psf import moffat_fwhm_from_psfsize
 from skytrace.imaging.quality import QualityOptions
 from skytrace.pipelines.injection_recovery.anchors import LAYER
 from skytrace.selection.arcs import ArcOptions
+from skytrace.selection.bound_history import registration
+from skytrace.selection.injected_pixels import injected_pixels
 from skytrace.selection.injection import InjectionOptions
 from skytrace.selection.realism import (
     BackgroundSample,
@@ -80,6 +83,8 @@ def check_realism(
         morphology, classifier, panel, probe,
     )  # fmt: skip
     report = realism_report(results, sample, threshold=detector.threshold, options=gates, settings=settings)
+    report["registration"] = registration(report)
+    report["injected_pixels"] = _pixels(injection_stamps, injections, hosts, injection, gates)
     return report, _named_key(key, sample)
 
 
@@ -114,12 +119,28 @@ def _background(stamps: Arrays, injection: InjectionOptions, gates: GateOptions)
     """The margin about an arc counts half-maximum widths: ``fwhm_arcsec`` of the stamps, measured where the PSF is an
     image. Stamps without it were kept by an older release: theirs is that of the Moffat with the catalogue's psfsize.
     """
-    fwhm = stamps.get("fwhm_arcsec")
-    if fwhm is None:
-        fwhm = moffat_fwhm_from_psfsize(stamps["psf_fwhm"], beta=injection.psf_beta)
     return background_pixels(
-        stamps["host"], stamps["image"], stamps["invvar"], theta_e_arcsec=stamps["theta_e"], fwhm_arcsec=fwhm,
-        sigma_pix_nmgy=stamps["sigma_nmgy"], options=gates,
+        stamps["host"], stamps["image"], stamps["invvar"], theta_e_arcsec=stamps["theta_e"],
+        fwhm_arcsec=_fwhm(stamps, injection), sigma_pix_nmgy=stamps["sigma_nmgy"], options=gates,
+    )  # fmt: skip
+
+
+def _fwhm(stamps: Arrays, injection: InjectionOptions) -> np.ndarray:
+    fwhm = stamps.get("fwhm_arcsec")
+    return moffat_fwhm_from_psfsize(stamps["psf_fwhm"], beta=injection.psf_beta) if fwhm is None else fwhm
+
+
+def _pixels(stamps: Arrays, injections: Table, hosts: Table, injection: InjectionOptions, gates: GateOptions) -> Report:
+    """``injected_pixels`` of the kept stamps; their light is the sources', magnified and dimmed by the host's dust."""
+    rows = injections.set_index("injection_id").loc[stamps["injection_id"]]
+    ebv = hosts.drop_duplicates("galaxy_id").set_index("galaxy_id")["ebv"].loc[rows["galaxy_id"]].to_numpy()
+    flux = [
+        rows["magnification"] * flux_nmgy(rows[f"source_mag_{band}"] + per_ebv * ebv)
+        for band, per_ebv in EXTINCTION_PER_EBV.items()
+    ]
+    return injected_pixels(
+        stamps["host"], stamps["image"], stamps["invvar"], np.stack(flux, axis=1),
+        theta_e_arcsec=stamps["theta_e"], fwhm_arcsec=_fwhm(stamps, injection), options=gates,
     )  # fmt: skip
 
 

@@ -1,10 +1,16 @@
 """Glue of the page that a reader opens first: the surface to explore, the gates, what else was measured of it."""
 
+import io
+import json
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from skytrace.pipelines.injection_recovery.gates import plot_gates
+from skytrace.selection.bound_history import bound_words
+from skytrace.selection.completeness import HOST_COLUMNS
+from skytrace.selection.realism import GateOptions
 from skytrace.selection.selection_function import SelectionFunction
 from skytrace.selection.trends import TRENDS
 
@@ -56,12 +62,16 @@ def write_page(
     failures: Report,
     summary: Report,
     card: str,
+    anchors: Table,
+    composites: Table,
+    gates: GateOptions,
 ) -> str:
     """The explorer: one HTML file that works without a network."""
     from skytrace.reporting.page import selection_function_page
     from skytrace.reporting.population_words import population_words
 
     first = selection_function.iloc[0]
+    metadata = SelectionFunction.from_table(selection_function).metadata
     facts = {
         "Detector": str(first["detector"]),
         "Hosts": f"{host_report['hosts_used']:,} galaxies of {host_report['survey']} ({host_report['host_splits']})",
@@ -71,6 +81,7 @@ def write_page(
         "Einstein radius": host_report["axes"]["theta_e"],
         "PSF size": host_report["axes"]["psf_fwhm"],
         "Depth": host_report["axes"]["depth"],
+        **({"Injected pixels": realism["injected_pixels"]["sentence"]} if "injected_pixels" in realism else {}),
         **{f"Trend with {TRENDS[axis]}": str(trend["sentence"]) for axis, trend in trends.items()},
         **{heading: " ".join(sentences) for heading, sentences in summary.items()},
     }
@@ -83,15 +94,44 @@ def write_page(
         realism,
         galleries=[*_score_galleries(injections, stamps), *_failure_galleries(failure_stamps, failures)],
         facts=facts,
-        downloads={
-            "selection_function.csv": selection_function.to_csv(index=False).encode(),
-            "marginals.csv": marginals.to_csv(index=False).encode(),
-            "model_card.html": card.encode(),
-        },
+        downloads=_downloads(selection_function, marginals, realism, card),
         marginals=marginals,
         comparison=compared,
-        population=population_words(SelectionFunction.from_table(selection_function).metadata),
+        population=population_words(metadata),
+        gate_notes=bound_words(realism, metadata.get("population")),
+        gate_figures=_gate_figures(realism, anchors, composites, gates),
     )
+
+
+def _downloads(selection_function: Table, marginals: Table, realism: Report, card: str) -> dict[str, bytes]:
+    return {
+        "selection_function.csv": selection_function.drop(columns=list(HOST_COLUMNS), errors="ignore")
+        .to_csv(index=False)
+        .encode(),
+        "selection_function.parquet": _parquet(selection_function),
+        "marginals.csv": marginals.to_csv(index=False).encode(),
+        "realism_report.json": json.dumps(realism, indent=2, allow_nan=False).encode(),
+        "model_card.html": card.encode(),
+    }
+
+
+def _parquet(selection_function: Table) -> bytes:
+    """The file that forward correction reads: with the tallies of hosts and all metadata, as ``to_parquet`` writes."""
+    file = io.BytesIO()
+    SelectionFunction.from_table(selection_function).to_table().to_parquet(file, compression="zstd", index=False)
+    return file.getvalue()
+
+
+def _gate_figures(realism: Report, anchors: Table, composites: Table, gates: GateOptions) -> list[tuple[str, bytes]]:
+    from skytrace.reporting.style import figure_png
+
+    captions = (
+        "Gates 1 and 3: arc S/N and arc colours of the known lenses and of injections like them",
+        "Gate 4: surface brightness, radius and asymmetry of the arcs",
+        "Gates 5 and 8: what the classifiers tell apart, and by what",
+    )
+    figures = plot_gates(realism, anchors, composites, gates)
+    return [(caption, figure_png(figure)) for caption, figure in zip(captions, figures, strict=True)]
 
 
 def _score_galleries(injections: Table, stamps: Arrays) -> list[tuple[str, str, bytes]]:

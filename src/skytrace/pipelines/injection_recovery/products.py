@@ -88,7 +88,7 @@ def _pages() -> list[Node]:
             page_nodes.write_page,
             ["selection_function", "realism_report", "injections", "injection_stamps", "host_report", "trends",
              "marginals", "published_cells", "published_report", "failure_stamps", "failure_report",
-             "product_summary", "model_card_page"],
+             "product_summary", "model_card_page", "anchors", "composites", "params:gates"],
             "selection_function_page",
             name="write_page",
         ),

@@ -66,7 +66,7 @@ document.querySelectorAll("#downloads a").forEach(link => link.addEventListener(
 }));
 if (matchMedia("(max-width: 46rem)").matches && byId("gates-details")) byId("gates-details").open = false;
 let closed = [];
-addEventListener("beforeprint", () => { document.querySelectorAll("img[loading]").forEach(img => { img.loading = "eager"; }); closed = [...document.querySelectorAll("details:not([open])")].filter(d => d.classList.contains("gallery") || d.id === "gates-details"); closed.forEach(d => { d.open = true; }); });
+addEventListener("beforeprint", () => { document.querySelectorAll("img[loading]").forEach(img => { img.loading = "eager"; }); closed = [...document.querySelectorAll("details:not([open])")].filter(d => d.classList.contains("gallery") || d.id === "gates-details" || d.id === "gate-figures"); closed.forEach(d => { d.open = true; }); });
 addEventListener("afterprint", () => closed.forEach(d => { d.open = false; }));
 addEventListener("hashchange", () => { readAddress(); draw(); });
 let drawnWidth = innerWidth;
