@@ -195,10 +195,10 @@ def _field_galaxies(half: float, rng: np.random.Generator) -> Galaxies:
 
 def _projected(most: int, half: float, rng: np.random.Generator, *, tangential_share: float) -> Galaxies:
     """Red galaxies of many redshifts along the line of sight, as many and as bright and long as lensed ones look."""
-    n = max(int(most * rng.uniform(0.4, 0.9)), 4)
+    n = max(int(most * rng.uniform(0.3, 0.8)), 4)
     z = rng.uniform(0.45, 1.6, n)
-    offset = schechter_mag(rng.random(n), faintest=_FAINTEST_BACKGROUND) - rng.uniform(0.5, 2.0, n)
-    radius, angle = half * np.sqrt(rng.random(n)), rng.uniform(0, 2 * np.pi, n)
+    offset = schechter_mag(rng.random(n), faintest=_FAINTEST_BACKGROUND) - rng.uniform(0.3, 1.7, n)
+    radius, angle = half * rng.random(n) ** 0.8, rng.uniform(0, 2 * np.pi, n)
     colours = red_sequence_colours(z) + 0.08 * rng.standard_normal((n, 2))
     tangential = rng.random(n) < tangential_share
     phi = np.where(tangential, angle + np.pi / 2 + 0.3 * rng.standard_normal(n), rng.uniform(0, np.pi, n))
