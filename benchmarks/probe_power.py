@@ -14,7 +14,8 @@ choice among its injections. A JSON line goes to stdout, a table to stderr.
 
 First comes the table of docs/selection_function.md: every family against itself (nothing differs) and against every
 simpler one in the survey's PSF, with the gate's own probe and intervals, medians of the trials, and how many trials
-tell the two apart (their 95 % interval lies above 1/2) or fail the gate (``--table-only`` stops there). ``--json``
+tell the two apart (their 95 % interval lies above 1/2) or fail the gate; and what the gate itself states of its power
+with smooth injections on both sides (``--table-only`` stops there). ``--json``
 keeps it all, what each family is too; docs/results/probe_power.json is such a file, and a test holds the page to it.
 """
 
@@ -256,6 +257,38 @@ def family_table(pools: dict[str, object], chosen) -> list[dict[str, object]]:
     return rows
 
 
+def stated_power(pool, chosen) -> dict[str, object]:
+    """What the gate itself says of its power where nothing differs: anchors and ten injections each of one family, on
+    disjoint hosts, as the gate's own simulations have it.
+    """
+    from skytrace.selection.realism import GateOptions
+    from skytrace.selection.realism.comparison import ComparisonSample
+    from skytrace.selection.realism.linear_probe import gate_linear_probe
+    from skytrace.selection.realism.options import LinearProbeOptions
+
+    table, features = pool
+    rng = np.random.default_rng(20260508)
+    names = np.unique(table["galaxy_id"])
+    first = table["galaxy_id"].isin(names[rng.random(len(names)) < 0.3]).to_numpy()
+    seen = (table["arc_snr"] >= SNR_EDGES[0]).to_numpy()
+    a = rng.permutation(np.flatnonzero(first & seen))[: chosen.anchors]
+    b = rng.permutation(np.flatnonzero(~first & seen))[: 10 * chosen.anchors]
+    sample = ComparisonSample(
+        table.iloc[a].reset_index(drop=True), table.iloc[b].assign(weight=1.0).reset_index(drop=True),
+        {"arc_snr_cut": SNR_EDGES[0]}, ("theta_e", "psf_fwhm", "depth"),
+    )  # fmt: skip
+    gate = gate_linear_probe(
+        sample, *({"penultimate": features[PROBES[0]][rows]} for rows in (a, b)),
+        gates=GateOptions(max_distance_steps=2.0),
+        options=LinearProbeOptions(n_permutations=N_PERMUTATIONS, n_frechet=19, n_simulations=24),
+    )  # fmt: skip
+    note(gate.sentence)
+    kept = ("power", "power_at", "auc_if_changed", "auc_if_changed_at", "best_auc_if_changed", "best_auc_if_changed_at",
+            "false_alarm_rate", "n_simulations")  # fmt: skip
+    sizes = {"anchors": gate.n_anchors, "injections": len(b)}
+    return {**sizes, "status": gate.status, **{name: gate.statistics[name] for name in kept}}
+
+
 def summary(aucs: np.ndarray, null: np.ndarray, bound: float) -> dict[str, float]:
     """Of trials and of those where nothing differs: mean AUC, its scatter, and how often it is detected and failed."""
     limit = float(np.quantile(null, 0.95))
@@ -286,8 +319,9 @@ def main() -> None:
         note(f"{name}, PSF {seeing:g} of the survey's: median arc S/N {made[0]['arc_snr'].median():.0f}")
         return made
 
-    table = family_table({name: pool(name, kind) for name, kind in kinds.items()}, chosen)
-    found = report(table, kinds, chosen, device)
+    pools = {name: pool(name, kind) for name, kind in kinds.items()}
+    found = report(family_table(pools, chosen), kinds, chosen, device)
+    found["stated_power"] = stated_power(pools["smooth"], chosen)
     if chosen.table_only:
         keep(found, chosen.json)
         return

@@ -7,6 +7,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from skytrace.lensing.population import PopulationOptions
 from skytrace.statistics import beta_interval
 
 ROOT = Path(__file__).parents[1]
@@ -104,7 +105,12 @@ def test_the_page_of_the_selection_function_holds_the_table_of_the_probes_power(
     names = {"stamps": "stamps of HST galaxies"}
     for row in found["table"]:
         kinds = " | ".join(names.get(row[side], row[side]) for side in ("anchors_are", "injections_are"))
-        assert f"| {kinds} | {row['auc']:.3f} | {row['low_95']:.3f}-{row['high_95']:.3f} |" in page
+        told = f"{row['told_apart']} of {row['trials']}"
+        assert f"| {kinds} | {row['auc']:.3f} | {row['low_95']:.3f}-{row['high_95']:.3f} | {told} |" in page
+    power = found["stated_power"]
+    for auc, share in power["power_at"].items():
+        assert f"| {auc} | {power['auc_if_changed_at'][auc]:.2f} | {share:.0%} |" in page
+        assert power["auc_if_changed_at"][auc] < power["best_auc_if_changed_at"][auc] + 0.01 < float(auc) + 0.02
     settings = found["settings"]
     words = re.sub(r"\s+", " ", page)
     assert (
@@ -113,6 +119,12 @@ def test_the_page_of_the_selection_function_holds_the_table_of_the_probes_power(
     )
     assert f"{settings['anchors']} anchors with {settings['per_anchor']} injections each" in words
     assert f"medians of {settings['seeds']} trials" in words
+    default, heavy = (settings["families"][f"{name} clumps"] for name in ("default", "heavy"))
+    for clumps in (default, heavy):
+        share = [f"{100 * clumps[f'clump_share_{end}']:.0f}" for end in ("min", "max")]
+        assert f"{clumps['n_clumps']} clumps with {share[0]} to {share[1]} % of the" in words
+    drawn = PopulationOptions()
+    assert {name: getattr(drawn, name) for name in default} == {**default, "clumpy_share": drawn.clumpy_share}
 
 
 def test_the_page_of_the_selection_function_cites_the_studies_that_were_run():
