@@ -127,7 +127,7 @@ def test_without_a_folder_the_comparison_is_empty_and_says_why():
 
 def test_the_pages_parquet_corrects_counts_and_its_csv_and_report_are_the_runs(tmp_path):
     """Forward correction needs the tallies of hosts, which a CSV has no place for."""
-    sample, options = scored(FIVE, n=40, seed=1), CompletenessOptions((0.5,))
+    sample, options = scored(FIVE, n=400, seed=1), CompletenessOptions((0.5,))
     table = completeness_table(sample, FIVE, options=options).join(host_tallies(sample, FIVE, options=options))
     known = {"verdict": "NO-GO", "threshold_default": 0.5, "population": {"mag_r_min": 22.0}}
     published = SelectionFunction.from_table(table, metadata=known).to_table()
@@ -144,8 +144,8 @@ def test_the_pages_parquet_corrects_counts_and_its_csv_and_report_are_the_runs(t
     assert surface.metadata["population"] == {"mag_r_min": 22.0}
     conditions = FIVE.cells().drop_duplicates(["psf_fwhm", "depth"])[["psf_fwhm", "depth"]].assign(weight=1.0)
     edges, ask = FIVE.edges["theta_e"], {"conditions": conditions, "rng": np.random.default_rng(2)}
-    forward = ForwardOptions(refused="nan", n_draws=500)
-    corrected = surface.forward_correct([60, 60, 60, 60, 60], edges, options=forward, **ask)
+    forward = ForwardOptions(n_draws=500)
+    corrected = surface.forward_correct([600, 600, 600, 600, 600], edges, options=forward, **ask)
     share = published.groupby("theta_e")["completeness"].mean().to_numpy()
     np.testing.assert_allclose(corrected.table["completeness"], share, rtol=1e-9)
     text = SelectionFunction.load(tmp_path / "selection_function.csv")
