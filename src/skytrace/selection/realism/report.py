@@ -1,7 +1,7 @@
 """One verdict from all gates, as a report that can be written as JSON.
 
 Precedence: one failed gate makes NO-GO; else one insufficient gate makes INSUFFICIENT; else GO. Gates that are only
-reported (4, 5, 6) have no bound to fall by.
+reported (4, 6) have no bound to fall by.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ GATE_NAMES = (
 
 #: What these gates can and cannot show, word for word in every report.
 _LIMITS = (
-    "Gates 1, 2, 3, 5, 7 and 8 are judged against bounds that were registered; 4 (distributions) and 6 (blind panel) "
-    "are reported without one: GO does not say that the distributions of arc shapes are equal, or that a person takes "
-    "injections for real lenses.",
+    "Gates 1, 2, 3, 5, 7 and 8 are judged against bounds (`registration` says when each was set); 4 (distributions) "
+    "and 6 (blind panel) are reported without one: GO does not say that the distributions of arc shapes are equal, or "
+    "that a person takes injections for real lenses.",
     "Gate 5 asks whether a classifier of arc shapes stays below its bound, not whether it sees no difference: a pass "
     "may leave most injections told from lenses. Its sentence states how large a difference would make it fail.",
     "Anchors are discovered lenses. Both sides are cut at the same measured arc S/N and the injections are weighted to "
