@@ -61,7 +61,8 @@ REPORTS = (
     "supernova.scatter_report",
     "supernova.outlier_report",
     "supernova.injection_report",
-    "supernova.recomputation",
+    "supernova.predictive_report",
+    "supernova.truth_report",
 )
 
 _PAIRS = "supernova.pair_report"

@@ -77,7 +77,25 @@ def data_sections(reports: Mapping[str, Any], numbers: CitedNumbers) -> tuple[Se
     )
     return (
         data,
-        Section("fits", "One fit per supernova", (fits, judged), pictures=("light_curves",), tables=numbers.sources()),
+        Section(
+            "fits", "One fit per supernova", (fits, judged), pictures=("light_curves",),
+            tables=(_scatter_table(reports[file]["scatter_by_survey"]), *numbers.sources()),
+        ),
+    )  # fmt: skip
+
+
+def _scatter_table(surveys: Mapping[str, Mapping[str, Any]]) -> PageTable:
+    rows = []
+    for name, found in surveys.items():
+        spreads = (found[f"{key}_mag{ending}"] for ending in ("", "_ia") for key in ("rms", "mad"))
+        rms, mad, rms_ia, mad_ia = ("–" if value is None else f"{value:.3f}" for value in spreads)
+        rows.append((name, f"{found['n']:,}", rms, mad, f"{found['n_ia']:,}", rms_ia, mad_ia))
+    caption = (
+        "Scatter [mag] of each survey's distances about flat ΛCDM (Ω_M = 0.3, nothing fitted), each about its median, "
+        "without a correction for width or colour (fit_report.json, scatter_by_survey); Ia: published P(Ia) above 0.5"
+    )
+    return PageTable(
+        caption, ("survey", "n", "rms", "MAD", "n Ia", "rms Ia", "MAD Ia"), tuple(rows), (False, *[True] * 6)
     )
 
 

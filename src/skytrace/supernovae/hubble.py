@@ -8,10 +8,10 @@ import numpy as np
 import pandas as pd
 
 from skytrace.errors import CatalogueError, check_between, check_choice
-from skytrace.supernovae.cosmology import ALPHA_PER_MAG, SPEED_OF_LIGHT_KM_S
+from skytrace.supernovae.cosmology import ALPHA_PER_MAG, SPEED_OF_LIGHT_KM_S, flat_lcdm_distance_modulus
 from skytrace.supernovae.fit_options import FLAGS
 
-__all__ = ["HubbleOptions", "hubble_from_fits"]
+__all__ = ["HubbleOptions", "hubble_from_fits", "scatter_by_survey"]
 
 
 @dataclass(frozen=True)
@@ -83,6 +83,28 @@ def hubble_from_fits(
         raise CatalogueError(f"none of {len(fits)} fits can be used for a Hubble diagram: {counts}")
     left_out = fits.loc[~good, ["snid", "survey", "z_hel"]].assign(reason=reason[~good].astype("str"))
     return table[good].sort_values("snid", ignore_index=True), left_out.sort_values("snid", ignore_index=True)
+
+
+def scatter_by_survey(table: pd.DataFrame) -> dict[str, dict[str, float | int]]:
+    """How well each survey's light curves measure distances, against an expansion that nothing is fitted to.
+
+    table: of ``hubble_from_fits``. For each survey, all SNe and those whose published P(Ia) is above 0.5 (names ending
+    in _ia): n, rms and 1.4826 MAD [mag] of mu less flat LambdaCDM (H0 = 70, Omega_M = 0.3) about the survey's median,
+    which takes out its calibration. No width or colour of a light curve has corrected anything.
+    """
+    expected = flat_lcdm_distance_modulus(table["z_hd"].to_numpy(), table["z_hel"].to_numpy(), omega_m=0.3)
+    away = table["mu_mag"] - expected
+    found: dict[str, dict[str, float | int]] = {}
+    for survey, rows in away.groupby(table["survey"].astype(str)):
+        found[str(survey)] = {}
+        for name, some in (("", rows), ("_ia", rows[table.loc[rows.index, "prob_ia"] > 0.5])):
+            about = some - some.median()
+            found[str(survey)] |= {
+                f"n{name}": len(some),
+                f"rms_mag{name}": float(np.sqrt((about**2).mean())),
+                f"mad_mag{name}": float(1.4826 * about.abs().median()),
+            }
+    return found
 
 
 def _prob_ia(published: pd.DataFrame | None, options: HubbleOptions) -> pd.Series:

@@ -55,6 +55,7 @@ def fit_report_again(fits: pd.DataFrame, hubble: pd.DataFrame, left_out: pd.Data
     per_dof = (fits["chi2"] / fits["ndof"])[fits["ndof"] > 0].dropna().to_numpy()
     percentiles = (16, 50, 84)
     return {
+        "scatter_by_survey": _scatter_again(hubble),
         "supernovae": len(fits),
         "observations": int(fits["n_obs"].sum()),
         "converged": int(fits["converged"].sum()),
@@ -66,6 +67,26 @@ def fit_report_again(fits: pd.DataFrame, hubble: pd.DataFrame, left_out: pd.Data
         "alpha_err": {f"percentile_{q}": float(np.percentile(hubble["alpha_err"], q)) for q in percentiles},
         "iterations_median": float(np.median(fits["n_iterations"])),
     }
+
+
+def _scatter_again(hubble: pd.DataFrame) -> dict[str, dict[str, float]]:
+    """Scatter of every survey's distances about flat LambdaCDM, with astropy's distances."""
+    from astropy.cosmology import FlatLambdaCDM
+    from scipy.stats import median_abs_deviation
+
+    z_hd, z_hel = hubble["z_hd"].to_numpy(), hubble["z_hel"].to_numpy()
+    mu = FlatLambdaCDM(H0=70.0, Om0=0.3, Tcmb0=0.0).distmod(z_hd).value + 5.0 * np.log10((1.0 + z_hel) / (1.0 + z_hd))
+    away, survey = hubble["mu_mag"].to_numpy() - mu, hubble["survey"].astype(str).to_numpy()
+    found: dict[str, dict[str, float]] = {str(name): {} for name in np.unique(survey)}
+    for name, numbers in found.items():
+        for ending, chosen in (("", survey == name), ("_ia", (survey == name) & (hubble["prob_ia"] > 0.5).to_numpy())):
+            some = away[chosen]
+            numbers[f"n{ending}"] = len(some)
+            numbers[f"rms_mag{ending}"] = (
+                float(np.sqrt(np.mean((some - np.median(some)) ** 2))) if len(some) else np.nan
+            )
+            numbers[f"mad_mag{ending}"] = float(1.4826 * median_abs_deviation(some)) if len(some) else np.nan
+    return found
 
 
 def cosmology_again(

@@ -17,7 +17,7 @@ from skytrace.supernovae.distance_bias import (
     simulated_distances,
 )
 from skytrace.supernovae.fit_options import FitOptions
-from skytrace.supernovae.hubble import HubbleOptions, hubble_from_fits
+from skytrace.supernovae.hubble import HubbleOptions, hubble_from_fits, scatter_by_survey
 from skytrace.supernovae.light_curves import LightCurveOptions
 from skytrace.supernovae.quality import QualityCutOptions
 from skytrace.surveys.supernovae.interface import SupernovaSurvey
@@ -95,5 +95,6 @@ def _report(fits: Table, hubble: Table, left_out: Table) -> Report:
         "chi2_per_dof": {f"percentile_{q}": per_dof.quantile(q / 100) for q in (16, 50, 84)},
         "alpha_err": {f"percentile_{q}": hubble["alpha_err"].quantile(q / 100) for q in (16, 50, 84)},
         "iterations_median": float(fits["n_iterations"].median()),
+        "scatter_by_survey": scatter_by_survey(hubble),
     }
     return json_ready(report)
