@@ -23,7 +23,7 @@ __all__ = [
 #: What the code of the comparison means: raised by one whenever it changes. 1: anchors as they were found. 2: anchors
 #: pass the selection and the quality control of hosts; the arc annulus follows psf_beta. 3: gates 4, 5, 6 and 8 too. 4:
 #: gate 5 is judged; the blind panel shows no host twice.
-COMPARISON_RULE = 4
+COMPARISON_RULE = 5
 
 
 @dataclass(frozen=True)
