@@ -22,7 +22,7 @@ __all__ = [
 
 #: What the code of the comparison means: raised by one whenever it changes. 1: anchors as they were found. 2: anchors
 #: pass the selection and the quality control of hosts; the arc annulus follows psf_beta. 3: gates 4, 5, 6 and 8 too. 4:
-#: gate 5 is judged; the blind panel shows no host twice.
+#: gate 5 is judged; the blind panel shows no host twice. 5: gate 8 plants differences of known AUC.
 COMPARISON_RULE = 5
 
 
