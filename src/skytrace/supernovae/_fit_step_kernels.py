@@ -201,6 +201,7 @@ def copy_parameters(source, target):
 
 @njit(nogil=True, error_model="numpy")
 def copy_hessian(source, target):
+    """Copy source (4, 4) into target."""
     for j in range(4):
         for k in range(4):
             target[j, k] = source[j, k]
