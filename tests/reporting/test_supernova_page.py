@@ -2,14 +2,17 @@
 
 import re
 
+import pandas as pd
 import pytest
 
 from skytrace.errors import CatalogueError
 from skytrace.reporting.cited_numbers import CitedNumbers
+from skytrace.reporting.supernova_data_sections import _ledger_table, flag_words
 from skytrace.reporting.supernova_sections import _law_table, _law_words
 from skytrace.reporting.supernova_words import (
     found_words,
     noise_words,
+    note_words,
     pair_words,
     predictive_words,
     reach_words,
@@ -148,3 +151,30 @@ def test_the_reach_of_a_table_decides_whether_it_could_reject(sigma, said):
     figures = {"z_min": 0.05, "z_max": 1.1, "omega_m": 0.33, "rms_mag": 1e-4, "max_mag": 2e-3}
     reports = {"pairs.json": {"imitation": {**figures, "distinction_sigma": sigma}}}
     assert said in reach_words(CitedNumbers(reports))
+
+
+def test_every_flag_is_counted_and_said_what_it_does_to_a_distance():
+    flags = {"rank_deficient": 1260, "at_bound_a_plasma": 259}
+    numbers = CitedNumbers({"fit_report.json": {"flags": flags}})
+    (words,) = flag_words(numbers)
+    assert "rank_deficient, 1,260: the light curve alone does not determine" in words
+    assert "at_bound_a_plasma, 259: the plasma's A is held at its bound" in words
+    assert [row[2] for row in numbers.sources()[0].rows] == ["flags.rank_deficient", "flags.at_bound_a_plasma"]
+    assert flag_words(CitedNumbers({"fit_report.json": {"flags": {}}})) == ()
+
+
+def test_every_cut_is_a_row_with_what_it_took():
+    ledger = pd.DataFrame(
+        [(1, "before_peak", 1264, 1232, 32, 91936, 90052, 1884, "none before")],
+        columns=["step", "cut", "supernovae_in", "supernovae_out", "supernovae_removed", "observations_in",
+                 "observations_out", "observations_removed", "reason"],
+    )  # fmt: skip
+    table = _ledger_table(ledger)
+    assert table.columns[2:] == ("SNe before", "removed", "SNe left", "observations removed", "observations left")
+    assert table.rows == (("before peak", "none before", "1,264", "32", "1,232", "1,884", "90,052"),)
+
+
+def test_counts_of_rows_in_a_note_have_commas_and_years_have_none():
+    note = "142 of 1555 rows of the 2022 release were left out"
+    assert note_words({"note": note}) == "142 of 1,555 rows of the 2022 release were left out"
+    assert note_words({"note": None}) == ""

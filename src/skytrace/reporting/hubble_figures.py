@@ -36,7 +36,7 @@ _PAINT = {
 }
 _SCORE_PAINT = {
     "neg_elpd": ("−elpd", COLOURS["vermilion"], "-"),
-    "log_odds": ("mixture on ln $k_J^*$", COLOURS["blue"], "--"),
+    "log_odds": ("gate, ln $k_J^*$", COLOURS["blue"], "--"),
     "pareto_k": ("Pareto $k$", "0.45", ":"),
 }
 
@@ -202,9 +202,12 @@ def outlier_roc_figure(
         axis.plot([0, 1], [0, 1], color="0.8", linewidth=0.6)
         axis.set(xlim=(0, 1), ylim=(0, 1.02))
         axis.set_title(f"{title}: {int(outlier.sum()):,} of {len(outlier):,}", fontsize=7)
-        axis.legend(
-            frameon=False, fontsize=6, loc="best", title="AUC (95 %)", title_fontsize=6
+        axis.legend(  # on paper: a score that is no gate runs through any corner
+            fontsize=5.5, loc="lower right", title="AUC (95 %)", title_fontsize=5.5, frameon=True, framealpha=0.85,
+            edgecolor="none", borderpad=0.2,
         )  # fmt: skip
+    if len(known) % 2 and rows > 1:
+        axes[-2, 1].tick_params(labelbottom=True)  # the panel below it is not drawn
     figure.supxlabel("share of the others taken", fontsize=8)
     figure.supylabel("share of outliers found", fontsize=8)
     return figure
@@ -235,4 +238,4 @@ def _binned(z: np.ndarray, residual: np.ndarray, error: Any, n_bins: int) -> tup
 
 def _posterior_label(name: str) -> str:
     law = name.removesuffix("_mixture")
-    return LAW_LABELS.get(law, law) + (", mixture" if name.endswith("_mixture") else "")
+    return LAW_LABELS.get(law, law) + (",\ntwo populations" if name.endswith("_mixture") else "")

@@ -21,6 +21,7 @@ __all__ = ["light_curve_figure"]
 
 _PAINTS = tuple(COLOURS[name] for name in ("blue", "green", "orange", "vermilion", "purple", "sky"))
 _MARKERS = ("o", "s", "^", "D", "v", "P")
+_IN_ONE_LINE, _A_LINE = 4, 4  # bands whose legend is one line; names in a line where there are more
 _PHASES = (-30.0, 100.0)  # rest-frame days since the fitted explosion that are shown
 
 
@@ -84,7 +85,22 @@ def _draw(axis: Any, mine: pd.DataFrame, days: pd.Series, fit: Any, flux_of: Any
     span = top - bottom
     if span > 0.0:
         axis.set_ylim(bottom - 0.12 * span, top + 0.35 * span)
-    axis.legend(
-        frameon=False, fontsize=5, ncols=min(4, len(bands)), loc="upper right", handletextpad=0.1, columnspacing=0.5,
-        borderpad=0.1,
-    )  # fmt: skip
+    if len(bands) <= _IN_ONE_LINE:
+        axis.legend(
+            frameon=False, fontsize=5, ncols=len(bands), loc="upper right", handletextpad=0.1, columnspacing=0.5,
+            borderpad=0.1,
+        )  # fmt: skip
+    else:
+        _many_bands(axis, [str(band) for band in bands.index])
+
+
+def _many_bands(axis: Any, bands: list[str]) -> None:
+    """Names of many bands, from blue to red, each in its colour, in lines above the data."""
+    low, high = axis.get_ylim()
+    lines = -(-len(bands) // _A_LINE)
+    axis.set_ylim(low, low + (high - low) * (1.0 + 0.1 * max(0, lines - 1)))
+    for place, band in enumerate(bands):
+        axis.text(
+            0.02 + (place % _A_LINE) / _A_LINE, 0.98 - 0.075 * (place // _A_LINE), band, fontsize=4, va="top",
+            color=_PAINTS[place % len(_PAINTS)], transform=axis.transAxes,
+        )  # fmt: skip

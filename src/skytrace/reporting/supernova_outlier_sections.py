@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = ["outlier_sections"]
 
-_SCORES = {"neg_elpd": "−elpd", "log_odds": "mixture (the gate)", "pareto_k": "Pareto k"}
+_SCORES = {"neg_elpd": "−elpd", "log_odds": "the gate", "pareto_k": "Pareto k"}
 _REFERENCES = {
     "truth": "simulated outliers of any kind", "truth_non_ia": "simulated: other types",
     "truth_brightened": "simulated: brightened",
@@ -28,13 +28,19 @@ def outlier_sections(reports: Mapping[str, Any], numbers: CitedNumbers) -> tuple
     gate = (
         f"{numbers.text(file, 'n_outliers')} of {numbers.text(file, 'n')} SNe have a probability above "
         f"{numbers.text(file, 'gate.p_outlier_min', 'g')} of belonging to the outlying component of a two-component "
-        f"mixture of {', '.join(report['gate']['features'])}, fitted to all of them, the held-out ones too; "
+        f"Gaussian mixture of {', '.join(report['gate']['features'])} (“the gate”), fitted to all of them, the "
+        "held-out ones too; "
         f"{numbers.text(file, 'n_flagged')} of them also have a chi2/ndof above "
         f"{numbers.text(file, 'gate.chi2_per_dof_min', 'g')} and are flagged "
         f"({numbers.text(file, 'n_without_light_curve')} SNe have no light curve here and cannot be)."
     )
+    apart = (
+        "The gate is not the noise of two populations in the posteriors (“…_mixture”), and their shares of outliers "
+        "differ: the gate labels each SN by where it lies among all the others, whatever its error; the posterior "
+        "weighs each residual by its own error, fits the outliers together with the law, and labels none."
+    )
     gate_section = Section(
-        "outliers", "Outliers", (gate, side_words(numbers)), pictures=("outlier_roc", "outlier_gallery"),
+        "outliers", "Outliers", (gate, apart, side_words(numbers)), pictures=("outlier_roc", "outlier_gallery"),
         tables=(_auc_table(report), _rule_table(report), *numbers.sources()),
     )  # fmt: skip
     levels = reports["outlier_injection.json"]["levels"]
@@ -64,7 +70,7 @@ def _auc_table(report: Mapping[str, Any]) -> PageTable:
 
 def _rule_table(report: Mapping[str, Any]) -> PageTable:
     labels = {
-        "mixture": f"mixture: p > {report['gate']['p_outlier_min']:g}",
+        "mixture": f"the gate: p > {report['gate']['p_outlier_min']:g}",
         "light_curve": f"light curve: chi2/ndof > {report['gate']['chi2_per_dof_min']:g}", "both": "both (flagged)",
     }  # fmt: skip
     rows = []

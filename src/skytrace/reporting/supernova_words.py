@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 from skytrace.reporting.hubble_figures import LAW_LABELS
@@ -13,9 +14,15 @@ if TYPE_CHECKING:
     from skytrace.reporting.cited_numbers import CitedNumbers
 
 __all__ = [
-    "found_words", "noise_words", "pair_words", "predictive_words", "reach_words", "seed_words", "side_words",
-    "truth_words", "unseen_words",
+    "found_words", "noise_words", "note_words", "pair_words", "predictive_words", "reach_words",
+    "seed_words", "side_words", "truth_words", "unseen_words",
 ]  # fmt: skip
+
+
+def note_words(report: Mapping[str, Any]) -> str:
+    """The survey's own note, its counts of rows with commas."""
+    note = str(report.get("note") or "")
+    return re.sub(r"\b\d{4,}(?= rows\b)", lambda found: f"{int(found[0]):,}", note)
 
 
 def pair_words(numbers: CitedNumbers, law: str, reference: str) -> str:
@@ -27,8 +34,9 @@ def pair_words(numbers: CitedNumbers, law: str, reference: str) -> str:
         "better": f"predicts these supernovae better than {reference}",
         "worse": f"predicts these supernovae worse than {reference}",
     }[verdict]
+    name = LAW_LABELS.get(law, law)
     words = (
-        f"{LAW_LABELS.get(law, law)} {said}: elpd {numbers.text(file, f'{key}.difference', '+.1f')} ± "
+        f"{name[0].upper()}{name[1:]} {said}: elpd {numbers.text(file, f'{key}.difference', '+.1f')} ± "
         f"{numbers.text(file, f'{key}.se', '.1f')}"
     )
     if law in numbers.value(file, "held_out"):
@@ -39,7 +47,7 @@ def pair_words(numbers: CitedNumbers, law: str, reference: str) -> str:
         )
     if law in numbers.value(file, "loo.mixture"):
         words += (
-            f"; with clean and outlying SNe as the noise {numbers.text(file, f'loo.mixture.{law}.difference', '+.1f')} "
+            f"; with two populations as the noise {numbers.text(file, f'loo.mixture.{law}.difference', '+.1f')} "
             f"± {numbers.text(file, f'loo.mixture.{law}.se', '.1f')}"
         )
     return words + "."
@@ -102,7 +110,7 @@ def found_words(reports: Mapping[str, Any], numbers: CitedNumbers) -> tuple[str,
         f"{numbers.text(file, 'levels.alpha.n_injected')} clean SNe were brightened in alpha by "
         f"{scaling[reports[file]['scaling']]}, and the population was inferred again with them in it. −elpd ranks them "
         f"above all others, the sky's own outliers included, with an AUC of "
-        f"{numbers.text(file, 'levels.alpha.auc.neg_elpd.value')}, the mixture with "
+        f"{numbers.text(file, 'levels.alpha.auc.neg_elpd.value')}, the gate with "
         f"{numbers.text(file, 'levels.alpha.auc.log_odds.value')}, Pareto k with "
         f"{numbers.text(file, 'levels.alpha.auc.pareto_k.value')} (above those alone that the gate had called clean: "
         f"{numbers.text(file, 'levels.alpha.auc_clean.neg_elpd.value')} and "
@@ -122,7 +130,7 @@ def found_words(reports: Mapping[str, Any], numbers: CitedNumbers) -> tuple[str,
         f"gives ln q back with a median error of {numbers.text(file, f'{light}.ln_factor_error_median', '+.4f')} and a "
         f"scatter of {numbers.text(file, f'{light}.ln_factor_error_mad', '.4f')}; "
         f"{numbers.text(file, f'{light}.n_lost')} were lost. AUC of −elpd "
-        f"{numbers.text(file, f'{light}.auc.neg_elpd.value')}, of the mixture "
+        f"{numbers.text(file, f'{light}.auc.neg_elpd.value')}, of the gate "
         f"{numbers.text(file, f'{light}.auc.log_odds.value')}. chi2/ndof exceeds the flag's limit for "
         f"{numbers.text(file, f'{light}.n_chi2_per_dof_above')} of them: "
         + (
@@ -135,7 +143,8 @@ def found_words(reports: Mapping[str, Any], numbers: CitedNumbers) -> tuple[str,
     return tuple(words)
 
 
-_NOISES = {"student_t": "Student-t noise", "mixture": "clean and outlying SNe as the noise"}
+_NOISE_TITLE = "Could the noise models have made these residuals?"
+_NOISES = {"student_t": "Student-t noise", "mixture": "two populations (clean and outlying SNe) as the noise"}
 
 
 def noise_words(reports: Mapping[str, Any], numbers: CitedNumbers) -> tuple[str, ...]:
@@ -145,19 +154,19 @@ def noise_words(reports: Mapping[str, Any], numbers: CitedNumbers) -> tuple[str,
         verdict = pair_verdict(*(numbers.value("pairs.json", f"noise.flat_lcdm.{key}") for key in ("difference", "se")))
         said = {"equal": "predicts as well as", "better": "predicts better than", "worse": "predicts worse than"}
         words.append(
-            f"Under flat ΛCDM a mixture of clean and outlying SNe {said[verdict]} Student-t noise: elpd "
+            f"Under flat ΛCDM noise of two populations, clean and outlying SNe, {said[verdict]} Student-t noise: elpd "
             f"{numbers.text('pairs.json', 'noise.flat_lcdm.difference', '+.1f')} ± "
             f"{numbers.text('pairs.json', 'noise.flat_lcdm.se', '.1f')}."
         )
     checks = reports["predictive.json"]["noise"]
     failing = [name for name, one in checks.items() if one["fails"]]
     if not failing:
-        words.append("The residuals contradict neither noise model (see the posteriors).")
+        words.append(f"The residuals contradict neither noise model (see “{_NOISE_TITLE}”).")
     else:
         names = " and ".join(_NOISES[name] for name in failing)
         passed = [name for name in checks if name not in failing]
         words.append(
-            f"The residuals contradict {names} (see the posteriors): every difference and SE under "
+            f"The residuals contradict {names} (see “{_NOISE_TITLE}”): every difference and SE under "
             f"{'it' if len(failing) == 1 else 'them'} is that of a noise model that these data do not have"
             + (f"; {_NOISES[passed[0]]} passes the same check." if passed else ", and is to be read with that in mind.")
         )
@@ -201,7 +210,7 @@ def unseen_words(reports: Mapping[str, Any], numbers: CitedNumbers) -> tuple[str
         f"Every SN is predicted by a fit that has not seen it: {numbers.text('sampler.json', 'supernovae')} in folds, "
         f"and {numbers.text('sampler.json', 'held_out')} that are in no posterior at all, chosen by a hash of their "
         "names before anything was fitted. Two things have seen them: the least-squares fits, which judge nothing, and "
-        "the gate's mixture, so that “held out clean” is cut by a gate that knew them.",
+        "the gate, so that “held out clean” is cut by a gate that knew them.",
         f"Noise of the draws: with other random seeds of the sampler, and the same folds and gate, the rms of the "
         f"held-out SNe moves by at most {numbers.text(file, 'largest_spread_mag', '.1e')} mag, "
         + ("" if stable else "not ")
@@ -241,7 +250,7 @@ def truth_words(reports: Mapping[str, Any], numbers: CitedNumbers) -> tuple[str,
         for name, words in estimators.items() if name in reports[file]["alpha"]
     ]  # fmt: skip
     said = ["alpha minus truth, of unflagged fits: " + "; ".join(parts) + "."]
-    for name, noise in (("flat_lcdm", "Student-t"), ("flat_lcdm_mixture", "the mixture")):
+    for name, noise in (("flat_lcdm", "Student-t"), ("flat_lcdm_mixture", "two populations")):
         key = f"population.{name}.omega_m"
         far = abs(numbers.value(file, f"{key}.bias_sd"))
         verdict = "within its error of" if far <= 1.0 else "near" if far <= 2.0 else "not"
@@ -257,7 +266,7 @@ def truth_words(reports: Mapping[str, Any], numbers: CitedNumbers) -> tuple[str,
         )
     mixed = "population.flat_lcdm_mixture"
     said.append(
-        f"The mixture finds σ_int = {numbers.text(file, f'{mixed}.sigma_int_mag.mean', '.4f')} ± "
+        f"The noise of two populations finds σ_int = {numbers.text(file, f'{mixed}.sigma_int_mag.mean', '.4f')} ± "
         f"{numbers.text(file, f'{mixed}.sigma_int_mag.sd', '.4f')} mag where the type Ia were scattered by "
         f"{numbers.text(file, 'truth.sigma_int_mag', '.4f')}, and a share of outliers of "
         f"{numbers.text(file, f'{mixed}.outlier_fraction.mean')} ± "

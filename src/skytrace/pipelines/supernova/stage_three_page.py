@@ -37,6 +37,7 @@ def write_page(
     outliers: Table,
     injections: Table,
     truth: Table,
+    quality_ledger: Table,
     posterior_flat_lcdm: Any,
     posterior_qfd_anchored: Any,
     inference: InferenceOptions,
@@ -74,7 +75,10 @@ def write_page(
         *_light_curve_figures(light_curves, light_curve_fits, outliers, fit),
     )
     pictures = {name: figure_png(figure) for name, figure in zip(FIGURES, drawn, strict=True)}
-    page = supernova_page({**files, "recomputation.json": recomputation}, summary=posterior_summary, figures=pictures)
+    page = supernova_page(
+        {**files, "recomputation.json": recomputation}, summary=posterior_summary, figures=pictures,
+        ledger=quality_ledger, notes={"outlier_gallery": _gallery_note(light_curve_fits, outliers)},
+    )  # fmt: skip
     return *(figure for figure in drawn for _ in range(2)), page
 
 
@@ -166,6 +170,18 @@ def _roc_figure(reports: Report, outliers: Table, injections: Table, truth: Tabl
         title = f"injected into {'alpha' if level == 'alpha' else 'light'}"
         panels[title], auc[title] = (rows, rows["injected"].to_numpy(dtype=bool)), figures["auc"]
     return outlier_roc_figure(panels, auc)
+
+
+def _gallery_note(fits: Table, outliers: Table) -> str:
+    """How many of the gate's outliers the gallery could show, and what it shows where there are none."""
+    outlying = outliers.loc[outliers["outlier"], "snid"].drop_duplicates()
+    seen = int(outlying.isin(fits.loc[fits["ndof"] > 0, "snid"]).sum())
+    if seen:
+        return f"Of the gate's {len(outlying):,} outliers {seen:,} have a light curve here."
+    return (
+        f"None of the gate's {len(outlying):,} outliers has a light curve here: these are ordinary SNe, the least well "
+        "expected of those that can be shown."
+    )
 
 
 def _light_curve_figures(light_curves: Table, fits: Table, outliers: Table, fit: FitOptions) -> tuple[Any, Any]:

@@ -106,8 +106,8 @@ def _reports() -> list[Node]:
 def _page() -> Node:
     tables = (
         "recomputation", "inference_table", "model_comparison", "posterior_summary", "fold_scores",
-        "light_curves", "light_curve_fits", "outliers", "injections", "truth", "posterior_flat_lcdm",
-        "posterior_qfd_anchored",
+        "light_curves", "light_curve_fits", "outliers", "injections", "truth", "quality_ledger",
+        "posterior_flat_lcdm", "posterior_qfd_anchored",
     )  # fmt: skip
     figures = [f"{name}_{kind}" for name in stage_three_page.FIGURES for kind in ("figure", "figure_pdf")]
     return Node(
