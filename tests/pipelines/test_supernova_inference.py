@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from skytrace.compute import ClusterOptions
-from skytrace.errors import CatalogueError
+from skytrace.errors import CatalogueError, OptionError
 from skytrace.pipelines.supernova import stage_two
 from skytrace.pipelines.supernova.options import FoldOptions, InferenceOptions, PosteriorChoice
 from skytrace.pipelines.supernova.pipeline import POSTERIORS, create_pipeline
@@ -174,3 +174,11 @@ def test_laws_are_compared_under_one_noise_model(monkeypatch):
         "two": True, "one": True, "three": True, "four": False,
     }  # fmt: skip
     assert pointwise["posterior"].tolist() == list(posteriors)
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"seeds": (0, 0)}, {"seeds": 3}, {"seeds": ()}, {"models": ("flat_lcdm", "flat_lcdm")}]
+)
+def test_folds_that_say_nothing_are_refused(wrong):
+    with pytest.raises(OptionError, match=next(iter(wrong))):
+        FoldOptions(**wrong)

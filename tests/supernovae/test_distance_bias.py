@@ -88,3 +88,9 @@ def test_too_few_that_passed_and_impossible_options_are_told():
         distance_bias(simulated(60, 0.3, seed=5))
     with pytest.raises(OptionError, match="omega_m"):
         DistanceBiasOptions(omega_m=(0.4, 0.2))
+
+
+@pytest.mark.parametrize("omega_m", [(0.3,), 0.3])
+def test_cosmologies_that_are_not_two_are_refused(omega_m):
+    with pytest.raises(OptionError, match=r"omega_m = .* must be two numbers"):
+        DistanceBiasOptions(omega_m=omega_m)

@@ -383,3 +383,29 @@ def test_further_light_curves_of_a_supernova_are_counted_and_left_out_or_kept(tm
     assert survey.note.startswith("2 of 5 rows of pantheon are further light curves of a supernova and were left out")
     kept = TabulatedSupernovae(tmp_path, {"hubble": {"pantheon": "p.dat"}, "repeats": "keep"})
     assert len(kept.hubble_tables()["pantheon"]) == 5 and "were kept" in kept.note
+
+
+def test_a_table_with_other_separators_or_without_columns_is_named_with_what_it_lacks(tmp_path):
+    (tmp_path / "a.csv").write_text(SEED_CSV.replace(",", ";"), encoding="utf-8")
+    with pytest.raises(CatalogueError, match=r"a.csv lacks columns snid, mjd.* white space between columns.* by ';'"):
+        TabulatedSupernovae(tmp_path, {"light_curves": "a.csv", "index": None}).objects()
+    (tmp_path / "b.csv").write_text(SEED_CSV.replace(",z,", ",w,"), encoding="utf-8")
+    with pytest.raises(CatalogueError, match=r"b.csv lacks columns z_hel; .*read with a comma between columns"):
+        TabulatedSupernovae(tmp_path, {"light_curves": "b.csv", "index": None}).objects()
+
+
+def test_negative_reddening_and_errors_that_are_not_positive_are_refused_by_name(tmp_path):
+    pd.DataFrame({"snid": ["a", "b"], "mwebv": [-9.0, -0.1]}).to_parquet(tmp_path / "lc_index.parquet")
+    with pytest.raises(CatalogueError, match=r"1 supernova\(e\) of mwebv < 0, the first -0.1 of 'b'"):
+        TabulatedSupernovae(tmp_path).objects()
+    (tmp_path / "h.csv").write_text("CID,zHD,zHEL,MU,MUERR\na,.1,.1,38,.1\nb,.1,.1,38,0\n")
+    with pytest.raises(CatalogueError, match=r"1 row\(s\) whose MUERR is not positive, the first 0 of 'b'"):
+        read_hubble_table(tmp_path / "h.csv")
+
+
+def test_sentinel_fluxes_are_counted_and_negative_ones_kept(tmp_path):
+    (tmp_path / "s.csv").write_text(SEED_CSV.replace("3.0e-6", "-999"), encoding="utf-8")
+    survey = TabulatedSupernovae(tmp_path, {"light_curves": "s.csv", "index": None})
+    clean, rejections = validate_light_curves(survey.light_curves())
+    assert clean["flux_jy"].tolist() == [1.5e-6, -2.0e-8]
+    assert rejections["reason"].tolist() == ["flux_not_finite"] and survey.note.startswith("1 fluxes of exactly")

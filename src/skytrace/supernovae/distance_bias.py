@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from skytrace.errors import CatalogueError, check_between, check_whole
+from skytrace.errors import CatalogueError, OptionError, check_between, check_whole
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -56,6 +56,8 @@ class DistanceBiasOptions:
     bin_supernovae: int = 100
 
     def __post_init__(self) -> None:
+        if not (isinstance(self.omega_m, (tuple, list)) and len(self.omega_m) == 2):
+            raise OptionError(f"omega_m = {self.omega_m!r} must be two numbers in [0, 1], the lower one first")
         object.__setattr__(self, "omega_m", tuple(self.omega_m))
         check_whole("n_supernovae", self.n_supernovae, 0, 10**7)
         check_whole("seed", self.seed, 0, 2**63 - 1)

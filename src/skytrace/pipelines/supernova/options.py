@@ -56,17 +56,23 @@ class FoldOptions:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "models", _laws(self.models))
+        if not (isinstance(self.seeds, (tuple, list)) and self.seeds):
+            raise OptionError(f"seeds = {self.seeds!r} is not a list of whole numbers: name at least one")
         object.__setattr__(self, "seeds", tuple(self.seeds))
-        if not self.seeds:
-            raise OptionError("seeds = () is empty: name at least one")
         for seed in self.seeds:
             check_whole("seeds", seed, 0, 2**31 - 1)
+        if len(set(self.seeds)) < len(self.seeds):
+            raise OptionError(
+                f"seeds = {list(self.seeds)} repeats a seed: the same draws twice agree whatever they are"
+            )
         check_between("seed_tolerance_mag", self.seed_tolerance_mag, 0.0, 10.0)
 
 
 def _laws(models: Iterable[str]) -> tuple[str, ...]:
-    if isinstance(models, str) or not tuple(models):
+    if not isinstance(models, (tuple, list)) or not models:
         raise OptionError(f"models = {models!r} is not a list of laws: name some of {', '.join(POPULATION_MODELS)}")
     for model in models:
         check_choice("models", model, POPULATION_MODELS)
+    if len(set(models)) < len(models):
+        raise OptionError(f"models = {list(models)} names a law twice")
     return tuple(models)

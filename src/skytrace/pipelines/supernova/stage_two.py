@@ -40,7 +40,7 @@ def split_inference_table(
 
     table = _tables(hubble, published_hubble, options)
     if options.table not in table:
-        raise CatalogueError(f"inference.table = {options.table!r} is not one of {', '.join(table)}")
+        raise CatalogueError(f"supernova.inference.table = {options.table!r} is not one of {', '.join(table)}")
     chosen = table[options.table]
     names = chosen["snid"].tolist()
     return chosen.assign(

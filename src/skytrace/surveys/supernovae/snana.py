@@ -18,7 +18,14 @@ from skytrace.errors import CatalogueError, SurveyError
 from skytrace.surveys.data_root import require_folder, under_data_root
 from skytrace.surveys.supernovae.filters import known_filters
 from skytrace.surveys.supernovae.interface import TRUTH_COLUMNS, objects_table
-from skytrace.surveys.supernovae.limits import MAX_FILE_MB, MAX_ROWS, check_rows, check_size
+from skytrace.surveys.supernovae.limits import (
+    MAX_FILE_MB,
+    MAX_ROWS,
+    check_reddening,
+    check_rows,
+    check_size,
+    without_sentinels,
+)
 from skytrace.surveys.supernovae.options import SnanaOptions
 
 if TYPE_CHECKING:
@@ -60,12 +67,17 @@ class SnanaSupernovae:
         filters = self._filters()
         name = _filter_names(photometry["band"], filters.index)
         unknown = sorted(set(photometry["band"][~name.isin(filters.index)]))
-        self.note = f"no filter is known of band {', '.join(unknown)}" if unknown else ""
+        known = f"no filter is known of band {', '.join(unknown)}" if unknown else ""
+        flux, error = photometry["fluxcal"], photometry["fluxcal_err"]
+        # in these units a supernova may have such a flux once; not twice, and not without an error
+        doubtful = (error <= 0) | flux.duplicated(keep=False)
+        flux, sentinels = without_sentinels(flux, doubtful)
+        self.note = "; ".join(words for words in (known, sentinels) if words)
         offset = name.map(filters["ab_offset_mag"]).fillna(0.0) if self.options.ab_offset else 0.0
         jy = JY_PER_FLUXCAL * 10.0 ** (-0.4 * offset)
         return pd.DataFrame(
             {
-                "snid": photometry["snid"], "mjd": photometry["mjd"], "flux_jy": photometry["fluxcal"] * jy,
+                "snid": photometry["snid"], "mjd": photometry["mjd"], "flux_jy": flux * jy,
                 "flux_err_jy": photometry["fluxcal_err"] * jy,
                 "wavelength_nm": name.map(filters["wavelength_nm"]).astype(float),
                 "band": photometry["band"], "z_hel": photometry["snid"].map(objects.set_index("snid")["z_hel"]),
@@ -75,7 +87,9 @@ class SnanaSupernovae:
 
     def objects(self) -> pd.DataFrame:
         """One row a SN, OBJECT_COLUMNS."""
-        return objects_table(self._read()[0].assign(survey=self.options.survey), source=str(self.folder))
+        table = self._read()[0]
+        mwebv = check_reddening(table["snid"], table["mwebv"], source=str(self.folder))
+        return objects_table(table.assign(survey=self.options.survey, mwebv=mwebv), source=str(self.folder))
 
     def hubble_tables(self) -> dict[str, pd.DataFrame]:
         """None: SNANA files hold photometry."""

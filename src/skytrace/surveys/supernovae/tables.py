@@ -8,9 +8,17 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from skytrace.errors import CatalogueError, SurveyError
+from skytrace.supernovae.light_curves import LIGHT_CURVE_COLUMNS
 from skytrace.surveys.data_root import require_folder, under_data_root
 from skytrace.surveys.supernovae.interface import TRUTH_COLUMNS, hubble_table, objects_table
-from skytrace.surveys.supernovae.limits import MAX_FILE_MB, MAX_ROWS, check_rows, check_size
+from skytrace.surveys.supernovae.limits import (
+    MAX_FILE_MB,
+    MAX_ROWS,
+    check_reddening,
+    check_rows,
+    check_size,
+    without_sentinels,
+)
 from skytrace.surveys.supernovae.options import SupernovaTableOptions
 
 if TYPE_CHECKING:
@@ -52,21 +60,36 @@ class TabulatedSupernovae:
             options if isinstance(options, SupernovaTableOptions) else SupernovaTableOptions.from_mapping(options or {})
         )
         self.files_read: set[Path] = set()
-        self.note = ""
+        self._notes: dict[str, str] = {}
+
+    @property
+    def note(self) -> str:
+        """What was left out or taken for unknown in the tables that were read so far, in words."""
+        return "; ".join(words for words in self._notes.values() if words)
 
     def light_curves(self) -> pd.DataFrame:
-        """Observations, LIGHT_CURVE_COLUMNS, of the surveys asked for."""
-        table = read_light_curve_table(
-            self._file(self.options.light_curves), survey=self.options.survey, **self._limits()
-        )
-        return self._of_surveys(table)
+        """Observations, LIGHT_CURVE_COLUMNS, of the surveys asked for. A flux of exactly -777 or -999 Jy is unknown.
+
+        Raises CatalogueError naming the file, the columns that it lacks and how its columns were told apart.
+        """
+        path = self._file(self.options.light_curves)
+        table = read_light_curve_table(path, survey=self.options.survey, **self._limits())
+        _check_columns(path, table, LIGHT_CURVE_COLUMNS)
+        table = self._of_surveys(table)
+        fluxes, self._notes["fluxes"] = without_sentinels(table["flux_jy"])
+        return table.assign(flux_jy=fluxes)
 
     def objects(self) -> pd.DataFrame:
         """One row a SN, OBJECT_COLUMNS; mb and z_hd from the Hubble tables (the median where releases differ)."""
         if self.options.index is None:
             index = self.light_curves().drop_duplicates("snid")[["snid", "survey", "z_hel"]]
         else:
-            index = self._of_surveys(_read(self._file(self.options.index), **self._limits()))
+            path = self._file(self.options.index)
+            table = _read(path, **self._limits())
+            _check_columns(path, table, ("snid", "survey") if self.options.surveys else ("snid",))
+            index = self._of_surveys(table)
+            if "mwebv" in index:
+                index = index.assign(mwebv=check_reddening(index["snid"], index["mwebv"], source=str(path)))
         tables = list(self.hubble_tables().values())
         if tables:
             published = pd.concat(tables, ignore_index=True).groupby("snid")[["z_hd", "mb"]].median()
@@ -79,7 +102,7 @@ class TabulatedSupernovae:
         tables = {name: read_hubble_table(self._file(file), **self._limits()) for name, file in files}
         repeated = {name: int(table["snid"].duplicated().sum()) for name, table in tables.items()}
         done = "were left out (the smallest error stays)" if self.options.repeats == "best" else "were kept"
-        self.note = "; ".join(
+        self._notes["repeats"] = "; ".join(
             f"{n} of {len(tables[name])} rows of {name} are further light curves of a supernova and {done}"
             for name, n in repeated.items() if n
         )  # fmt: skip
@@ -135,7 +158,8 @@ def read_light_curve_table(
 
 def read_hubble_table(path: Path, *, max_file_mb: float = MAX_FILE_MB, max_rows: int = MAX_ROWS) -> pd.DataFrame:
     """HUBBLE_COLUMNS of a published table: zHD, zHEL, MU, MUERR and P(Ia), by the names that DES-SN5YR, DES-Dovekie and
-    Pantheon+ give them. Sentinels (-9 and less) become NaN. Raises CatalogueError naming what the file lacks.
+    Pantheon+ give them. Sentinels (-9 and less) become NaN. Raises CatalogueError naming what the file lacks, and
+    rows whose error is not positive.
     """
     table = _read(path, max_file_mb=max_file_mb, max_rows=max_rows)
     by_lower = {name.strip().lower(): name for name in table.columns}
@@ -154,6 +178,12 @@ def read_hubble_table(path: Path, *, max_file_mb: float = MAX_FILE_MB, max_rows:
     for name in [ours for ours in read.columns if ours not in ("snid", "survey")]:
         values = pd.to_numeric(read[name], errors="coerce").astype(float)
         read[name] = values.where(values > -9.0)
+    bad = read[read["mu_err_mag"] <= 0]
+    if len(bad):
+        raise CatalogueError(
+            f"{path} has {len(bad)} row(s) whose {found['mu_err_mag']} is not positive, the first "
+            f"{bad['mu_err_mag'].iloc[0]:g} of {bad['snid'].iloc[0]!r}; leave them out, or the field empty if unknown"
+        )
     return hubble_table(read)
 
 
@@ -177,7 +207,21 @@ def _read(path: Path, *, max_file_mb: float, max_rows: int) -> pd.DataFrame:
         raise SurveyError(f"{path} cannot be read as a table: {error}") from error
 
 
-def _read_text(path: Path, max_rows: int) -> pd.DataFrame:
+def _check_columns(path: Path, table: pd.DataFrame, needed: tuple[str, ...]) -> None:
+    """Raise CatalogueError naming the columns that are not there, and how those that are were told apart."""
+    missing = [name for name in needed if name not in table]
+    if not missing:
+        return
+    how = ""
+    if path.suffix != ".parquet":
+        separator = _layout(path)[2]
+        how = f", read with {'a comma' if separator == ',' else 'white space'} between columns"
+        how += "; they seem to be separated by ';'" if any(";" in str(name) for name in table.columns) else ""
+    raise CatalogueError(f"{path} lacks columns {', '.join(missing)}; it has {', '.join(map(str, table.columns))}{how}")
+
+
+def _layout(path: Path) -> tuple[list[int], int, str]:
+    """Lines that are comments (from 0), the number of lines, and what separates columns, by the header."""
     comments, header, n_lines = [], None, 0
     with path.open(encoding="utf-8-sig") as file:
         for n_lines, line in enumerate(file, start=1):
@@ -185,8 +229,12 @@ def _read_text(path: Path, max_rows: int) -> pd.DataFrame:
                 comments.append(n_lines - 1)
             elif header is None and line.strip():
                 header = line
+    return comments, n_lines, "," if "," in (header or "") else r"\s+"
+
+
+def _read_text(path: Path, max_rows: int) -> pd.DataFrame:
+    comments, n_lines, separator = _layout(path)
     check_rows(path, n_lines - len(comments) - 1, max_rows)
-    separator = "," if "," in (header or "") else r"\s+"
     shared: dict[str, Any] = {"sep": separator, "skiprows": comments, "encoding": "utf-8-sig", "index_col": False}
     names = pd.read_csv(path, nrows=0, **shared).columns
     text = [name for name in names if name.strip().lower() in _TEXT]
