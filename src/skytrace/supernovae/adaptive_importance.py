@@ -54,14 +54,16 @@ def weighted_draws(
     sampler: SamplerOptions,
     rng: np.random.Generator,
 ) -> WeightedDraws:
-    """n_draws and their Pareto-smoothed weights, of the first proposal that holds and reaches sampler.ess_min, else of
-    the one of the largest ESS among those that hold, else of the last one. Call inside ``with jax.enable_x64(True)``.
+    """n_draws and their Pareto-smoothed weights, of the first proposal that holds and reaches sampler.ess_min (or 0.6
+    n_draws), else of the one of the largest ESS among those that hold, else of the last one. Call inside
+    ``with jax.enable_x64(True)``.
     """
     theta, log_weights = importance_draws(
         data, approximation, options=options, n_draws=sampler.n_draws, df=sampler.proposal_df, rng=rng
     )
     drawn = best = _weighted(theta, log_weights, 0)
-    while not (drawn.hold(sampler) and drawn.ess >= sampler.ess_min):
+    wanted = min(sampler.ess_min, 0.6 * len(theta))  # few draws cannot have more, however well the proposal learnt
+    while not (drawn.hold(sampler) and drawn.ess >= wanted):
         if drawn.rounds == _ROUNDS or not np.isfinite(drawn.k_hat):
             break
         theta, log_weights = _learnt_draws(drawn, data, options, sampler, rng)

@@ -7,7 +7,7 @@ mode refuses keeps ranks uniform, because k-hat and ESS depend on the data and t
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -83,6 +83,7 @@ def calibrate_fast(
     """
     check_whole("n_simulations", n_simulations, 1, 10**7)
     rng = np.random.default_rng(sampler.seed)
+    sampler = replace(sampler, ess_min=min(sampler.ess_min, n_ranks))  # no more draws than these are used
     ranks, truths, k_hats = [], [], []
     with jax.enable_x64(True):
         for _, truth, simulated in _simulations(data, options, sampler.seed, n_simulations):
