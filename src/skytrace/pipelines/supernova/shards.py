@@ -21,7 +21,8 @@ __all__ = ["FitShard", "FitShardOptions", "compute_fit_shard", "fit_in_shards"]
 #: Everything that decides what a shard holds.
 _COMPUTED_BY = (
     __name__, "skytrace.supernovae._fit_kernels", "skytrace.supernovae._fit_model_kernels",
-    "skytrace.supernovae._fit_step_kernels", "skytrace.supernovae.fit_options",
+    "skytrace.supernovae._fit_step_kernels", "skytrace.supernovae.cosmology", "skytrace.supernovae.distance_basis",
+    "skytrace.supernovae.fit_options", "skytrace.supernovae.population_options",
     "skytrace.supernovae.light_curve_fit", "skytrace.supernovae.light_curve_model",
     "skytrace.supernovae.light_curve_packing", "skytrace.supernovae.light_curves", "skytrace.supernovae.opacity",
     "skytrace.supernovae.spectral_energy", "skytrace.compute.shards", "skytrace.compute.table_shards",
