@@ -246,7 +246,7 @@ def test_a_browser_reads_the_built_page_without_network_or_errors(browser, addre
 def test_a_click_on_a_dataset_shows_its_preview(browser, address, built, lineage, name):
     node = next(node for node in lineage["nodes"] if node["name"] == name)
     page = browser.new_page(viewport={"width": 1600, "height": 1200})
-    page.goto(f"{address}/?pid=__default__&expandAllPipelines=true&sid={node['id']}")
+    page.goto(f"{address}/?pid=injection_recovery&expandAllPipelines=true&sid={node['id']}")
     if name.endswith("heatmaps"):
         picture = page.wait_for_selector("img[src^='data:image/png;base64,']", timeout=60_000)
         assert picture.get_attribute("src").endswith(details(built, lineage)[name]["preview"])
