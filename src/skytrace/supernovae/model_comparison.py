@@ -32,6 +32,7 @@ __all__ = [
     "leave_one_out",
     "pointwise_elpd",
     "score_fold",
+    "snid_digest",
 ]
 
 _DRAWS_PER_CHAIN = 500
@@ -40,8 +41,12 @@ _DRAWS_PER_CHAIN = 500
 def fold_of_snid(snid: Sequence[str], *, n_folds: int, salt: str) -> NDArray[np.int64]:
     """Fold (n,) from 0 to n_folds - 1 of supernovae: sha256 of "salt:name", the name in lower case."""
     check_whole("n_folds", n_folds, 2, 10**6)
-    digests = [int(hashlib.sha256(f"{salt}:{str(name).lower()}".encode()).hexdigest(), 16) for name in snid]
-    return np.array([digest % n_folds for digest in digests], dtype=np.int64)
+    return np.array([snid_digest(name, salt=salt) % n_folds for name in snid], dtype=np.int64)
+
+
+def snid_digest(name: str, *, salt: str) -> int:
+    """sha256 of "salt:name", the name in lower case, as a number: what every lot drawn for a supernova goes by."""
+    return int(hashlib.sha256(f"{salt}:{str(name).lower()}".encode()).hexdigest(), 16)
 
 
 def held_out(snid: Sequence[str], *, options: ComparisonOptions | None = None) -> NDArray[np.bool_]:

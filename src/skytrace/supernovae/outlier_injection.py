@@ -9,7 +9,6 @@ inferred again with the outliers in it, because they also widen what they are ju
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -18,6 +17,7 @@ import numpy as np
 import pandas as pd
 
 from skytrace.supernovae.cosmology import ALPHA_PER_MAG
+from skytrace.supernovae.model_comparison import snid_digest
 from skytrace.supernovae.outlier_options import InjectionOptions, OutlierOptions
 from skytrace.supernovae.outliers import SCORES, fit_mixture, light_curve_features, ln_k_j_star, rule_figures, score_auc
 
@@ -99,7 +99,7 @@ def inject_light_curves(
     )  # fmt: skip
     scatter = np.ones(len(mine))
     for name, rows in mine.groupby("snid", sort=False).indices.items():
-        rng = np.random.default_rng(_digest(str(name), f"{options.salt}:scatter") % 2**63)
+        rng = np.random.default_rng(snid_digest(name, salt=f"{options.salt}:scatter") % 2**63)
         scatter[rows] += options.relative_scatter * rng.normal(size=len(rows))
     q = mine["snid"].map(factor).to_numpy(dtype=float)
     return mine.assign(flux_jy=mine["flux_jy"] + (q - 1.0) * model * scatter)
@@ -233,8 +233,4 @@ def injection_figures(scored: pd.DataFrame, *, options: OutlierOptions) -> dict[
 
 
 def _uniforms(snid: Sequence[str] | pd.Series, salt: str) -> NDArray[np.float64]:
-    return np.array([(_digest(name, salt) % 2**53) / 2**53 for name in snid], dtype=np.float64)
-
-
-def _digest(name: str, salt: str) -> int:
-    return int(hashlib.sha256(f"{salt}:{str(name).lower()}".encode()).hexdigest(), 16)
+    return np.array([(snid_digest(name, salt=salt) % 2**53) / 2**53 for name in snid], dtype=np.float64)
