@@ -147,20 +147,9 @@ def agreement(colours: list) -> float:
 
 
 def differences(ours, rows: list[dict[str, float]]) -> dict[str, float]:
-    """Column (all patches) -> largest |ours - reference| over |reference| plus its median; SystemExit on stray NaN."""
-    largest: dict[str, float] = {}
-    for column in feature_columns():
-        a, b = ours[column].to_numpy(dtype=float), np.array([row[column] for row in rows], dtype=float)
-        if (np.isnan(a) != np.isnan(b)).any():
-            raise SystemExit(f"benchmarks.cluster_features: {column} is NaN on one side only")
-        a, b = a[np.isfinite(b)], b[np.isfinite(b)]
-        if not len(a):
-            continue
-        size = np.abs(b) + np.median(np.abs(b))
-        relative = np.divide(np.abs(a - b), size, out=np.abs(a - b), where=size > 0)
-        name = column.rsplit("_p", 1)[0] if column[-4:-2] == "_p" else column
-        largest[name] = max(largest.get(name, 0.0), float(relative.max()))
-    return largest
+    """``measure.largest_differences`` by column, all patches together."""
+    names = {name: name.rsplit("_p", 1)[0] if name[-4:-2] == "_p" else name for name in feature_columns()}
+    return measure.largest_differences(ours, rows, names)
 
 
 def main() -> None:

@@ -228,19 +228,10 @@ class Tabulated:
 
 
 def differences(ours, rows: list[dict[str, float]]) -> dict[str, float]:
-    """Column (all bands) -> largest |ours - reference| over |reference| plus its median; SystemExit on a stray NaN."""
+    """``measure.largest_differences`` by column, all bands together."""
     names = {f"{name}_{band}": name for name in QUALITY_COLUMNS for band in BANDS}
     names |= {"g_minus_r": "g_minus_r", "r_minus_z": "r_minus_z"}
-    largest: dict[str, float] = {}
-    for column, name in names.items():
-        a, b = ours[column].to_numpy(dtype=float), np.array([row[column] for row in rows], dtype=float)
-        if (np.isnan(a) != np.isnan(b)).any():
-            raise SystemExit(f"benchmarks.cutout_features: {column} is NaN on one side only")
-        a, b = a[np.isfinite(b)], b[np.isfinite(b)]
-        size = np.abs(b) + np.median(np.abs(b))
-        relative = np.divide(np.abs(a - b), size, out=np.abs(a - b), where=size > 0)
-        largest[name] = max(largest.get(name, 0.0), float(relative.max()))
-    return largest
+    return measure.largest_differences(ours, rows, names)
 
 
 def main() -> None:

@@ -23,6 +23,7 @@ __all__ = [
     "broken_bounds",
     "error_figures",
     "keep_freed_memory",
+    "largest_differences",
     "note",
     "one_thread",
     "print_line",
@@ -104,6 +105,26 @@ def error_figures(errors: Any, prefix: str = "error") -> dict[str, float]:
 
     median, p90 = np.percentile(errors, [50, 90])
     return {f"{prefix}_median": float(median), f"{prefix}_p90": float(p90), f"{prefix}_max": float(np.max(errors))}
+
+
+def largest_differences(ours: Any, rows: list[dict[str, float]], names: Mapping[str, str]) -> dict[str, float]:
+    """Largest |ours - reference| over |reference| plus its median, by ``names`` (column -> name of what is reported
+    together). ours: a table; rows: the reference's. SystemExit where one side alone is NaN.
+    """
+    import numpy as np
+
+    largest: dict[str, float] = {}
+    for column, name in names.items():
+        a, b = ours[column].to_numpy(dtype=float), np.array([row[column] for row in rows], dtype=float)
+        if (np.isnan(a) != np.isnan(b)).any():
+            raise SystemExit(f"{sys.argv[0]}: {column} is NaN on one side only")
+        a, b = a[np.isfinite(b)], b[np.isfinite(b)]
+        if not len(a):
+            continue
+        size = np.abs(b) + np.median(np.abs(b))
+        relative = np.divide(np.abs(a - b), size, out=np.abs(a - b), where=size > 0)
+        largest[name] = max(largest.get(name, 0.0), float(relative.max()))
+    return largest
 
 
 def broken_bounds(row: Mapping[str, Any], bounds: Mapping[str, tuple[float, float]]) -> list[str]:
