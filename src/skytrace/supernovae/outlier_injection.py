@@ -99,7 +99,7 @@ def inject_light_curves(
     )  # fmt: skip
     scatter = np.ones(len(mine))
     for name, rows in mine.groupby("snid", sort=False).indices.items():
-        rng = np.random.default_rng(snid_digest(name, salt=f"{options.salt}:scatter") % 2**63)
+        rng = np.random.default_rng(snid_digest(str(name), salt=f"{options.salt}:scatter") % 2**63)
         scatter[rows] += options.relative_scatter * rng.normal(size=len(rows))
     q = mine["snid"].map(factor).to_numpy(dtype=float)
     return mine.assign(flux_jy=mine["flux_jy"] + (q - 1.0) * model * scatter)
