@@ -152,7 +152,7 @@ def _synthesise(spectrum, order, cos, cos_t, sin, sin_t, out):
     n, pixels = out.shape[0], out.shape[1]
     h, width, padded = (pixels + 1) // 2, cos.shape[1], cos.shape[0]
     block, half = np.zeros((padded, padded), np.float32), np.empty((padded, width), np.float32)
-    parts = np.empty((4, width, width), np.float32)
+    parts, turned = np.empty((4, width, width), np.float32), np.empty((2, width), np.float32)
     for i in range(n):
         for part in range(4):
             first_y, first_x = part // 2, part % 2
@@ -168,9 +168,12 @@ def _synthesise(spectrum, order, cos, cos_t, sin, sin_t, out):
             for x in range(h):
                 a, b, c, d = parts[0, y, x], parts[1, y, x], parts[2, y, x], parts[3, y, x]
                 top[x] = (a + b) + (c + d)
-                top[pixels - 1 - x] = (a - b) + (c - d)
                 bottom[x] = (a + b) - (c + d)
-                bottom[pixels - 1 - x] = (a - b) - (c - d)
+                turned[0, x] = (a - b) + (c - d)
+                turned[1, x] = (a - b) - (c - d)
+            for x in range(h):
+                top[pixels - 1 - x] = turned[0, x]
+                bottom[pixels - 1 - x] = turned[1, x]
 
 
 def _coefficients(light: NDArray[np.float32], pixels: int, order: int) -> NDArray[np.float32]:

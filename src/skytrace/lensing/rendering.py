@@ -32,7 +32,7 @@ CORE_ARCSEC = 0.006
 TOLERANCE = 1.5e-3
 #: The same for stamps: their pixels' errors are unrelated, so a part's larger allowance counts.
 IMAGE_TOLERANCE = 5e-4
-_CHUNK = 16
+_CHUNK = 8
 
 
 def render_lenses(
