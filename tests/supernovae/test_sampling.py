@@ -175,3 +175,16 @@ def test_outliers_raise_the_mixtures_fraction():
     assert abs(values["outlier_fraction"].mean() - 0.1) < 3.0 * values["outlier_fraction"].std()
     assert abs(values["outlier_shift"].mean() - 1.5) < 4.0 * values["outlier_shift"].std()
     assert set(values) == set(parameters(np.zeros((1, 8)), options=options, xp=np))
+
+
+def test_one_alpha_without_bound_leaves_the_posterior_where_it_was(fast):
+    """Noise with a tail of nu < 0.1 is within the prior: least squares of such an alpha is no start to climb from."""
+    table = simulated()
+    table.loc[7, "alpha"] = 1e13
+    data, _ = population_data(table, options=ANCHORED)
+    found = sample_fast(data, options=ANCHORED, sampler=SHORT)
+    assert found.diagnostics["newton_gain"] < 1e-6
+    for term in range(3):
+        before, after = fast.values["c"][:, term], found.values["c"][:, term]
+        assert abs(after.mean() - before.mean()) < 0.5 * before.std()
+    assert found.values["nu"].mean() < fast.values["nu"].mean()

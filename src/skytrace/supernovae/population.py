@@ -58,6 +58,7 @@ __all__ = [
 MEAN_MU_MAG = 40.0
 #: of the polynomial in ln(Omega_M + shift), in which the law's singularity at Omega_M = -1/((1+z)^3 - 1) is far away
 _DEGREE, _OMEGA_M_SHIFT = 16, 0.02
+_START_MADS = 20.0  # median absolute deviations
 _HALF_LOG_2PI = 0.5 * float(np.log(2.0 * np.pi))
 
 
@@ -199,6 +200,9 @@ def start(data: PopulationData, *, options: PopulationOptions) -> NDArray[np.flo
     first, k = int(options.model != "qfd_seed"), n_terms(options)
     weight = (1.0 if data.weight is None else data.weight) / (data.alpha_err**2 + 0.15**2)
     target = data.alpha - mean_alpha(theta, data, options=options, xp=np)
+    middle = np.median(target)  # squares of a tail without a mean are no start: keep to _START_MADS of the median
+    reach = _START_MADS * max(float(np.median(np.abs(target - middle))), 0.15)
+    target = np.clip(target, middle - reach, middle + reach)
     terms = np.concatenate([np.ones((len(target), first)), -data.design[:, :k]], axis=1)
     ridge = 1e-6 * weight.sum() * np.eye(terms.shape[1])
     theta[: first + k] = np.linalg.solve((terms * weight[:, None]).T @ terms + ridge, terms.T @ (weight * target))
