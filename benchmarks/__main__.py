@@ -1,4 +1,8 @@
-"""Run every benchmark, each in a process of its own, and write docs/benchmarks.md: `python -m benchmarks [--quick]`."""
+"""Run every benchmark, each in a process of its own, and write docs/benchmarks.md: `python -m benchmarks [--quick]`.
+
+Names measure only those anew; the other rows of the page are those that were measured last on this machine, each with
+its day (build/benchmarks/). A benchmark that fails is named at the end and takes no other one's row with it.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +18,7 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 TABLE = HERE.parent / "docs" / "benchmarks.md"
+STORE = HERE.parent / "build" / "benchmarks"
 NOTES = """
 `python -m benchmarks.injection --check` fails when the ratio to lenstronomy is below 60, that to jaxtronomy below 15,
 clumpy sources run at less than half of the speed of smooth ones, or the p90 of our error is above 1.5e-3. With --quick
@@ -54,23 +59,23 @@ def run(name: str, arguments: list[str]) -> dict:
     lines = [line for line in done.stdout.splitlines() if line.startswith("{")]
     if done.returncode or not lines:
         raise RuntimeError(f"benchmarks.{name} ended with exit code {done.returncode} and {len(lines)} JSON lines")
-    return json.loads(lines[-1])
+    return {**json.loads(lines[-1]), "day": datetime.date.today().isoformat()}
 
 
-def table(rows: list[dict], arguments: list[str]) -> str:
+def table(rows: list[dict]) -> str:
     """The page: one row a benchmark, accuracy beside speed."""
-    command = " ".join(["python -m benchmarks", *arguments])
+    missing = sorted(set(benchmark_names()) - {row["benchmark"] for row in rows})
     head = (
         "# Benchmarks\n\n"
-        "Ours and a named peer in one process on one pinned thread, CPU seconds. Written by `make bench`.\n\n"
-        f"{datetime.date.today().isoformat()}; {machine()}; `{command}`\n\n"
-        "| what | unit | ours | peer | ratio | device | error of ours (median / p90 / max) | of the peer | error of |\n"
-        "|---|---|---|---|---|---|---|---|---|\n"
+        "Ours and a named peer in one process on one pinned thread, CPU seconds. Written by `make bench`"
+        f" ({machine()}).\n" + f"Not measured on this machine yet: {', '.join(missing)}.\n" * bool(missing) + "\n"
+        "| what | unit | ours | peer | ratio | device | error of ours (median / p90 / max) | of the peer | error of |"
+        " day |\n|---|---|---|---|---|---|---|---|---|---|\n"
     )
     body = "".join(
         f"| {row['name']} | {row['unit']} | {row['ours']:.4g} | {peer(row)} "
         f"| {row['device']} | {errors(row, 'error')} | {errors(row, 'peer_error')} "
-        f"| {row.get('error_of', '')} |\n"
+        f"| {row.get('error_of', '')} | {row['day']} |\n"
         for row in itertools.chain.from_iterable(map(with_other_peers, rows))
     )
     return head + body + NOTES
@@ -109,14 +114,29 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="shorter runs; the page is then not written")
     parser.add_argument("--check", action="store_true", help="fail where a benchmark breaks its own bounds")
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(benchmark_names())} (all of them)")
     options = parser.parse_args()
-    arguments = ["--quick"] if options.quick else []
-    rows = [run(name, [*arguments, *(["--check"] if options.check else [])]) for name in benchmark_names()]
-    for row in rows:
-        print(json.dumps(row))
-    if not arguments:
-        TABLE.write_text(table(rows, arguments), encoding="utf-8")
+    if unknown := sorted(set(options.names) - set(benchmark_names())):
+        parser.error(f"no benchmark is called {', '.join(unknown)}; there are {', '.join(benchmark_names())}")
+    arguments = ["--quick"] * options.quick + ["--check"] * options.check
+    failed = []
+    for name in options.names or benchmark_names():
+        try:
+            row = {"benchmark": name, **run(name, arguments)}
+        except RuntimeError as error:
+            failed.append(str(error))
+            continue
+        print(json.dumps(row), flush=True)
+        if not options.quick:
+            STORE.mkdir(parents=True, exist_ok=True)
+            (STORE / f"{name}.json").write_text(json.dumps(row), encoding="utf-8")
+    if not options.quick:
+        stored = [STORE / f"{name}.json" for name in benchmark_names()]
+        rows = [json.loads(path.read_text(encoding="utf-8")) for path in stored if path.exists()]
+        TABLE.write_text(table(rows), encoding="utf-8")
         print(f"wrote {TABLE.relative_to(HERE.parent)}", file=sys.stderr)
+    if failed:
+        raise SystemExit("; ".join(failed))
 
 
 if __name__ == "__main__":

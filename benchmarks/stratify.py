@@ -2,6 +2,7 @@
 
 Each runs in a process of its own on one pinned core and reports its wall seconds, reading included, and its peak
 resident memory. Both must choose the same negatives, or the benchmark fails. --quick: 1e6 rows instead of 1e7.
+--check fails outside BOUNDS.
 """
 
 from __future__ import annotations
@@ -15,13 +16,15 @@ import tempfile
 import time
 from pathlib import Path
 
-from benchmarks.measure import note, one_thread, print_line
+from benchmarks.measure import broken_bounds, note, one_thread, print_line
 
 ROWS, QUICK_ROWS = 10_000_000, 1_000_000
 GROUP_ROWS = 500_000
 POSITIVES_PER_MILLION = 500
 COLUMNS = ["galaxy_id", "label", "pool", "type", "nobs_z", "split"]
 SEED = 20260101
+#: What --check asks, of either form: wall seconds, and megabytes of peak memory.
+BOUNDS = {"seconds": (0.0, 60.0), "peak_mb": (0.0, 2000.0)}
 
 
 def write_sample(path: Path, rows: int) -> None:
@@ -120,6 +123,7 @@ def measured(way: str, path: Path) -> dict:
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.stratify", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="1e6 rows instead of 1e7; under 40 seconds")
+    parser.add_argument("--check", action="store_true", help="exit with 1, naming the figure, where a bound is broken")
     parser.add_argument("--gpu", action="store_true", help="accepted for all benchmarks; nothing here uses one")
     parser.add_argument("--worker", choices=("ours", "peer"), help=argparse.SUPPRESS)
     parser.add_argument("--table", type=Path, help=argparse.SUPPRESS)
@@ -135,12 +139,14 @@ def main() -> None:
         own, peer = measured("ours", path), measured("peer", path)
     if (own["chosen"], own["sum"]) != (peer["chosen"], peer["sum"]):
         raise RuntimeError(f"the two ways choose differently: {own} and {peer}")
-    print_line(
+    row = print_line(
         name="stratified sampling", unit="s (wall, one core, reading included)", ours=own["seconds"],
         peer=peer["seconds"], peer_name="pandas, whole table sorted in memory", ratio=peer["seconds"] / own["seconds"],
         threads=1, device=one_thread(), rows=rows, chosen=own["chosen"], seconds=own["seconds"],
         peak_mb=own["peak_mb"], peer_peak_mb=peer["peak_mb"], rows_per_s=rows / own["seconds"],
     )  # fmt: skip
+    if given.check and (broken := broken_bounds(row, BOUNDS)):
+        raise SystemExit(f"benchmarks.stratify: {'; '.join(broken)}")
 
 
 if __name__ == "__main__":
