@@ -5,15 +5,17 @@ import pandas as pd
 import pytest
 
 from skytrace.compute import ClusterOptions
-from skytrace.errors import CatalogueError
+from skytrace.errors import CatalogueError, OptionError
 from skytrace.pipelines.supernova import light_curves as stage_zero
 from skytrace.pipelines.supernova import shards as fit_shards
 from skytrace.pipelines.supernova import stage_one
+from skytrace.pipelines.supernova.options import InferenceOptions
 from skytrace.pipelines.supernova.pipeline import create_pipeline
 from skytrace.pipelines.supernova.shards import FitShardOptions
 from skytrace.supernovae.fit_options import FitOptions
 from skytrace.supernovae.hubble import HubbleOptions, hubble_from_fits
 from skytrace.supernovae.light_curves import LightCurveOptions
+from skytrace.supernovae.outlier_options import OutlierOptions
 from skytrace.supernovae.quality import QualityCutOptions
 from skytrace.surveys.supernovae.mock import MockSupernovae
 from skytrace.surveys.supernovae.options import MockSupernovaOptions
@@ -85,8 +87,46 @@ def test_the_milky_ways_dust_is_taken_off_flux_and_error_alike(validated):
     assert gain.min() > 1.05
 
 
+@pytest.mark.parametrize(
+    ("inference", "hubble", "message"),
+    [
+        ({"table": "simulatd"}, {}, r"inference\.table = 'simulatd' is not one of fits, simulated"),
+        (
+            {},
+            {"prob_ia_from": ("simulated", "two")},
+            r"hubble\.prob_ia_from names 'two', which is not one of simulated",
+        ),
+    ],
+)
+def test_a_release_that_the_survey_does_not_have_is_told_where_tables_are_first_read(
+    survey, inference, hubble, message
+):
+    with pytest.raises(OptionError, match=message):
+        stage_zero.read_published(survey, InferenceOptions(**inference), HubbleOptions(**hubble))
+
+
+@pytest.mark.parametrize(
+    ("kind", "wrong"),
+    [
+        (HubbleOptions, {"prob_ia_from": "simulated"}),
+        (HubbleOptions, {"prob_ia_from": (3,)}),
+        (HubbleOptions, {"prob_ia_from": ("one", "one")}),
+        (FitShardOptions, {"folder": 5}),
+        (FitShardOptions, {"folder": " "}),
+        (OutlierOptions, {"mixtures": 3}),
+        (OutlierOptions, {"mixtures": {"brightness": "ln_k_j_star"}}),
+    ],
+)
+def test_values_of_another_kind_are_refused_by_name(kind, wrong):
+    (key,) = wrong
+    with pytest.raises(OptionError, match=rf"^{key}\S* = "):
+        kind(**wrong)
+
+
 def test_published_tables_are_one_with_the_releases_names(survey):
-    published = stage_zero.read_published(survey)
+    published = stage_zero.read_published(
+        survey, InferenceOptions(table="simulated"), HubbleOptions(prob_ia_from=("simulated",))
+    )
     assert published["release"].unique().tolist() == ["simulated"]
     assert len(published) == 60
     assert len(stage_zero.read_truth(survey)) == 60

@@ -1,15 +1,25 @@
 """Glue of stage 2: who is fitted and who is not, which table, and what happens where the fast mode is refused."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pandas as pd
 import pytest
 
 from skytrace.compute import ClusterOptions
-from skytrace.errors import CatalogueError, OptionError
+from skytrace.errors import OptionError
+from skytrace.parameters import build_options
 from skytrace.pipelines.supernova import stage_two
-from skytrace.pipelines.supernova.options import FoldOptions, InferenceOptions, PosteriorChoice
-from skytrace.pipelines.supernova.pipeline import POSTERIORS, create_pipeline
+from skytrace.pipelines.supernova.options import (
+    POSTERIORS,
+    FoldOptions,
+    InferenceOptions,
+    PosteriorMethods,
+    check_choices,
+)
+from skytrace.pipelines.supernova.pipeline import create_pipeline
 from skytrace.pipelines.supernova.shards import FitShardOptions
+from skytrace.supernovae.outlier_options import OutlierOptions
 from skytrace.supernovae.population_options import ComparisonOptions, PopulationOptions, SamplerOptions
 from skytrace.surveys.supernovae.mock import MockSupernovae
 from skytrace.surveys.supernovae.options import MockSupernovaOptions
@@ -50,7 +60,7 @@ def test_the_table_that_is_inferred_from_is_the_one_asked_for(hubble, published)
     chosen = stage_two.split_inference_table(hubble, published, options, ComparisonOptions())
     assert chosen["z_hd"].between(0.2, 0.6).all()
     assert len(chosen) == published["z_hd"].between(0.2, 0.6).sum()
-    with pytest.raises(CatalogueError, match="'other' is not one of fits, simulated"):
+    with pytest.raises(OptionError, match=r"inference\.table = 'other' is not one of fits, simulated"):
         stage_two.split_inference_table(hubble, published, InferenceOptions(table="other"), ComparisonOptions())
 
 
@@ -118,8 +128,8 @@ def test_a_refused_fast_mode_is_said_and_nuts_draws_instead(table, monkeypatch):
         return sampling.sample_fast(data, options=options, sampler=sampler)
 
     monkeypatch.setattr(sampling, "sample_population", sample_population)
-    choice = PosteriorChoice("flat_lcdm", method="fast")
-    drawn = stage_two.sample_posterior(table, choice, PopulationOptions(), SAMPLER)
+    draw = stage_two.posterior_sampler("flat_lcdm")
+    drawn = draw(table, PosteriorMethods(flat_lcdm="fast"), PopulationOptions(), SAMPLER)
     n = int((~table["held_out"]).sum())
     assert asked == [("fast", n), ("nuts", n)]
     assert drawn.posterior.attrs["fast_refused"] == "k-hat is 0.9"
@@ -137,15 +147,76 @@ def test_the_posteriors_of_the_graph_are_those_of_the_parameters(repository):
 
     named = yaml.safe_load((repository / "conf/base/parameters_supernova.yml").read_text())["supernova"]["posteriors"]
     assert tuple(named) == POSTERIORS
-    for name, choice in named.items():
-        assert name.startswith(PosteriorChoice(**choice).model)
-    samplers = [node for node in create_pipeline().nodes if ".sample_" in node.name]
-    assert len(samplers) == len(POSTERIORS)
+    assert PosteriorMethods(**named) == PosteriorMethods()
+    made = {node.name: node.outputs for node in create_pipeline().nodes if ".sample_" in node.name}
+    assert made == {f"supernova.sample_{name}": [f"supernova.posterior_{name}"] for name in POSTERIORS}
+
+
+@pytest.mark.parametrize("name", POSTERIORS)
+def test_a_posterior_is_of_the_law_and_the_noise_that_its_name_says_and_drawn_by_its_own_method(
+    table, monkeypatch, name
+):
+    from skytrace.supernovae import inference_data, sampling
+
+    asked = []
+
+    def sample_population(data, *, options, sampler):
+        asked.append((options.model, options.likelihood, sampler.method))
+        return options
+
+    def kept(posterior, data, **_):
+        return SimpleNamespace(posterior=SimpleNamespace(attrs={"model": posterior.model}))
+
+    monkeypatch.setattr(sampling, "sample_population", sample_population)
+    monkeypatch.setattr(inference_data, "inference_data", kept)
+    (node,) = (node for node in create_pipeline().nodes if node.name == f"supernova.sample_{name}")
+    others = dict.fromkeys(POSTERIORS, "nuts")
+    population = PopulationOptions(model="qfd_no_distance", likelihood="mixture")  # neither is what is drawn
+    node.func(table, PosteriorMethods(**{**others, name: "fast"}), population, SAMPLER)
+    law, noise = {
+        "flat_lcdm_mixture": ("flat_lcdm", "mixture"),
+        "qfd_anchored_mixture": ("qfd_anchored", "mixture"),
+    }.get(name, (name, "student_t"))
+    assert asked == [(law, noise, "fast")]
+
+
+@pytest.mark.parametrize(
+    ("posteriors", "message"),
+    [
+        ({"flat_lcdmm": "fast"}, "supernova.posteriors.flat_lcdmm is not a parameter; did you mean flat_lcdm"),
+        ({"flat_lcdm": "emcee"}, "flat_lcdm = 'emcee' is not one of nuts, fast"),
+        ({"flat_lcdm": {"model": "log_distance"}}, "flat_lcdm = {'model': 'log_distance'} is not one of nuts, fast"),
+    ],
+)
+def test_a_posterior_that_nobody_draws_or_another_law_for_one_is_refused(posteriors, message):
+    with pytest.raises(OptionError) as caught:
+        build_options("supernova.posteriors", posteriors, PosteriorMethods)
+    assert message in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("folds", "law"),
+    [(("flat_lcdm", "qfd_anchored"), "log_distance"), (("flat_lcdm", "qfd_no_distance"), "qfd_no_distance")],
+)
+def test_a_gate_of_a_law_that_is_not_predicted_or_has_no_posterior_is_refused_with_those_that_are(folds, law):
+    options = FoldOptions(models=folds)
+    check_choices(True, options, OutlierOptions(law="flat_lcdm"))
+    with pytest.raises(OptionError, match=rf"gate\.law = '{law}' is not one of flat_lcdm.*folds\.models"):
+        check_choices(True, options, OutlierOptions(law=law))
+
+
+@pytest.mark.parametrize("dust", ["no", 1, None])
+def test_dust_is_taken_off_or_not_and_nothing_else(dust):
+    with pytest.raises(OptionError, match=rf"milky_way_dust = {dust!r} is neither true nor false"):
+        check_choices(dust, FoldOptions(), OutlierOptions())
+
+
+def test_choices_are_checked_before_anything_is_fitted():
+    order = [node.name.removeprefix("supernova.") for node in create_pipeline().nodes]
+    assert order[:2] == ["check_choices", "read_published"]
 
 
 def test_laws_are_compared_under_one_noise_model(monkeypatch):
-    from types import SimpleNamespace
-
     from skytrace.supernovae import model_comparison
 
     def drawn(likelihood: str, elpd: float) -> SimpleNamespace:
@@ -170,7 +241,7 @@ def test_laws_are_compared_under_one_noise_model(monkeypatch):
     table, pointwise, report = stage_two.compare_posteriors(ComparisonOptions(), **posteriors)
     assert report["best"] == {"student_t": "two", "mixture": "three"}
     assert table.set_index("posterior")["loo_difference"].to_dict() == {"two": 0, "one": 3, "three": 0, "four": 10}
-    assert table.set_index("posterior")["within_two_standard_errors"].to_dict() == {
+    assert table.set_index("posterior")["not_told_apart_at_two_standard_errors"].to_dict() == {
         "two": True, "one": True, "three": True, "four": False,
     }  # fmt: skip
     assert pointwise["posterior"].tolist() == list(posteriors)

@@ -11,8 +11,9 @@ from kedro.runner import SequentialRunner
 
 from skytrace.parameters import build_options
 from skytrace.pipelines.supernova import stage_three_page, stage_three_reports
+from skytrace.pipelines.supernova.options import POSTERIORS
 from skytrace.pipelines.supernova.pipeline import create_pipeline
-from skytrace.pipelines.supernova.validation import POSTERIORS, REPORTS
+from skytrace.pipelines.supernova.validation import REPORTS
 from skytrace.supernovae.model_comparison import fold_figures
 from skytrace.supernovae.recomputation import RecomputationError
 from skytrace.surveys.supernovae.mock import MockSupernovae

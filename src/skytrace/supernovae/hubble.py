@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from skytrace.errors import CatalogueError, check_between, check_choice
+from skytrace.errors import CatalogueError, OptionError, check_between, check_choice
 from skytrace.supernovae.cosmology import ALPHA_PER_MAG, SPEED_OF_LIGHT_KM_S, flat_lcdm_distance_modulus
 from skytrace.supernovae.fit_options import FLAGS
 
@@ -38,7 +38,12 @@ class HubbleOptions:
         object.__setattr__(self, "exclude", tuple(self.exclude))
         for flag in self.exclude:
             check_choice("exclude", flag, FLAGS)
-        object.__setattr__(self, "prob_ia_from", tuple(self.prob_ia_from))
+        named = self.prob_ia_from
+        if not isinstance(named, (tuple, list)) or not all(isinstance(name, str) and name for name in named):
+            raise OptionError(f"prob_ia_from = {named!r} is not a list of releases' names")
+        if len(set(named)) < len(named):
+            raise OptionError(f"prob_ia_from = {list(named)} names a release twice")
+        object.__setattr__(self, "prob_ia_from", tuple(named))
 
 
 def hubble_from_fits(

@@ -35,6 +35,11 @@ class OutlierOptions:
     seed: int = 42
 
     def __post_init__(self) -> None:
+        if not isinstance(self.mixtures, Mapping):
+            raise OptionError(f"mixtures = {self.mixtures!r} does not name mixtures with their features")
+        for name, features in self.mixtures.items():
+            if not isinstance(features, (tuple, list)):
+                raise OptionError(f"mixtures.{name} = {features!r} is not a list: name some of {', '.join(FEATURES)}")
         object.__setattr__(self, "mixtures", {str(name): tuple(of) for name, of in self.mixtures.items()})
         for name, features in self.mixtures.items():
             if not features:

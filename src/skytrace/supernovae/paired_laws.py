@@ -17,9 +17,16 @@ if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
 
-__all__ = ["imitation", "paired_difference", "paired_laws"]
+__all__ = ["imitation", "law_and_noise", "paired_difference", "paired_laws"]
 
 _MIXTURE = "_mixture"
+
+
+def law_and_noise(posterior: str) -> tuple[str, str]:
+    """Law and likelihood that a posterior's name stands for: a law's name is that law with Student-t noise, with
+    "_mixture" appended the mixture's.
+    """
+    return posterior.removesuffix(_MIXTURE), "mixture" if posterior.endswith(_MIXTURE) else "student_t"
 
 
 def paired_difference(ours: NDArray[np.float64], reference: NDArray[np.float64]) -> dict[str, Any]:
@@ -50,13 +57,13 @@ def paired_laws(pointwise: pd.DataFrame, scores: pd.DataFrame, *, reference: str
     """
     loo: dict[str, Any] = {"student_t": {}, "mixture": {}}
     for noise, ending in (("student_t", ""), ("mixture", _MIXTURE)):
-        names = [name for name in pointwise["posterior"].unique() if name.endswith(_MIXTURE) == bool(ending)]
+        names = [name for name in pointwise["posterior"].unique() if law_and_noise(name)[1] == noise]
         if reference + ending in names:
             base = pointwise[pointwise["posterior"] == reference + ending]
             for name in names:
                 if name != reference + ending:
                     other = pointwise[pointwise["posterior"] == name]
-                    loo[noise][name.removesuffix(_MIXTURE)] = _paired(other, base, "elpd_loo")
+                    loo[noise][law_and_noise(name)[0]] = _paired(other, base, "elpd_loo")
     report: dict[str, Any] = {"reference": reference, "loo": loo, "noise": {}, "folds": {}, "held_out": {}}
     drawn = {str(name): rows for name, rows in pointwise.groupby("posterior", sort=False)}
     for name, rows in drawn.items():

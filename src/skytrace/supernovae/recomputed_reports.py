@@ -199,7 +199,7 @@ def comparison_again(pointwise: pd.DataFrame, posteriors: Mapping[str, Any], k_h
                 "waic_difference": behind_waic.sum(), "waic_difference_se": np.sqrt(n * behind_waic.var(ddof=1)),
                 "pareto_k_max": k.max(), "n_k_flagged": int((k > k_hat_good).sum()),
                 "waic_warning": bool((variance[name] > 0.4).any()), "n": n, "standard_errors": distance,
-                "within_two_standard_errors": not distance > 2.0,
+                "not_told_apart_at_two_standard_errors": not distance > 2.0,
             }
         )  # fmt: skip
     return {"posteriors": [{key: _plain(value) for key, value in model.items()} for model in models]}

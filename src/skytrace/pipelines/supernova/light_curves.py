@@ -5,7 +5,9 @@ from typing import Any
 import pandas as pd
 
 from skytrace.compute.json_values import json_records
+from skytrace.pipelines.supernova.options import InferenceOptions, check_releases
 from skytrace.supernovae.dust import unknown_reddening, without_milky_way_dust
+from skytrace.supernovae.hubble import HubbleOptions
 from skytrace.supernovae.light_curves import (
     LightCurveOptions,
     light_curve_report,
@@ -35,9 +37,13 @@ def validate(survey: SupernovaSurvey, options: LightCurveOptions) -> tuple[Table
     return clean, objects, rejections, report
 
 
-def read_published(survey: SupernovaSurvey) -> Table:
-    """Published distances of every release one under another, with the release's name."""
-    tables = [table.assign(release=name) for name, table in survey.hubble_tables().items()]
+def read_published(survey: SupernovaSurvey, inference: InferenceOptions, hubble: HubbleOptions) -> Table:
+    """Published distances of every release one under another, with the release's name. Raises OptionError where the
+    options name a release that the survey does not have, long before they are used.
+    """
+    published = survey.hubble_tables()
+    check_releases(published, inference=inference, hubble=hubble)
+    tables = [table.assign(release=name) for name, table in published.items()]
     columns = [*HUBBLE_COLUMNS, "release"]
     return pd.concat(tables, ignore_index=True)[columns] if tables else pd.DataFrame(columns=columns)
 

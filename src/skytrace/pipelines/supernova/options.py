@@ -3,12 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING
 
 from skytrace.errors import OptionError, check_between, check_choice, check_whole
-from skytrace.supernovae.population_options import LIKELIHOODS, POPULATION_MODELS
+from skytrace.supernovae.outlier_options import OutlierOptions
+from skytrace.supernovae.population_options import POPULATION_MODELS
 
-__all__ = ["FoldOptions", "InferenceOptions", "PosteriorChoice"]
+if TYPE_CHECKING:
+    from skytrace.supernovae.hubble import HubbleOptions
+
+__all__ = [
+    "FITS",
+    "POSTERIORS",
+    "FoldOptions",
+    "InferenceOptions",
+    "PosteriorMethods",
+    "check_choices",
+    "check_releases",
+]
+
+#: Our own Hubble table's name among the tables.
+FITS = "fits"
 
 
 @dataclass(frozen=True)
@@ -17,7 +33,7 @@ class InferenceOptions:
     table by least squares. z_min, z_max: of z_hd, both ends kept.
     """
 
-    table: str = "fits"
+    table: str = FITS
     models: tuple[str, ...] = POPULATION_MODELS
     z_min: float = 0.0
     z_max: float = 10.0
@@ -31,17 +47,26 @@ class InferenceOptions:
 
 
 @dataclass(frozen=True)
-class PosteriorChoice:
-    """model and likelihood of a posterior, and the method that draws it (``fast`` falls back to ``nuts``)."""
+class PosteriorMethods:
+    """The posteriors that are drawn, and the method that draws each (``fast`` falls back to ``nuts``). The name says
+    which law and which noise model it is of: ``paired_laws.law_and_noise``.
+    """
 
-    model: str
-    likelihood: str = "student_t"
-    method: str = "nuts"
+    flat_lcdm: str = "nuts"
+    qfd_anchored: str = "nuts"
+    log_distance: str = "fast"
+    linear_two_term: str = "fast"
+    qfd_seed: str = "fast"
+    flat_lcdm_mixture: str = "nuts"
+    qfd_anchored_mixture: str = "nuts"
 
     def __post_init__(self) -> None:
-        check_choice("model", self.model, POPULATION_MODELS)
-        check_choice("likelihood", self.likelihood, LIKELIHOODS)
-        check_choice("method", self.method, ("nuts", "fast"))
+        for name in POSTERIORS:
+            check_choice(name, getattr(self, name), ("nuts", "fast"))
+
+
+#: The names of the posteriors.
+POSTERIORS = tuple(field.name for field in fields(PosteriorMethods))
 
 
 @dataclass(frozen=True)
@@ -66,6 +91,30 @@ class FoldOptions:
                 f"seeds = {list(self.seeds)} repeats a seed: the same draws twice agree whatever they are"
             )
         check_between("seed_tolerance_mag", self.seed_tolerance_mag, 0.0, 10.0)
+
+
+def check_choices(milky_way_dust: object, folds: FoldOptions, gate: OutlierOptions) -> None:
+    """Raise OptionError where choices do not go together, or dust is neither taken off nor left: before any fit."""
+    if not isinstance(milky_way_dust, bool):
+        raise OptionError(f"supernova.milky_way_dust = {milky_way_dust!r} is neither true nor false")
+    if gate.law not in folds.models or gate.law not in POSTERIORS:
+        laws = ", ".join(law for law in folds.models if law in POSTERIORS) or "none of them"
+        raise OptionError(
+            f"supernova.gate.law = {gate.law!r} is not one of {laws}: the laws of supernova.folds.models that have a "
+            "posterior"
+        )
+
+
+def check_releases(releases: Iterable[str], *, inference: InferenceOptions, hubble: HubbleOptions) -> None:
+    """Raise OptionError where a table is asked for that is neither our own nor one of the survey's ``releases``."""
+    there = tuple(releases)
+    check_choice("supernova.inference.table", inference.table, (FITS, *there))
+    for name in hubble.prob_ia_from:
+        if name not in there:
+            raise OptionError(
+                f"supernova.hubble.prob_ia_from names {name!r}, which is not one of {', '.join(there) or 'nothing'}: "
+                "the survey's published Hubble tables"
+            )
 
 
 def _laws(models: Iterable[str]) -> tuple[str, ...]:

@@ -4,9 +4,10 @@ from kedro.pipeline import Node, Pipeline
 
 from skytrace.pipelines.supernova import light_curves, stage_one, stage_two
 from skytrace.pipelines.supernova.graph import make_pipeline
-from skytrace.pipelines.supernova.validation import POSTERIORS, validation_nodes
+from skytrace.pipelines.supernova.options import POSTERIORS, check_choices
+from skytrace.pipelines.supernova.validation import validation_nodes
 
-__all__ = ["POSTERIORS", "create_pipeline"]
+__all__ = ["create_pipeline"]
 
 
 def create_pipeline(**_: object) -> Pipeline:
@@ -20,12 +21,23 @@ def _light_curves() -> list[Node]:
     """Stage 0: raw sky, validated, cut, every row and every SN accounted for."""
     return [
         Node(
+            check_choices,
+            ["params:milky_way_dust", "params:folds", "params:gate"],
+            None,
+            name="check_choices",
+        ),
+        Node(
             light_curves.validate,
             ["supernova_survey", "params:validation"],
             ["validated_light_curves", "objects", "rejections", "validation_report"],
             name="validate",
         ),
-        Node(light_curves.read_published, "supernova_survey", "published_hubble", name="read_published"),
+        Node(
+            light_curves.read_published,
+            ["supernova_survey", "params:inference", "params:hubble"],
+            "published_hubble",
+            name="read_published",
+        ),
         Node(light_curves.read_truth, "supernova_survey", "truth", name="read_truth"),
         Node(
             light_curves.cut,
@@ -95,8 +107,8 @@ def _inference() -> list[Node]:
         ),
         *(
             Node(
-                stage_two.sample_posterior,
-                ["inference_table", f"params:posteriors.{name}", "params:population", "params:sampler"],
+                stage_two.posterior_sampler(name),
+                ["inference_table", "params:posteriors", "params:population", "params:sampler"],
                 posterior,
                 name=f"sample_{name}",
             )

@@ -13,7 +13,7 @@ import pandas as pd
 from skytrace.compute import ClusterOptions, fingerprint, map_shards
 from skytrace.compute.fingerprint import source_fingerprint
 from skytrace.compute.table_shards import is_whole, read_shard, save_shard
-from skytrace.errors import check_whole
+from skytrace.errors import OptionError, check_whole
 from skytrace.supernovae.fit_options import FitOptions
 
 __all__ = ["FitShard", "FitShardOptions", "compute_fit_shard", "fit_in_shards"]
@@ -38,6 +38,8 @@ class FitShardOptions:
     supernovae: int = 500
 
     def __post_init__(self) -> None:
+        if not (isinstance(self.folder, str) and self.folder.strip()):
+            raise OptionError(f"folder = {self.folder!r} is not the path of a folder")
         check_whole("supernovae", self.supernovae, 1, 10**7)
 
 

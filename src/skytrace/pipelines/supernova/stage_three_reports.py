@@ -6,7 +6,7 @@ import pandas as pd
 
 from skytrace.compute.json_values import json_ready
 from skytrace.pipelines.supernova.options import FoldOptions, InferenceOptions
-from skytrace.pipelines.supernova.stage_two import FITS
+from skytrace.pipelines.supernova.stage_two import hubble_tables
 from skytrace.supernovae.light_curves import LightCurveOptions
 from skytrace.supernovae.outlier_options import OutlierOptions
 from skytrace.supernovae.population_options import ComparisonOptions, PopulationOptions
@@ -79,11 +79,7 @@ def recompute(
 
     reported = {name: value for name, value in drawn_and_reported.items() if name.startswith("report_")}
     posteriors = {name: value for name, value in drawn_and_reported.items() if name not in reported}
-    tables = {FITS: hubble, **{str(name): rows for name, rows in published_hubble.groupby("release", sort=False)}}
-    tables = {
-        name: rows[(rows["z_hd"] >= inference.z_min) & (rows["z_hd"] <= inference.z_max)]
-        for name, rows in tables.items()
-    }
+    tables = hubble_tables(hubble, published_hubble, inference)
     cosmology = CosmologyOptions(
         h0_km_s_mpc=population.h0_km_s_mpc, log_distance_redshift_power=population.log_distance_redshift_power
     )

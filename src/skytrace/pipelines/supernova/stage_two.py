@@ -1,6 +1,7 @@
 """Glue of stage 2: the laws fitted to every Hubble table, posteriors, their comparison, and predictions."""
 
 import warnings
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -9,9 +10,9 @@ import pandas as pd
 
 from skytrace.compute import ClusterOptions
 from skytrace.compute.json_values import json_ready, json_records
-from skytrace.errors import CatalogueError
+from skytrace.errors import check_choice
 from skytrace.pipelines.supernova.fold_shards import score_in_shards
-from skytrace.pipelines.supernova.options import FoldOptions, InferenceOptions, PosteriorChoice
+from skytrace.pipelines.supernova.options import FITS, FoldOptions, InferenceOptions, PosteriorMethods
 from skytrace.pipelines.supernova.shards import FitShardOptions
 from skytrace.supernovae.population_options import ComparisonOptions, PopulationOptions, SamplerOptions
 
@@ -22,14 +23,12 @@ __all__ = [
     "check_seeds",
     "compare_posteriors",
     "fit_laws",
+    "hubble_tables",
+    "posterior_sampler",
     "predict_unseen",
-    "sample_posterior",
     "split_inference_table",
     "summarise_posteriors",
 ]
-
-#: Our own Hubble table's name among the tables.
-FITS = "fits"
 
 
 def split_inference_table(
@@ -38,10 +37,9 @@ def split_inference_table(
     """The Hubble table that is inferred from, with columns fold and held_out: by hash of snid, before any fit."""
     from skytrace.supernovae.model_comparison import fold_of_snid, held_out
 
-    table = _tables(hubble, published_hubble, options)
-    if options.table not in table:
-        raise CatalogueError(f"supernova.inference.table = {options.table!r} is not one of {', '.join(table)}")
-    chosen = table[options.table]
+    tables = hubble_tables(hubble, published_hubble, options)
+    check_choice("supernova.inference.table", options.table, tuple(tables))  # as read_published, in a run of its own
+    chosen = tables[options.table]
     names = chosen["snid"].tolist()
     return chosen.assign(
         fold=fold_of_snid(names, n_folds=comparison.n_folds, salt=comparison.salt),
@@ -60,7 +58,7 @@ def fit_laws(
     )
     report: Report = {}
     residuals = []
-    for name, table in _tables(hubble, published_hubble, options).items():
+    for name, table in hubble_tables(hubble, published_hubble, options).items():
         fits = {model: fit_cosmology(table, model, options=cosmology) for model in options.models}
         report[name] = {model: fit.metrics() for model, fit in fits.items()}
         columns = {f"residual_{model}_mag": fit.residuals_mag for model, fit in fits.items()}
@@ -69,23 +67,33 @@ def fit_laws(
     return json_ready(report), pd.concat(residuals, ignore_index=True)
 
 
-def sample_posterior(
-    inference_table: Table, choice: PosteriorChoice, population: PopulationOptions, sampler: SamplerOptions
-) -> Any:
-    """InferenceData of one law and likelihood, of the SNe that are not held out.
+def posterior_sampler(name: str) -> Callable[[Table, PosteriorMethods, PopulationOptions, SamplerOptions], Any]:
+    """What draws the posterior of this name, of the law and the noise model that the name stands for."""
 
-    Where the fast mode is refused, NUTS draws instead and the attribute fast_refused of the posterior says why.
-    """
+    def sample_posterior(
+        inference_table: Table, methods: PosteriorMethods, population: PopulationOptions, sampler: SamplerOptions
+    ) -> Any:
+        """InferenceData of the SNe that are not held out. Where the fast mode is refused, NUTS draws instead and the
+        attribute fast_refused of the posterior says why.
+        """
+        return _drawn(inference_table, name, replace(sampler, method=getattr(methods, name)), population)
+
+    return sample_posterior
+
+
+def _drawn(inference_table: Table, name: str, sampler: SamplerOptions, population: PopulationOptions) -> Any:
     from skytrace.supernovae.inference_data import inference_data
+    from skytrace.supernovae.paired_laws import law_and_noise
     from skytrace.supernovae.population import population_data
     from skytrace.supernovae.sampling import ImportanceSamplingRefused, sample_population
 
     fitted = inference_table[~inference_table["held_out"]]
-    options = replace(population, model=choice.model, likelihood=choice.likelihood)
+    law, noise = law_and_noise(name)
+    options = replace(population, model=law, likelihood=noise)
     data, basis = population_data(fitted, options=options)
     refused = ""
     try:
-        posterior = sample_population(data, options=options, sampler=replace(sampler, method=choice.method))
+        posterior = sample_population(data, options=options, sampler=sampler)
     except ImportanceSamplingRefused as error:
         refused = str(error)
         posterior = sample_population(data, options=options, sampler=replace(sampler, method="nuts"))
@@ -138,12 +146,13 @@ def compare_posteriors(options: ComparisonOptions, **posteriors: Any) -> tuple[T
         ]  # fmt: skip
     table = pd.concat(tables, ignore_index=True).rename(columns={"model": "posterior"})
     distance = table["loo_difference"] / table["loo_difference_se"].where(table["loo_difference_se"] > 0)
-    told = table.assign(standard_errors=distance, within_two_standard_errors=~(distance > 2.0))
+    told = table.assign(standard_errors=distance, not_told_apart_at_two_standard_errors=~(distance > 2.0))
     report = {
         "best": {str(name): str(part["posterior"].iloc[0]) for name, part in told.groupby("likelihood", sort=False)},
         "posteriors": json_records(told),
-        "meaning": "loo_difference: elpd of the best law under the same likelihood minus that of this one; below two "
-        "of its standard errors the two predict these SNe equally well, whatever their order",
+        "meaning": "loo_difference: elpd of the best law under the same likelihood minus that of this one; "
+        "not_told_apart_at_two_standard_errors: it is at most two of its standard errors, so that these SNe do not say "
+        "which of the two predicts better. That is no evidence that they predict alike; pairs.json has the verdicts",
     }
     return told, pd.concat(pointwise, ignore_index=True), json_ready(report)
 
@@ -209,7 +218,7 @@ def check_seeds(
     )
 
 
-def _tables(hubble: Table, published: Table, options: InferenceOptions) -> dict[str, Table]:
+def hubble_tables(hubble: Table, published: Table, options: InferenceOptions) -> dict[str, Table]:
     """Our own table and every published one by name, within the range of redshift."""
     named = {FITS: hubble, **{str(name): table for name, table in published.groupby("release", sort=False)}}
     return {

@@ -3,14 +3,10 @@
 from kedro.pipeline import Node
 
 from skytrace.pipelines.supernova import stage_three, stage_three_checks, stage_three_page, stage_three_reports
+from skytrace.pipelines.supernova.options import POSTERIORS
 
-__all__ = ["POSTERIORS", "REPORTS", "validation_nodes"]
+__all__ = ["REPORTS", "validation_nodes"]
 
-#: The posteriors that are drawn; parameters say of each which law, likelihood and method (``posteriors.<name>``).
-POSTERIORS = (
-    "flat_lcdm", "qfd_anchored", "log_distance", "linear_two_term", "qfd_seed", "flat_lcdm_mixture",
-    "qfd_anchored_mixture",
-)  # fmt: skip
 #: Name of a report's file (without .json) -> its dataset. All of them are made again, and quoted by the page.
 REPORTS = {
     "validation_report": "validation_report", "fit_report": "fit_report", "cosmology": "cosmology_report",
