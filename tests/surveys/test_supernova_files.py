@@ -1,6 +1,8 @@
 """SNANA files, CSV and Parquet give every observation they hold, in Jy, under the right supernova."""
 
+import ast
 import hashlib
+import re
 import threading
 
 import numpy as np
@@ -11,7 +13,13 @@ from click.testing import CliRunner
 from skytrace.cli import supernova_data
 from skytrace.errors import CatalogueError, OptionError, SurveyError
 from skytrace.supernovae.light_curves import LIGHT_CURVE_COLUMNS, validate_light_curves
-from skytrace.surveys.supernovae.download import DownloadOptions, RemoteFile, download_files, download_release
+from skytrace.surveys.supernovae.download import (
+    RELEASES,
+    DownloadOptions,
+    RemoteFile,
+    download_files,
+    download_release,
+)
 from skytrace.surveys.supernovae.filters import known_filters
 from skytrace.surveys.supernovae.interface import HUBBLE_COLUMNS, OBJECT_COLUMNS, SupernovaSurvey
 from skytrace.surveys.supernovae.options import SnanaOptions, SupernovaTableOptions
@@ -221,6 +229,26 @@ def test_a_file_of_unknown_sha256_is_not_asked_for_unless_the_user_says_so(tmp_p
         download_files([RemoteFile("/c.csv", "1" * 64)], tmp_path, expected_sha256={"c.csv": "0" * 64}, options=options)
 
 
+@pytest.mark.parametrize("name", list(RELEASES))
+def test_a_release_is_refused_until_the_user_gives_what_the_refusal_asks_for(tmp_path, release, name):
+    server, options, _ = release
+    _answering(server, b"as published")
+    with pytest.raises(SurveyError, match="no SHA-256 is known of") as refused:
+        download_release(name, tmp_path, options=options)
+    assert server.requests == [] and list(tmp_path.iterdir()) == []
+    asked_for = re.findall(r"--sha256 '(.+?)=HEX'", str(refused.value))
+    assert asked_for == [file.name for file in RELEASES[name] if not file.sha256] != []
+    (in_python,) = re.findall(r"expected_sha256=(\{.+?\})", str(refused.value))
+    assert list(ast.literal_eval(in_python)) == asked_for
+    all_but_one = dict.fromkeys(asked_for[1:], hashlib.sha256(b"as published").hexdigest())
+    with pytest.raises(SurveyError, match=rf"no SHA-256 is known of {re.escape(asked_for[0])}: "):
+        download_release(name, tmp_path, expected_sha256=all_but_one, options=options)
+    assert server.requests == []
+    given = dict.fromkeys(asked_for, hashlib.sha256(b"as published").hexdigest())
+    report = download_release(name, tmp_path, expected_sha256=given, options=options)
+    assert report.fetched == len(RELEASES[name])
+
+
 def test_what_was_trusted_once_binds_from_then_on(tmp_path, release):
     server, options, _ = release
     file = RemoteFile("/release/c.csv")
@@ -265,6 +293,11 @@ def test_the_command_lists_releases_and_refuses_what_nobody_can_check(tmp_path):
     assert listed.exit_code == 0 and "pantheon_plus: Pantheon+SH0ES.dat" in listed.output
     refused = CliRunner().invoke(supernova_data, ["pantheon_plus", "--folder", str(tmp_path)])
     assert refused.exit_code != 0 and "no SHA-256 is known of Pantheon+SH0ES.dat" in refused.output
+    (entry,) = re.findall(r"--sha256 '(.+?)'", refused.output)
+    short = CliRunner().invoke(
+        supernova_data, ["pantheon_plus", "--folder", str(tmp_path), "--sha256", entry.replace("HEX", "12ab")]
+    )
+    assert "expected_sha256 of Pantheon+SH0ES.dat = '12ab' is not 64 hexadecimal digits" in short.output
     assert "trust-on-first-use" in CliRunner().invoke(supernova_data, ["--help"]).output
 
 

@@ -125,9 +125,12 @@ def download_files(
     wanted = _wanted(files, expected_sha256 or {}, root)
     unknown = [file.name for file in files if not wanted[file.name]]
     if unknown and not trust_on_first_use:
+        said = " ".join(f"--sha256 '{name}=HEX'" for name in unknown)
+        given = ", ".join(f"{name!r}: 'HEX'" for name in unknown)
         raise SurveyError(
-            f"no SHA-256 is known of {', '.join(unknown)}: give what each must have (expected_sha256, --sha256), "
-            "or accept and record whatever the server sends first (trust_on_first_use, --trust-on-first-use)"
+            f"no SHA-256 is known of {', '.join(unknown)}: nothing was asked for. Give what each must have, 64 "
+            f"hexadecimal digits in place of HEX: {said} (in Python expected_sha256={{{given}}}); or accept and record "
+            "whatever the server sends first: --trust-on-first-use (trust_on_first_use=True)"
         )
     for file in files:
         _check_there(root / file.name, wanted[file.name])
