@@ -3,7 +3,9 @@
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 
+from skytrace.datasets import AtomicCSVDataset
 from skytrace.pipelines.supernova import stage_three
 from skytrace.supernovae.outlier_options import OutlierOptions
 from skytrace.supernovae.population_options import PopulationOptions
@@ -49,15 +51,48 @@ def test_truth_changes_the_report_and_no_row_of_the_table(tables):
     assert report["sides"]["n_fainter"] == 10
 
 
-def test_the_experts_table_has_every_supernova_once(tables):
+@pytest.mark.parametrize(
+    ("name", "number", "text"), [("rejections", "mjd", "band"), ("hubble_left_out", "z_hel", "survey")]
+)
+def test_ledgers_give_names_back_as_they_were_written(repository, tmp_path, name, number, text):
+    entries = yaml.safe_load((repository / "conf/base/catalog_supernova.yml").read_text())
+    entry = {key: value for key, value in entries[f"supernova.{name}"].items() if key in ("load_args", "save_args")}
+    ledger = AtomicCSVDataset(filepath=str(tmp_path / "ledger.csv"), **entry)
+    table = pd.DataFrame({"snid": ["0012", "NA", "1e5"], text: ["nan", "7", "r"], number: [0.5, np.nan, 2.0]})
+    ledger.save(table.assign(reason="any"))
+    found = ledger.load()
+    assert found["snid"].tolist() == ["0012", "NA", "1e5"]
+    assert found[text].tolist() == ["nan", "7", "r"]
+    np.testing.assert_array_equal(found[number], [0.5, np.nan, 2.0])
+
+
+def test_the_experts_table_accounts_once_for_every_supernova_that_came_in(tables):
     gated, _ = _gated(tables, tables["truth"])
     columns = [name for name in stage_three._OF_FITS if name not in tables["fits"]]
     fits = tables["fits"].assign(**dict.fromkeys(columns, 0.0))
     extra = fits.iloc[:1].assign(snid="only-fitted")
+    fits = pd.concat([fits, extra], ignore_index=True)
     left_out = pd.DataFrame({"snid": ["only-fitted"], "reason": ["no_alpha"]})
-    joined = stage_three.join_supernovae(pd.concat([fits, extra], ignore_index=True), left_out, gated)
+    cuts = pd.DataFrame({"snid": ["cut-a", "cut-b"], "removed_by": ["signal", "redshift"]})
+    quality = pd.concat([fits[["snid"]].assign(removed_by=""), cuts], ignore_index=True).assign(survey="T", z_hel=0.4)
+    rejections = pd.DataFrame(
+        {"snid": ["sn000", "all-bad", "all-bad", " "], "reason": [*["flux_not_finite"] * 3, "no_snid"]}
+    )
+    unseen = pd.DataFrame({"snid": ["all-bad", "no-photometry"], "survey": "T", "z_hel": 0.5})
+    objects = pd.concat([quality[["snid", "survey", "z_hel"]], unseen], ignore_index=True)
+    joined = stage_three.join_supernovae(objects, rejections, quality, fits, left_out, gated)
     assert joined["snid"].is_unique
     assert joined["snid"].is_monotonic_increasing
-    assert len(joined) == 201
-    assert joined.set_index("snid").loc["only-fitted", "left_out_because"] == "no_alpha"
+    assert set(joined["snid"]) == set(objects["snid"]) | set(gated["snid"])
+    by_name = joined.set_index("snid")
+    published_only = set(gated["snid"]) - set(fits["snid"])  # a Hubble table is inferred from, without light curves
+    assert len(published_only) == 50
+    assert by_name.loc[sorted(published_only), "removed_by"].eq("no_light_curve").all()
+    removed = by_name.loc[by_name["removed_by"] != "", "removed_by"].drop(published_only).to_dict()
+    assert removed == {
+        "cut-a": "signal", "cut-b": "redshift", "all-bad": "validation", "no-photometry": "no_light_curve",
+    }  # fmt: skip
+    assert by_name.loc[["cut-a", "no-photometry"], "z_hel"].tolist() == [0.4, 0.5]
+    assert by_name["left_out_because"].dropna().to_dict() == {"only-fitted": "no_alpha"}
+    assert set(joined.loc[joined["removed_by"] == "", "snid"]) == set(fits["snid"])
     assert joined["p_outlier"].notna().sum() == 200

@@ -123,6 +123,20 @@ def test_a_corrupted_number_of_any_report_is_the_one_that_is_found(run):
     assert wrong == expected | {"posterior_summary.csv:flat_lcdm.omega_m.high68"}
 
 
+def test_the_experts_table_adds_up_to_the_supernovae_of_every_stage(run):
+    table, quality, ledger = run["supernovae"], run["quality"], run["quality_ledger"]
+    assert set(table["snid"]) == set(run["objects"]["snid"]) and table["snid"].is_unique
+    removed = table["removed_by"].value_counts().to_dict()
+    assert removed == quality["removed_by"].value_counts().to_dict()
+    assert removed.pop("") == len(run["light_curve_fits"]) == ledger["supernovae_out"].iloc[-1]
+    assert removed and sum(removed.values()) == ledger["supernovae_removed"].sum()
+    fitted = table[table["removed_by"] == ""]
+    left_out = fitted["left_out_because"].notna()
+    assert set(fitted.loc[left_out, "snid"]) == set(run["hubble_left_out"]["snid"])
+    assert set(fitted.loc[~left_out, "snid"]) == set(run["hubble"]["snid"])
+    assert set(table.loc[table["p_outlier"].notna(), "snid"]) == set(run["inference_table"]["snid"])
+
+
 def test_no_page_is_written_where_a_number_differs(run):
     wrong = copy.deepcopy(run["recomputation"])
     wrong["numbers"][0]["state"] = "differs"

@@ -162,6 +162,14 @@ def test_inference_data_holds_what_was_sampled(problem, nuts):
     assert stored.log_likelihood["alpha"].to_numpy()[0, 0] == pytest.approx(first, abs=1e-8)
     summary = posterior_summary(stored).set_index("parameter")
     assert summary.loc["p[xi]", "mean"] == pytest.approx(p[..., 2].mean())
+    shared = [f"covariance_{name}" for name in basis.names]
+    draws = p.reshape(-1, 3)
+    for i, name in enumerate(basis.names):
+        about = draws - draws.mean(axis=0)
+        expected = (about[:, [i]] * about).sum(axis=0) / (len(draws) - 1)
+        assert summary.loc[f"p[{name}]", shared].to_numpy(dtype=float) == pytest.approx(expected)
+        assert expected[i] == pytest.approx(summary.loc[f"p[{name}]", "sd"] ** 2)
+    assert summary.loc[~summary.index.str.startswith("p["), shared].isna().all(axis=None)
     assert summary.loc["nu", "r_hat"] < 1.02
     assert summary.loc["sigma_int_mag", "median"] == pytest.approx(np.median(nuts.values["sigma_int"]) / ALPHA_PER_MAG)
 

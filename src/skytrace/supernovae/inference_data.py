@@ -72,6 +72,8 @@ def inference_data(
 def posterior_summary(data: Any) -> pd.DataFrame:
     """One row a parameter of InferenceData: mean, sd, median, low68, high68, low95, high95, r_hat, ess_bulk, ess_tail.
 
+    The coefficients p also have covariance_<name> with each of them (NaN of other parameters): they are so correlated
+    that an sd alone says nothing of where they may lie.
     For the fast mode r_hat and ess are NaN: its resampled draws are not chains; its health is in the attributes.
     """
     import arviz
@@ -92,5 +94,7 @@ def posterior_summary(data: Any) -> pd.DataFrame:
             row |= {"sd": draws.std(ddof=1), "median": median, "low68": low68, "high68": high68}
             row |= {"low95": low95, "high95": high95}
             row |= {key: float(np.atleast_1d(measured[key][name])[i]) if chains else np.nan for key in health}
+            if name == "p":
+                row |= dict(zip((f"covariance_{other}" for other in labels), np.cov(array.T)[i], strict=True))
             rows.append(row)
     return pd.DataFrame(rows)

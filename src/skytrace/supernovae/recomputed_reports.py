@@ -145,6 +145,8 @@ def posterior_summary_again(posteriors: Mapping[str, Any]) -> dict[str, Any]:
     import arviz
 
     report: dict[str, Any] = {}
+    with_p = [drawn.posterior["coefficient"].to_numpy() for drawn in posteriors.values() if "p" in drawn.posterior]
+    coefficients = sorted({str(name) for names in with_p for name in names})
     for name, posterior in posteriors.items():
         samples = posterior.posterior
         chains = samples.attrs["method"] != "fast"
@@ -164,7 +166,16 @@ def posterior_summary_again(posteriors: Mapping[str, Any]) -> dict[str, Any]:
                 key = str(variable) if value is None else f"{variable}[{value}]"
                 names = ("mean", "sd", "median", "low68", "high68", "low95", "high95", "r_hat", "ess_bulk", "ess_tail")
                 report[name][key] = dict(zip(names, map(float, figures), strict=True))
+                report[name][key] |= {f"covariance_{to}": _covariance(one, draws, to) for to in coefficients}
     return report
+
+
+def _covariance(one: Any, draws: Any, name: str) -> float:
+    """Of one coefficient's draws with those of the named one; NaN where ``draws`` are of no such coefficient."""
+    if "coefficient" not in draws.dims or name not in draws["coefficient"]:
+        return np.nan
+    other = draws.sel(coefficient=name)
+    return float(((one - one.mean()) * (other - other.mean())).sum() / (one.size - 1))
 
 
 def comparison_again(pointwise: pd.DataFrame, posteriors: Mapping[str, Any], k_hat_good: float) -> dict[str, Any]:

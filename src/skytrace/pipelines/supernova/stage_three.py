@@ -16,8 +16,9 @@ Report = dict[str, Any]
 
 __all__ = ["find_outliers", "inject_outliers", "join_supernovae", "measure_scatter"]
 
+_KNOWN = ["snid", "survey", "z_hel"]
 _OF_FITS = (
-    "snid", "survey", "z_hel", "n_obs", "n_bands", "t0", "t0_err", "a_plasma", "a_plasma_err", "beta", "beta_err",
+    "snid", "n_obs", "n_bands", "t0", "t0_err", "a_plasma", "a_plasma_err", "beta", "beta_err",
     "alpha", "alpha_err", "alpha_mean", "alpha_mean_err", "mu_mean_mag", "mu_mean_err_mag", "chi2", "ndof", "skew",
     "kurtosis", "rank", "converged", "flags",
 )  # fmt: skip
@@ -114,13 +115,27 @@ def measure_scatter(fold_scores: Table, outliers: Table, gate: OutlierOptions) -
     return json_ready({"clean_by": {**clean_by, "p_outlier_min": gate.p_outlier_min}, "laws": laws})
 
 
-def join_supernovae(light_curve_fits: Table, hubble_left_out: Table, outliers: Table) -> Table:
-    """One row a SN that was fitted or inferred from, by snid: its fit, why it is in no Hubble table, and its scores."""
-    fits = light_curve_fits[list(_OF_FITS)].merge(
-        hubble_left_out[["snid", "reason"]].rename(columns={"reason": "left_out_because"}), how="left", on="snid"
-    )
-    scores = outliers[list(_OF_OUTLIERS)].drop_duplicates("snid")
-    joined = fits.merge(scores, how="outer", on="snid")
+def join_supernovae(
+    objects: Table, rejections: Table, quality: Table, light_curve_fits: Table, hubble_left_out: Table, outliers: Table
+) -> Table:
+    """One row a SN that came in, with light curves or without, by snid: what kept it from the fits, its fit, why it is
+    in no Hubble table of ours, and its scores.
+
+    removed_by: "" where it was fitted; the first cut that it failed; ``validation`` where no observation could be used,
+    ``no_light_curve`` where there is none.
+    """
+    rejected = rejections.loc[rejections["reason"] != "no_snid", ["snid"]]
+    known = [quality[_KNOWN], objects[_KNOWN], rejected, outliers[["snid"]]]
+    came_in = pd.concat(known, ignore_index=True).drop_duplicates("snid", ignore_index=True)
+    unused = came_in["snid"].isin(rejected["snid"]).map({True: "validation", False: "no_light_curve"})
+    cut = came_in["snid"].map(quality.set_index("snid")["removed_by"])
+    joined = came_in.assign(removed_by=cut.fillna(unused))
+    for table in (
+        light_curve_fits[list(_OF_FITS)],
+        hubble_left_out[["snid", "reason"]].rename(columns={"reason": "left_out_because"}),
+        outliers[list(_OF_OUTLIERS)].drop_duplicates("snid"),
+    ):
+        joined = joined.merge(table, how="left", on="snid")
     return joined.sort_values("snid", ignore_index=True)
 
 

@@ -67,7 +67,7 @@ def _outliers() -> list[Node]:
         ),
         Node(
             stage_three.join_supernovae,
-            ["light_curve_fits", "hubble_left_out", "outliers"],
+            ["objects", "rejections", "quality", "light_curve_fits", "hubble_left_out", "outliers"],
             "supernovae",
             name="join_supernovae",
         ),
