@@ -1,5 +1,8 @@
 """Glue of stage 2: who is fitted and who is not, which table, and what happens where the fast mode is refused."""
 
+import os
+import subprocess
+import sys
 from types import SimpleNamespace
 
 import numpy as np
@@ -23,6 +26,7 @@ from skytrace.supernovae.outlier_options import OutlierOptions
 from skytrace.supernovae.population_options import ComparisonOptions, PopulationOptions, SamplerOptions
 from skytrace.surveys.supernovae.mock import MockSupernovae
 from skytrace.surveys.supernovae.options import MockSupernovaOptions
+from tests.pipelines import fold_shard_work
 
 SAMPLER = SamplerOptions(n_draws=500, ess_min=1.0, log_likelihood_draws=20)
 
@@ -114,6 +118,44 @@ def test_nobody_is_predicted_by_a_fit_that_has_seen_it(table, scored, tmp_path):
     again, _ = stage_two.predict_unseen(*arguments)
     pd.testing.assert_frame_equal(again, scores)
     assert len(scored) == 2 * 4  # kept shards
+
+
+def _files(folder):
+    return {path.name: path for path in folder.glob("folds-*/*")}
+
+
+def test_a_kill_inside_a_fold_loses_that_fold_alone_and_the_rest_comes_out_to_the_same_bytes(
+    table, tmp_path, monkeypatch, repository
+):
+    from skytrace.supernovae import model_comparison
+
+    table = table[table["fold"] < 2].reset_index(drop=True)
+    whole = fold_shard_work.cross_validate(table, tmp_path / "whole")
+    reference = {name: path.read_bytes() for name, path in _files(tmp_path / "whole").items()}
+    law = fold_shard_work.LAW
+    assert set(reference) == {"hubble.parquet", f"{law}--1.parquet", f"{law}-0.parquet", f"{law}-1.parquet"}
+    table.to_parquet(tmp_path / "table.parquet")
+    environment = {**os.environ, "PYTHONPATH": f"{repository / 'src'}:{repository}"}
+    killed = subprocess.run(
+        [sys.executable, fold_shard_work.__file__, tmp_path / "table.parquet", tmp_path / "killed"],
+        env=environment, check=False,
+    )  # fmt: skip
+    assert killed.returncode == -9
+    before = {name: path.stat().st_mtime_ns for name, path in _files(tmp_path / "killed").items() if name[0] != "."}
+    assert set(before) == {"hubble.parquet", f"{law}--1.parquet"}  # what was done, and not the half of the next
+    scored, score_fold = [], model_comparison.score_fold
+
+    def counted(table, fold, which, **options):
+        scored.append(which)
+        return score_fold(table, fold, which, **options)
+
+    monkeypatch.setattr(model_comparison, "score_fold", counted)
+    again = fold_shard_work.cross_validate(table, tmp_path / "killed")
+    pd.testing.assert_frame_equal(again, whole, check_exact=True)
+    assert scored == [0, 1]
+    found = _files(tmp_path / "killed")
+    assert {name: path.read_bytes() for name, path in found.items()} == reference
+    assert {name: found[name].stat().st_mtime_ns for name in before} == before
 
 
 def test_a_refused_fast_mode_is_said_and_nuts_draws_instead(table, monkeypatch):
