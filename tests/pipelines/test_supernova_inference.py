@@ -1,9 +1,11 @@
 """Glue of stage 2: who is fitted and who is not, which table, and what happens where the fast mode is refused."""
 
 import os
+import pickle
 import subprocess
 import sys
 from types import SimpleNamespace
+from typing import get_type_hints
 
 import numpy as np
 import pandas as pd
@@ -170,8 +172,8 @@ def test_a_refused_fast_mode_is_said_and_nuts_draws_instead(table, monkeypatch):
         return sampling.sample_fast(data, options=options, sampler=sampler)
 
     monkeypatch.setattr(sampling, "sample_population", sample_population)
-    draw = stage_two.posterior_sampler("flat_lcdm")
-    drawn = draw(table, PosteriorMethods(flat_lcdm="fast"), PopulationOptions(), SAMPLER)
+    methods = PosteriorMethods(flat_lcdm="fast")
+    drawn = stage_two.sample_posterior("flat_lcdm", table, methods, PopulationOptions(), SAMPLER)
     n = int((~table["held_out"]).sum())
     assert asked == [("fast", n), ("nuts", n)]
     assert drawn.posterior.attrs["fast_refused"] == "k-hat is 0.9"
@@ -214,7 +216,9 @@ def test_a_posterior_is_of_the_law_and_the_noise_that_its_name_says_and_drawn_by
     (node,) = (node for node in create_pipeline().nodes if node.name == f"supernova.sample_{name}")
     others = dict.fromkeys(POSTERIORS, "nuts")
     population = PopulationOptions(model="qfd_no_distance", likelihood="mixture")  # neither is what is drawn
-    node.func(table, PosteriorMethods(**{**others, name: "fast"}), population, SAMPLER)
+    assert get_type_hints(node.func)["methods"] is PosteriorMethods  # from which Kedro builds it
+    draw = pickle.loads(pickle.dumps(node.func))  # as a runner with several processes does
+    draw(table, PosteriorMethods(**{**others, name: "fast"}), population, SAMPLER)
     law, noise = {
         "flat_lcdm_mixture": ("flat_lcdm", "mixture"),
         "qfd_anchored_mixture": ("qfd_anchored", "mixture"),

@@ -3,6 +3,7 @@
 import warnings
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -26,6 +27,7 @@ __all__ = [
     "hubble_tables",
     "posterior_sampler",
     "predict_unseen",
+    "sample_posterior",
     "split_inference_table",
     "summarise_posteriors",
 ]
@@ -68,20 +70,23 @@ def fit_laws(
 
 
 def posterior_sampler(name: str) -> Callable[[Table, PosteriorMethods, PopulationOptions, SamplerOptions], Any]:
-    """What draws the posterior of this name, of the law and the noise model that the name stands for."""
-
-    def sample_posterior(
-        inference_table: Table, methods: PosteriorMethods, population: PopulationOptions, sampler: SamplerOptions
-    ) -> Any:
-        """InferenceData of the SNe that are not held out. Where the fast mode is refused, NUTS draws instead and the
-        attribute fast_refused of the posterior says why.
-        """
-        return _drawn(inference_table, name, replace(sampler, method=getattr(methods, name)), population)
-
-    return sample_posterior
+    """``sample_posterior`` of one name, as a node takes it: picklable, with the types that Kedro reads."""
+    draw = partial(sample_posterior, name)
+    vars(draw).update(__name__=sample_posterior.__name__, __annotations__=sample_posterior.__annotations__)
+    return draw
 
 
-def _drawn(inference_table: Table, name: str, sampler: SamplerOptions, population: PopulationOptions) -> Any:
+def sample_posterior(
+    name: str,
+    inference_table: Table,
+    methods: PosteriorMethods,
+    population: PopulationOptions,
+    sampler: SamplerOptions,
+) -> Any:
+    """InferenceData of the law and the likelihood that the name stands for, of the SNe that are not held out.
+
+    Where the fast mode is refused, NUTS draws instead and the attribute fast_refused of the posterior says why.
+    """
     from skytrace.supernovae.inference_data import inference_data
     from skytrace.supernovae.paired_laws import law_and_noise
     from skytrace.supernovae.population import population_data
@@ -93,7 +98,7 @@ def _drawn(inference_table: Table, name: str, sampler: SamplerOptions, populatio
     data, basis = population_data(fitted, options=options)
     refused = ""
     try:
-        posterior = sample_population(data, options=options, sampler=sampler)
+        posterior = sample_population(data, options=options, sampler=replace(sampler, method=getattr(methods, name)))
     except ImportanceSamplingRefused as error:
         refused = str(error)
         posterior = sample_population(data, options=options, sampler=replace(sampler, method="nuts"))
