@@ -37,7 +37,9 @@ SOURCES = tuple(
 STATUS = ("converged", "iterations", "stalled", "no_signal")
 TOLERANCE = 1e-8
 _CONVERGED, _ITERATIONS, _STALLED, _NO_SIGNAL = range(4)
-_SAME_BASIN = 0.1  # of the objective's curvature between two descents: a second one that comes so near ends there
+#: Of the objective's curvature between two descents, with priors and without: a second one that comes so near ends
+#: there. Without priors minima in A and beta lie closer.
+_SAME_BASIN, _SAME_BASIN_WITHOUT = 0.1, 0.01
 
 _EXTRA = np.array([[0.5, 0.7], [0.03, 2.5], [0.02, 0.5]])  # (A, beta) of further starts of a fit without priors
 _LANES = 8  # observations that a compiled loop takes at once
@@ -57,13 +59,14 @@ def _descend(theta, low, high, obs, stretch, c, phase, series, slope, most, best
     gradient, other_gradient, step, trial = vectors[0], vectors[1], vectors[2], vectors[3]
     objective = normal_equations(theta, obs, stretch, c, phase, series, slope, out, hessian, gradient)
     damping, tried = 1e-3, objective
+    near = _SAME_BASIN if c[13] > 0.0 else _SAME_BASIN_WITHOUT
     for iteration in range(most):
         if iteration >= _NEWTON_AFTER:
             newton_hessian(theta, low, high, obs, stretch, c, phase, series, slope, space)
         decrease = promised(theta, low, high, hessian, gradient, step, held, lower)
         if decrease < TOLERANCE:
             return objective, iteration, _CONVERGED, iteration < _NEWTON_AFTER
-        if objective >= best_objective and distance(theta, best, hessian) < _SAME_BASIN:
+        if objective >= best_objective and distance(theta, best, hessian) < near:
             return np.inf, iteration, _CONVERGED, False
         accepted, ready = False, damping <= _UNDAMPED
         while damping < 1e14:
