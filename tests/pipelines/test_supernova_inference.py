@@ -246,15 +246,22 @@ def test_a_posterior_that_nobody_draws_or_another_law_for_one_is_refused(posteri
 )
 def test_a_gate_of_a_law_that_is_not_predicted_or_has_no_posterior_is_refused_with_those_that_are(folds, law):
     options = FoldOptions(models=folds)
-    check_choices(True, options, OutlierOptions(law="flat_lcdm"))
+    check_choices(True, options, OutlierOptions(law="flat_lcdm"), PopulationOptions())
     with pytest.raises(OptionError, match=rf"gate\.law = '{law}' is not one of flat_lcdm.*folds\.models"):
-        check_choices(True, options, OutlierOptions(law=law))
+        check_choices(True, options, OutlierOptions(law=law), PopulationOptions())
 
 
 @pytest.mark.parametrize("dust", ["no", 1, None])
 def test_dust_is_taken_off_or_not_and_nothing_else(dust):
     with pytest.raises(OptionError, match=rf"milky_way_dust = {dust!r} is neither true nor false"):
-        check_choices(dust, FoldOptions(), OutlierOptions())
+        check_choices(dust, FoldOptions(), OutlierOptions(), PopulationOptions())
+
+
+@pytest.mark.parametrize("chosen", [{"model": "flat_lcdm"}, {"likelihood": "mixture"}])
+def test_a_law_of_the_population_that_no_posterior_follows_is_refused_and_not_ignored(chosen):
+    [(key, value)] = chosen.items()
+    with pytest.raises(OptionError, match=rf"population\.{key} = '{value}' has no effect: supernova\.posteriors"):
+        check_choices(True, FoldOptions(), OutlierOptions(), PopulationOptions(**chosen))
 
 
 def test_choices_are_checked_before_anything_is_fitted():

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from skytrace.errors import OptionError, check_between, check_choice, check_whole
 from skytrace.supernovae.outlier_options import OutlierOptions
-from skytrace.supernovae.population_options import POPULATION_MODELS
+from skytrace.supernovae.population_options import POPULATION_MODELS, PopulationOptions
 
 if TYPE_CHECKING:
     from skytrace.supernovae.hubble import HubbleOptions
@@ -93,8 +93,12 @@ class FoldOptions:
         check_between("seed_tolerance_mag", self.seed_tolerance_mag, 0.0, 10.0)
 
 
-def check_choices(milky_way_dust: object, folds: FoldOptions, gate: OutlierOptions) -> None:
-    """Raise OptionError where choices do not go together, or dust is neither taken off nor left: before any fit."""
+def check_choices(
+    milky_way_dust: object, folds: FoldOptions, gate: OutlierOptions, population: PopulationOptions
+) -> None:
+    """Raise OptionError where choices do not go together, have no effect, or dust is neither taken off nor left: before
+    any fit.
+    """
     if not isinstance(milky_way_dust, bool):
         raise OptionError(f"supernova.milky_way_dust = {milky_way_dust!r} is neither true nor false")
     if gate.law not in folds.models or gate.law not in POSTERIORS:
@@ -103,6 +107,13 @@ def check_choices(milky_way_dust: object, folds: FoldOptions, gate: OutlierOptio
             f"supernova.gate.law = {gate.law!r} is not one of {laws}: the laws of supernova.folds.models that have a "
             "posterior"
         )
+    usual = PopulationOptions()
+    for key in ("model", "likelihood"):
+        if (value := getattr(population, key)) != getattr(usual, key):
+            raise OptionError(
+                f"supernova.population.{key} = {value!r} has no effect: supernova.posteriors names the laws and noise "
+                "models that are drawn, supernova.folds.models those that are cross-validated"
+            )
 
 
 def check_releases(releases: Iterable[str], *, inference: InferenceOptions, hubble: HubbleOptions) -> None:

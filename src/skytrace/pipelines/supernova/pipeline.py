@@ -22,7 +22,7 @@ def _light_curves() -> list[Node]:
     return [
         Node(
             check_choices,
-            ["params:milky_way_dust", "params:folds", "params:gate"],
+            ["params:milky_way_dust", "params:folds", "params:gate", "params:population"],
             None,
             name="check_choices",
         ),
