@@ -1,0 +1,139 @@
+"""What the result rests on: priors estimated and swept, features left out, a worse sky. No truth comes here."""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from skytrace.pipelines.cluster_pu.estimators import MAIN, Matrix, fit_member
+from skytrace.pipelines.cluster_pu.options import (
+    AnomalyOptions,
+    FeatureOptions,
+    LearningOptions,
+    PriorOptions,
+    PriorStudyOptions,
+)
+
+Table = pd.DataFrame
+Report = dict[str, Any]
+
+__all__ = ["ablate", "find_anomalies", "score_shifted", "study_priors", "sweep_priors"]
+
+#: Columns that rank fields by themselves: what a catalogue, or a colour, does alone.
+_ALONE = {"theta_e_richness_arcsec": "theta_E proxy of richness alone", "redder_r_minus_i": "colour of red peaks alone"}
+
+
+def study_priors(logits: Table, prior: PriorOptions, options: PriorStudyOptions) -> tuple[Table, Table]:
+    """(the prior estimated from this sample's out-of-fold logits of the label, estimators one by one with intervals and
+    the upper bound; what such estimates are worth where the prior and the densities are known).
+    """
+    from skytrace.learning.class_prior import estimate_priors
+    from skytrace.learning.prior_study import prior_study
+
+    train = logits[logits["split"] == "train"]
+    known = train["known_lens"].to_numpy(dtype=bool)
+    scores = train["positive_vs_unlabelled" if "positive_vs_unlabelled" in train else "stack"].to_numpy()
+    here = estimate_priors(scores[known], scores[~known], n_resamples=options.n_resamples, seed=options.seed)
+    study = prior_study(
+        priors=options.priors, n_positives=options.n_positives, n_unlabelled=options.n_unlabelled,
+        n_simulations=options.n_simulations, seed=options.seed,
+    )  # fmt: skip
+    return here.assign(given=prior.unlabelled), study
+
+
+def sweep_priors(
+    features: Table, split: Table, options: FeatureOptions, learning: LearningOptions, prior: PriorOptions
+) -> Table:
+    """learner_prior, cluster_id, logit of the test fields at that prior: the main estimator told another share of
+    lenses among the unlabelled, its scale fitted at the same.
+    """
+    from skytrace.learning.pu_calibration import fit_pu_scale
+
+    matrix = Matrix(features, split, options)
+    train, val, test = (matrix.split == name for name in ("train", "val", "test"))
+    parts = []
+    for told in sorted({*prior.sweep, prior.unlabelled}):
+        model = fit_member(
+            MAIN, matrix["train"], matrix.labelled[train], matrix.cell[train], learning=learning, prior=told
+        )
+        slope, intercept = fit_pu_scale(model.decision_function(matrix["val"]), matrix.labelled[val], prior=told)
+        logit = slope * model.decision_function(matrix["test"]) + intercept
+        ids = split["cluster_id"].to_numpy()[test]
+        parts.append(pd.DataFrame({"learner_prior": told, "cluster_id": ids, "logit": logit}))
+    return pd.concat(parts, ignore_index=True)
+
+
+def ablate(
+    features: Table, split: Table, options: FeatureOptions, learning: LearningOptions, prior: PriorOptions
+) -> Table:
+    """variant, cluster_id, logit of the test fields: the main estimator on all features, without each group, on each
+    group alone; and single columns by themselves.
+    """
+    whole = Matrix(features, split, options)
+    groups = tuple(name for name, columns in whole.groups.items() if columns)
+    chosen = {f"{MAIN}: all features": groups}
+    chosen |= {f"without {name}": tuple(other for other in groups if other != name) for name in groups}
+    chosen |= {f"{name} only": (name,) for name in groups}
+    ids = split["cluster_id"].to_numpy()[whole.split == "test"]
+    parts = []
+    for variant, used in chosen.items():
+        matrix = Matrix(features, split, options, used)
+        train = matrix.split == "train"
+        model = fit_member(
+            MAIN, matrix["train"], matrix.labelled[train], matrix.cell[train], learning=learning, prior=prior.unlabelled
+        )
+        logit = model.decision_function(matrix["test"])
+        parts.append(pd.DataFrame({"variant": variant, "cluster_id": ids, "logit": logit}))
+    for column, variant in _ALONE.items():
+        if column in whole.values:
+            logit = whole["test"][column].to_numpy()
+            parts.append(pd.DataFrame({"variant": variant, "cluster_id": ids, "logit": logit}))
+    return pd.concat(parts, ignore_index=True)
+
+
+def score_shifted(shifted: Table, split: Table, models: Report) -> Table:
+    """condition, cluster_id, logit of the test fields under every shifted sky, by the models as they are."""
+    from skytrace.clusters.feature_table import filled_features
+    from skytrace.learning.pu_stacking import stacked_logits
+    from skytrace.learning.pu_store import classifier_from_record
+
+    test = split.loc[split["split"] == "test", "cluster_id"]
+    rows = shifted[shifted["cluster_id"].isin(test)].reset_index(drop=True)
+    if not len(rows):
+        return pd.DataFrame({"condition": pd.Series(dtype=str), "cluster_id": pd.Series(dtype=str), "logit": []})
+    values = filled_features(rows, models["filling"])
+    members = {
+        name: classifier_from_record(record).decision_function(values) for name, record in models["members"].items()
+    }
+    stacked = stacked_logits(models["stack"], pd.DataFrame(members))
+    logit = models["scale"]["slope"] * stacked + models["scale"]["intercept"]
+    return pd.DataFrame({"condition": rows["condition"], "cluster_id": rows["cluster_id"], "logit": logit})
+
+
+def find_anomalies(
+    features: Table, split: Table, logits: Table, importance: Table, options: FeatureOptions, anomaly: AnomalyOptions
+) -> tuple[Table, Report]:
+    """(cluster_id, distance, anomalous of every field; the detector as numbers, and how many it calls anomalous).
+
+    Distances are in the space of the features that the classifiers learnt to use. Nobody knows non-lenses: the least
+    lens-like unlabelled training fields stand for them, of which hardly any can be a lens.
+    """
+    from skytrace.learning.anomaly import fit_anomaly_detector
+
+    matrix = Matrix(features, split, options)
+    names = importance["feature"].head(anomaly.n_features).to_list()
+    values = matrix.values[names].to_numpy()
+    pool = (matrix.split == "train") & (matrix.labelled == 0)
+    scores = logits["logit"].to_numpy()
+    reference = pool & (scores <= np.quantile(scores[pool], anomaly.reference_share))
+    detector = fit_anomaly_detector(values[reference], quantile=anomaly.quantile)
+    found = detector.is_anomalous(values)
+    table = pd.DataFrame(
+        {"cluster_id": split["cluster_id"].to_numpy(), "distance": detector.distances(values), "anomalous": found}
+    )
+    held = matrix.split != "train"
+    report = {
+        "features": names, "detector": detector.as_dict(), "anomalous_of_reference": float(found[reference].mean()),
+        "anomalous_of_unseen": float(found[held].mean()), "unseen": int(held.sum()),
+    }  # fmt: skip
+    return table, report
