@@ -4,6 +4,7 @@ On a real sky nobody knows; then the known lenses of the test cells are the posi
 and the report says so: what it calls false may be undiscovered.
 """
 
+import dataclasses
 from functools import partial
 from typing import Any
 
@@ -48,6 +49,7 @@ def evaluate(
     from skytrace.compute.json_values import json_ready
     from skytrace.learning.rare_events import rare_event_report
 
+    rare = dataclasses.replace(rare, prior=prior.sky)  # told once
     test = logits[logits["split"] == "test"].reset_index(drop=True)
     labels, basis = _labels(truth, test)
     cells = test["cell"].to_numpy()

@@ -49,10 +49,11 @@ class FieldShard:
 
 @dataclass(frozen=True)
 class FeatureShard:
-    """The file of the features of the cutouts in ``pixels``."""
+    """The file of the features of the cutouts in ``pixels``; those ``shifted`` are measured under worse skies too."""
 
     path: Path
     pixels: Path
+    shifted: frozenset[str]
 
 
 def read_clusters(survey: ClusterSurvey) -> Table:
@@ -113,18 +114,19 @@ def fields_in_order(fields: Table, cluster_ids: Sequence[str]) -> Iterator[tuple
 
 
 def measure_features(
-    fields: Table, clusters: Table, options: FeatureOptions, shards: FieldOptions, cluster: ClusterOptions
+    fields: Table, clusters: Table, split: Table, options: FeatureOptions, shards: FieldOptions, cluster: ClusterOptions
 ) -> tuple[Table, Table]:
-    """(features of every cluster, the same under every shifted sky with its name in ``condition``); a row a cluster in
-    the order of ``clusters``: cluster_id, patch features, colours of peaks, catalogue features. NaN: not known.
+    """(features of every cluster; of those in the test cells under every shifted sky, named in ``condition``), a row a
+    cluster in the order of ``clusters``: cluster_id, patch features, colours of peaks, catalogue. NaN: not known.
     """
     from skytrace.clusters.catalogue import catalogue_features
 
     pixels = [Path(path) for path in fields["shard"].drop_duplicates()]
     measured_by = dataclasses.asdict(options)
-    key = fingerprint(source_fingerprint(*_FEATURES_BY), measured_by, fields)
+    shifted = split.loc[split["split"] == "test", "cluster_id"]
+    key = fingerprint(source_fingerprint(*_FEATURES_BY), measured_by, fields, sorted(shifted))
     folder = Path(shards.folder) / f"features-{key}"
-    todo = [FeatureShard(folder / f"{path.stem}.parquet", path) for path in pixels]
+    todo = [FeatureShard(folder / f"{path.stem}.parquet", path, frozenset(shifted)) for path in pixels]
     for shard in todo:
         if shard.path.exists() and not is_whole(shard.path):
             shard.path.unlink()
@@ -155,15 +157,18 @@ def _measure_shard(shard: FeatureShard, *, options: FeatureOptions) -> Path:
 
     cutouts = read_fields(shard.pixels)
     tables = [_features(cutouts, options).assign(condition=AS_OBSERVED)]
-    for number, shift in enumerate(options.shifts):
-        normals = np.stack(
-            [_normals(name, number, options.seed, cutouts.image.shape[1:]) for name in cutouts.cluster_id]
-        )
-        image, noise, psf = worsened_fields(
-            cutouts.image, cutouts.noise, cutouts.psf, shift=shift, normals=normals,
+    rows = [k for k, name in enumerate(cutouts.cluster_id) if str(name) in shard.shifted]
+    ids, psf = cutouts.cluster_id[rows], cutouts.psf.take(rows) if rows else cutouts.psf
+    for number, shift in enumerate(options.shifts if rows else ()):
+        normals = np.stack([_normals(name, number, options.seed, cutouts.image.shape[1:]) for name in ids])
+        image, noise, wider = worsened_fields(
+            cutouts.image[rows], cutouts.noise[rows], psf, shift=shift, normals=normals,
             pixel_scale_arcsec=cutouts.pixel_scale_arcsec,
         )  # fmt: skip
-        worse = dataclasses.replace(cutouts, image=image, noise=noise, psf=psf)
+        worse = dataclasses.replace(
+            cutouts, cluster_id=ids, image=image, noise=noise, psf=wider,
+            padded_fraction=cutouts.padded_fraction[rows], missing_fraction=cutouts.missing_fraction[rows],
+        )  # fmt: skip
         tables.append(_features(worse, options).assign(condition=shift.name))
     save_shard(pd.concat(tables, ignore_index=True), shard.path)
     return shard.path

@@ -29,7 +29,7 @@ def _fields() -> list[Node]:
         ),
         Node(
             fields.measure_features,
-            ["fields", "clusters", "params:features", "params:shards", "params:cluster"],
+            ["fields", "clusters", "split", "params:features", "params:shards", "params:cluster"],
             ["features", "shifted_features"],
             name="measure_features",
         ),
