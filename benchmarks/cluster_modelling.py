@@ -115,10 +115,14 @@ class PeerLens:
         """D_ls / D_s over that of the reference."""
 
         def share(z: float) -> float:
-            distance = self.cosmology.angular_diameter_distance(z)
-            return float(self.cosmology.angular_diameter_distance_z1z2(Z_LENS, z) / distance)
+            return 1.0 - float(self.cosmology.comoving_distance(Z_LENS) / self.cosmology.comoving_distance(z))
 
         return share(z_source) / share(self.z_reference)
+
+    def distance(self, z_source: float) -> Any:
+        """D_l D_s / D_ls, a length of astropy."""
+        near, far = self.cosmology.comoving_distance(Z_LENS), self.cosmology.comoving_distance(z_source)
+        return near * far / (far - near) / (1.0 + Z_LENS)
 
     def keywords(self, ratio: float) -> list[dict[str, float]]:
         """lenstronomy's parameters, the deflection times ratio."""
@@ -166,9 +170,8 @@ class PeerLens:
             gaps = np.hypot(x[:, None] - x, y[:, None] - y) + 1e3 * np.eye(len(x))
             if len(x) >= 3 and gaps.min() > 1.5:
                 fermat = self.model.fermat_potential(x, y, keywords, *beta)
-                lens, far = (self.cosmology.angular_diameter_distance(z) for z in (Z_LENS, z_source))
-                between = self.cosmology.angular_diameter_distance_z1z2(Z_LENS, z_source)
-                delay = fermat * (1.0 + Z_LENS) * float((lens * far / between).to_value("lyr")) * 365.25 / 206264.806**2
+                days = (1.0 + Z_LENS) * self.distance(z_source).to_value("lyr") * 365.25
+                delay = fermat * days / 206264.806**2
                 return x, y, mu, delay - delay.min()
         raise RuntimeError("no source with three images was found: the mock's parameters make no strong lens")
 
@@ -185,9 +188,7 @@ class PeerLens:
         labels, _ = label((1.0 - kappa - gamma < 0).reshape(x.shape))
         inside = labels == 1 + np.argmax(np.bincount(labels.ravel())[1:])
         cell = (axis[1] - axis[0]) ** 2
-        lens, far = (self.cosmology.angular_diameter_distance(z) for z in (Z_LENS, self.z_reference))
-        between = self.cosmology.angular_diameter_distance_z1z2(Z_LENS, self.z_reference)
-        critical = constants.c**2 / (4.0 * np.pi * constants.G) * far * lens / between * (1 / 206264.806) ** 2
+        critical = constants.c**2 / (4.0 * np.pi * constants.G) * self.distance(self.z_reference) / 206264.806**2
         mass = kappa.reshape(x.shape)[inside].sum() * cell * critical.to_value(units.Msun)
         return float(np.sqrt(inside.sum() * cell / np.pi)), float(mass)
 

@@ -89,13 +89,14 @@ def test_predicted_images_solve_the_lens_equation_of_a_wrong_mass(exact):
 
 def test_the_gradient_is_that_of_the_solved_images(exact):
     place = TRUTH + 0.02
+    without_fluxes = replace(exact, log_flux=None, log_flux_err=None)
     with jax.enable_x64(True):
-        arrays = image_arrays(exact, options=OPTIONS)
+        arrays = image_arrays(without_fluxes, options=OPTIONS)
         squares = jax.jit(lambda z: (residuals(z, arrays, names=NAMES, options=OPTIONS, likelihood="image") ** 2).sum())
         gradient = np.asarray(jax.jit(jax.grad(squares))(place))
         step = 1e-5 * np.eye(len(place))
         numerical = [float(squares(place + one) - squares(place - one)) / 2e-5 for one in step]
-    np.testing.assert_allclose(gradient, numerical, rtol=2e-3, atol=2e-3 * np.abs(gradient).max())
+    np.testing.assert_allclose(gradient, numerical, rtol=1e-4, atol=1e-4 * np.abs(gradient).max())
 
 
 def test_to_first_order_the_linear_chi2_is_that_of_the_image_plane(exact):
