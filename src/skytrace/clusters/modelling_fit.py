@@ -220,9 +220,11 @@ def _search(z: Any, arrays: ImageArrays, *, names: tuple[str, ...], options: Clu
 def _levenberg_marquardt(z: Any, function: Any, n_steps: int) -> Any:
     """A local minimum of the sum of squares of ``function`` from z (d,), by a fixed number of damped steps."""
 
+    both = jax.jacfwd(lambda z: (function(z),) * 2, has_aux=True)
+
     def advance(_: int, state: tuple[Any, Any, Any]) -> tuple[Any, Any, Any]:
         z, cost, damping = state
-        off, jacobian = function(z), jax.jacfwd(function)(z)
+        jacobian, off = both(z)
         normal = jacobian.T @ jacobian
         scaled = normal + damping * jnp.diag(jnp.diag(normal))
         step = jnp.linalg.solve(scaled, -jacobian.T @ off)
