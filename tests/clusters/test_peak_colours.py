@@ -40,7 +40,8 @@ def star(x, y, mag_i, colour, fwhm):
 def measured(colours_red):
     images, noise, psf = field(colours_red)
     return peak_colour_features(
-        images, noise, psf, pixel_scale_arcsec=SCALE, patches=PatchOptions(pixels=PIXELS, max_peaks=32),
+        images, noise, psf, pixel_scale_arcsec=SCALE,
+        patches=PatchOptions(pixels=PIXELS, max_peaks=12 + len(colours_red)),
         colours=ColourOptions(aperture_fwhm_arcsec=2.0),
     ).iloc[0]  # fmt: skip
 
