@@ -49,7 +49,7 @@ def test_the_sum_of_components_is_that_of_the_numpy_profiles():
     rng = np.random.default_rng(4)
     x, y = rng.uniform(-60, 60, (2, 300))
     with jax.enable_x64(True):
-        ours = deflection_and_jacobian(x, y, MASS, arrays_of(options), options=options)[:2]
+        ours = jax.jit(partial(deflection_and_jacobian, options=options))(x, y, MASS, arrays_of(options))[:2]
     kappa_s = 1.0 / nfw_mean_convergence(MASS.halo_theta_e_arcsec, 1.0, MASS.halo_scale_arcsec)
     epsilon, phi = np.hypot(MASS.halo_e1, MASS.halo_e2), 0.5 * np.arctan2(MASS.halo_e2, MASS.halo_e1)
     total = np.array(

@@ -121,11 +121,12 @@ def fit_nuts(
     mode = find_mode(images, options=options, sampler=sampler)
     with jax.enable_x64(True):
         keys = jax.random.split(jax.random.key(sampler.seed), sampler.n_chains)
-        w, diverging, n_steps, acceptance = _chains(
+        drawn = _chains(
             keys, mode.arrays, mode.z, mode.root, names=mode.names, options=options, n_warmup=sampler.n_warmup,
             n_samples=sampler.n_samples, target_accept=sampler.target_accept, max_tree_depth=sampler.max_tree_depth,
         )  # fmt: skip
-        z = mode.z + np.asarray(w) @ mode.root.T
+        w, diverging, n_steps, acceptance = map(np.asarray, drawn)
+    z = mode.z + w @ mode.root.T
     extra = {
         "acceptance": float(np.mean(acceptance)),
         "divergences": float(np.sum(diverging)),
