@@ -92,25 +92,23 @@ def test_predicted_images_solve_the_lens_equation_of_a_wrong_mass(exact):
     assert 0.02 < np.abs(images.off_x[real]).max() < 3.0  # and they are not the observed ones
 
 
-def test_the_gradient_is_that_of_the_solved_images(exact):
+def test_the_gradient_of_the_density_is_that_of_the_solved_images_fluxes_included(exact):
     place = TRUTH + 0.02
-    without_fluxes = replace(exact, log_flux=None, log_flux_err=None)
     with jax.enable_x64(True):
-        arrays = image_arrays(without_fluxes, options=OPTIONS)
-        squares = jax.jit(lambda z: (residuals(z, arrays, names=NAMES, options=OPTIONS, likelihood="image") ** 2).sum())
-        gradient = np.asarray(jax.jit(jax.grad(squares))(place))
+        arrays = image_arrays(exact, options=OPTIONS)
+        density = lambda z: compiled_density(z, arrays, names=NAMES, options=OPTIONS)
+        gradient = np.asarray(jax.jit(jax.grad(density))(place))
         step = 1e-5 * np.eye(len(place))
-        numerical = [float(squares(place + one) - squares(place - one)) / 2e-5 for one in step]
-    np.testing.assert_allclose(gradient, numerical, rtol=1e-4, atol=1e-4 * np.abs(gradient).max())
+        numerical = [float(density(place + one) - density(place - one)) / 2e-5 for one in step]
+    np.testing.assert_allclose(gradient, numerical, rtol=1e-3, atol=1e-3 * np.abs(gradient).max())
 
 
 def test_to_first_order_the_linear_chi2_is_that_of_the_image_plane(exact):
     with jax.enable_x64(True):
         arrays = image_arrays(exact, options=OPTIONS)
+        place = TRUTH + 1e-4
         linear, image = (
-            np.asarray(compiled_residuals(TRUTH + 1e-4, arrays, names=NAMES, options=OPTIONS, likelihood=one))[
-                : -len(NAMES)
-            ]
+            np.asarray(compiled_residuals(place, arrays, names=NAMES, options=OPTIONS, likelihood=one))
             for one in ("linear", "image")
         )
     n = 2 * len(arrays.x)  # fluxes are of magnifications at other places
