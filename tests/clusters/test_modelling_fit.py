@@ -9,6 +9,8 @@ from skytrace.clusters.modelling_fit import fit_emcee, fit_nuts
 from skytrace.clusters.modelling_options import ClusterLensOptions, LensSamplerOptions
 from skytrace.errors import CatalogueError
 
+pytestmark = pytest.mark.slow  # a minute, nearly all of it compilation
+
 OPTIONS = ClusterLensOptions()
 SAMPLER = LensSamplerOptions(n_starts=12, n_chains=2, n_warmup=150, n_samples=250, ess_min=100.0, r_hat_max=1.05)
 
