@@ -67,7 +67,8 @@ def fit_member(name: str, rows: Table, labelled: Any, cells: Any, *, learning: L
 
     shared = {"trees": learning.trees, "folds": learning.folds, "random_state": learning.seed}
     if name == "elkan_noto":
-        model: Any = pu.ElkanNotoClassifier(prior, **shared)
+        # the case-control form only rescales positives against unlabelled: it would be that member once more
+        model: Any = pu.ElkanNotoClassifier(prior, form="weighted", **shared)
     elif name == "nn_pu":
         model = pu.NonNegativePUClassifier(prior, gamma=learning.gamma, beta=learning.beta, **shared)
     else:
