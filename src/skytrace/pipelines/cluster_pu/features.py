@@ -22,7 +22,7 @@ from skytrace.surveys.clusters.interface import ClusterCutouts
 
 Table = pd.DataFrame
 
-__all__ = ["AS_OBSERVED", "measure_features"]
+__all__ = ["AS_OBSERVED", "field_features", "measure_features"]
 
 #: The condition of features measured on the survey's own pixels.
 AS_OBSERVED = "as_observed"
@@ -71,11 +71,25 @@ def measure_features(
     )
 
 
+def field_features(cutouts: ClusterCutouts, options: FeatureOptions) -> Table:
+    """cluster_id and every feature of the pixels, a row a cutout: one way for every field, wherever it comes from."""
+    from skytrace.clusters.patches import patch_features_and_peaks
+    from skytrace.clusters.peak_colours import peak_colour_features
+
+    patches, peaks = patch_features_and_peaks(cutouts.image, cutouts.noise, options=options.patches)
+    colours = peak_colour_features(
+        cutouts.image, cutouts.noise, cutouts.psf, pixel_scale_arcsec=cutouts.pixel_scale_arcsec,
+        patches=options.patches, colours=options.colours, peaks=peaks,
+    )  # fmt: skip
+    ids = pd.DataFrame({"cluster_id": cutouts.cluster_id.astype(str)})
+    return pd.concat([ids, patches, colours], axis=1)
+
+
 def _measure_shard(shard: FeatureShard, *, options: FeatureOptions) -> Path:
     from skytrace.clusters.worse_sky import worsened_fields
 
     cutouts = read_fields(shard.pixels)
-    tables = [_features(cutouts, options).assign(condition=AS_OBSERVED)]
+    tables = [field_features(cutouts, options).assign(condition=AS_OBSERVED)]
     rows = [k for k, name in enumerate(cutouts.cluster_id) if str(name) in shard.shifted]
     ids, psf = cutouts.cluster_id[rows], cutouts.psf.take(rows) if rows else cutouts.psf
     for number, shift in enumerate(options.shifts if rows else ()):
@@ -88,22 +102,9 @@ def _measure_shard(shard: FeatureShard, *, options: FeatureOptions) -> Path:
             cutouts, cluster_id=ids, image=image, noise=noise, psf=wider,
             padded_fraction=cutouts.padded_fraction[rows], missing_fraction=cutouts.missing_fraction[rows],
         )  # fmt: skip
-        tables.append(_features(worse, options).assign(condition=shift.name))
+        tables.append(field_features(worse, options).assign(condition=shift.name))
     save_shard(pd.concat(tables, ignore_index=True), shard.path)
     return shard.path
-
-
-def _features(cutouts: ClusterCutouts, options: FeatureOptions) -> Table:
-    from skytrace.clusters.patches import patch_features_and_peaks
-    from skytrace.clusters.peak_colours import peak_colour_features
-
-    patches, peaks = patch_features_and_peaks(cutouts.image, cutouts.noise, options=options.patches)
-    colours = peak_colour_features(
-        cutouts.image, cutouts.noise, cutouts.psf, pixel_scale_arcsec=cutouts.pixel_scale_arcsec,
-        patches=options.patches, colours=options.colours, peaks=peaks,
-    )  # fmt: skip
-    ids = pd.DataFrame({"cluster_id": cutouts.cluster_id.astype(str)})
-    return pd.concat([ids, patches, colours], axis=1)
 
 
 def _normals(name: str, number: int, seed: int, shape: tuple[int, ...]) -> np.ndarray[Any, Any]:
