@@ -103,7 +103,8 @@ def first_clone(tmp_path_factory, repository) -> Clone:
             shutil.copy2(source, target)
     names = folder / "conf" / "base" / "globals.yml"
     text = names.read_text()
-    for key, old in (("env", "base"), ("sky", "mock"), ("detector_sky", "mock"), ("supernova_sky", "mock")):
+    skies = ("sky", "detector_sky", "supernova_sky", "cluster_pu_sky")
+    for key, old in (("env", "base"), *((name, "mock") for name in skies)):
         assert f"\n{key}: {old}" in text
         text = text.replace(f"\n{key}: {old}", f"\n{key}: smoke")
     names.write_text(text)

@@ -2,7 +2,9 @@
 
 What it learns is the *label*: known positive or not. Its output is a ranking; probabilities of being positive come from
 ``pu_calibration.fit_pu_scale`` on rows that neither members nor meta-learner saw. Unlike ``stacking``, which combines
-scores of labelled stamps, it takes logits as they are, clipped nowhere.
+scores of labelled stamps, it takes logits as they are, clipped nowhere. No weight is negative (Breiman 1996): members
+that learnt from the same rows agree closely, and a free fit sets large weights of either sign on their differences,
+which are noise.
 """
 
 from __future__ import annotations
@@ -21,12 +23,13 @@ __all__ = ["cross_fitted_stack", "fit_pu_stack", "stacked_logits"]
 
 
 def fit_pu_stack(logits: pd.DataFrame, labelled: ArrayLike, *, penalty: float = 1.0) -> dict[str, Any]:
-    """JSON-ready coefficients on standardised logits; see ``stacked_logits``.
+    """JSON-ready coefficients >= 0 on standardised logits; see ``stacked_logits``.
 
     logits: a column a member, out of fold. labelled (n,): 1 known positive, 0 unlabelled. penalty: inverse
     regularisation C. Raises CatalogueError without both labels or on a logit that is not finite.
     """
-    from sklearn.linear_model import LogisticRegression
+    from scipy.optimize import minimize
+    from scipy.special import expit, log_expit
 
     labelled = np.asarray(labelled)
     values = logits.to_numpy(dtype=np.float64)
@@ -36,13 +39,24 @@ def fit_pu_stack(logits: pd.DataFrame, labelled: ArrayLike, *, penalty: float = 
         raise CatalogueError(f"{int((~np.isfinite(values)).sum())} logit(s) are NaN or inf: a meta-learner needs all")
     mean, sd = values.mean(axis=0), values.std(axis=0)
     sd = np.where(sd > 1e-12, sd, 1.0)
-    model = LogisticRegression(C=penalty, max_iter=10_000, tol=1e-10).fit((values - mean) / sd, labelled)
+    scaled, s = (values - mean) / sd, labelled.astype(np.float64)
+
+    def loss(parameters: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+        weights, intercept = parameters[:-1], parameters[-1]
+        z = scaled @ weights + intercept
+        slack = penalty * (expit(z) - s)
+        value = -penalty * np.sum(s * log_expit(z) + (1.0 - s) * log_expit(-z)) + 0.5 * weights @ weights
+        return value, np.append(scaled.T @ slack + weights, slack.sum())
+
+    bounds = [(0.0, None)] * values.shape[1] + [(None, None)]
+    start = np.append(np.full(values.shape[1], 1.0 / values.shape[1]), 0.0)
+    found = minimize(loss, start, jac=True, method="L-BFGS-B", bounds=bounds, options={"ftol": 1e-14, "gtol": 1e-8})
     return {
         "members": [str(name) for name in logits.columns],
         "mean": mean.tolist(),
         "sd": sd.tolist(),
-        "coefficients": model.coef_[0].tolist(),
-        "intercept": float(model.intercept_[0]),
+        "coefficients": found.x[:-1].tolist(),
+        "intercept": float(found.x[-1]),
         "fitted_on": {"positives": int(labelled.sum()), "unlabelled": int((labelled == 0).sum())},
     }
 

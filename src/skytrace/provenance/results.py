@@ -66,6 +66,7 @@ REPORTS = (
     "supernova.injection_report",
     "supernova.predictive_report",
     "supernova.truth_report",
+    "cluster_pu.survey_report",
     "cluster_pu.split_report",
     "cluster_pu.learning_report",
     "cluster_pu.shuffle_report",

@@ -16,17 +16,19 @@ __all__ = ["FIGURE_CAPTIONS", "Candidate", "candidate_lines", "probability_text"
 
 #: Figure name -> what it shows.
 FIGURE_CAPTIONS = {
-    "discovery": "Left: ROC of the test fields; dots: recall with 68 % Jeffreys intervals; grey: rates at which fewer "
-    "than five false positives are expected, so that nothing is known of them. Right: discoveries in the survey "
-    "against hours of review, with 68 and 95 %, and of as many fields drawn blindly.",
-    "ablation": "AUROC on the test fields: the stack, its members, the main estimator with groups of features left out "
-    "and on each alone, single columns, and where there is truth an oracle that learnt from true labels.",
-    "importance": "Mean absolute Shapley value of the main estimator's trees over the training fields. A large value "
-    "says what the trees use, not what causes lensing.",
+    "discovery": "Left: ROC of the test fields; dots: recall at three false-positive rates, read off the line between "
+    "the points on both sides, with 95 % Jeffreys intervals. Right: discoveries in the survey against hours of review, "
+    "with 68 and 95 %, and of as many fields drawn blindly. Grey, on both sides: fewer than five of the test fields' "
+    "non-lenses decide (open dots), so what is drawn there is extrapolated from the very top of the ranking.",
+    "ablation": "AUROC on the test fields: the stack, its members, nnPU with groups of features left out and on each "
+    "alone, single columns (the best ones chosen on the training fields), and where there is truth an oracle: the same "
+    "trees, learnt from true labels. Grey line: the stack.",
+    "importance": "Mean absolute Shapley value of nnPU's trees over the training fields, the largest twenty. A large "
+    "value says what the trees use, not what causes lensing.",
     "prior": "What the prior does, 68 % shaded. Left: precision. Middle: mean probability over the prior; grey: "
     "0.8-1.2. Right: AUROC of a learner told this share of lenses among its unlabelled fields.",
     "prior_study": "What estimates of the prior are worth, on simulations of known densities: median and 16-84 % of "
-    "estimate over truth; grey: within a factor of two.",
+    "estimate over truth, drawn at 0.01 where it is smaller; grey: within a factor of two.",
     "robustness": "AUROC of the same test fields under a worse sky minus that as observed, by models as they were "
     "trained; thick: 68 %, thin: 95 %.",
 }
@@ -95,9 +97,11 @@ def triage_page(
 
 
 def _comparison(table: pd.DataFrame) -> PageTable:
+    from skytrace.reporting.cluster_figures import in_words
+
     rows = tuple(
         (
-            str(row.variant).replace("_", " "), f"{number_text(row.auroc)}",
+            in_words(str(row.variant)), f"{number_text(row.auroc)}",
             f"{row.auroc_low_95:.3f} to {row.auroc_high_95:.3f}", f"{row.average_precision:.3g}",
             f"{row.difference_value:+.3f} ({row.difference_low_95:+.3f} to {row.difference_high_95:+.3f})",
         )

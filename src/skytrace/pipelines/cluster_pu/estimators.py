@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from skytrace.errors import CatalogueError
 from skytrace.pipelines.cluster_pu.options import FeatureOptions, LearningOptions, PriorOptions
 from skytrace.sky.split import SplitOptions
 
@@ -19,6 +20,8 @@ __all__ = ["MAIN", "Matrix", "fit_member", "learn", "loaded_members", "score_row
 
 #: The estimator of ablations and sweeps.
 MAIN = "nn_pu"
+#: With one known lens there is none left to score out of fold.
+MIN_POSITIVES = 2
 
 
 class Matrix:
@@ -42,7 +45,11 @@ class Matrix:
 
 
 def split_fields(clusters: Table, fields: Table, options: SplitOptions) -> tuple[Table, Report]:
-    """(cluster_id, cell, split, known_lens) of the clusters with a cutout, by whole sky cells; the counts."""
+    """(cluster_id, cell, split, known_lens) of the clusters with a cutout, by whole sky cells; the counts.
+
+    Raises CatalogueError where the splits that are learnt from and calibrated on hold too few known lenses, or fewer
+    unlabelled fields than known lenses.
+    """
     from skytrace.sky.split import SPLITS, healpix_cell, split_of_cells
 
     kept = clusters[clusters["cluster_id"].isin(fields["cluster_id"])].reset_index(drop=True)
@@ -58,7 +65,19 @@ def split_fields(clusters: Table, fields: Table, options: SplitOptions) -> tuple
         }
         for name in SPLITS
     }
+    for name in SPLITS[:2]:
+        _check_enough(name, **report[name])
     return table, {"nside": options.nside, "splits": report}
+
+
+def _check_enough(name: str, *, fields: int, known_lenses: int, cells: int) -> None:
+    unlabelled = fields - known_lenses
+    if known_lenses < MIN_POSITIVES or unlabelled < known_lenses:
+        raise CatalogueError(
+            f"the split {name} has {known_lenses} known lenses and {unlabelled} unlabelled fields in {cells} sky "
+            f"cells; at least {MIN_POSITIVES} known lenses are needed, and as many unlabelled fields as known lenses: "
+            "give it a larger share (split.fractions), smaller cells (split.nside), or a catalogue that knows more"
+        )
 
 
 def fit_member(name: str, rows: Table, labelled: Any, cells: Any, *, learning: LearningOptions, prior: float) -> Any:

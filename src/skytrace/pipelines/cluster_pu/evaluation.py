@@ -38,6 +38,7 @@ def evaluate(
     ablations: Table,
     shifted_logits: Table,
     anomalies: Table,
+    survey_report: Report,
     options: FeatureOptions,
     learning: LearningOptions,
     prior: PriorOptions,
@@ -70,6 +71,7 @@ def evaluate(
         "kinds": _by_kind(truth, test, score),
         "anomalies": _anomalies(anomalies, test, labels),
         "robustness": _robustness(shifted_logits, test, score, labels, cells, rare),
+        "survey": _at_survey(survey_report, score, labels, cells, rare),
     }
     return (
         json_ready(report),
@@ -255,6 +257,23 @@ def _robustness(
             }
         )  # fmt: skip
     return found
+
+
+def _at_survey(
+    survey: Report, score: np.ndarray, labels: np.ndarray, cells: np.ndarray, rare: RareEventOptions
+) -> Report | None:
+    """Discoveries against hours of review among the clusters of a real catalogue, at the given prior and at that of
+    chance alignments. The ranking is that of the test fields here: nobody has looked at the survey's pixels.
+    """
+    from skytrace.learning.rare_events import discovery_curve
+
+    if survey["status"] != "read":
+        return None
+    curves = {}
+    for name in ("given", "by_alignment"):
+        told = dataclasses.replace(rare, prior=survey["prior"][name], survey_size=survey["clusters"])
+        curves[name] = discovery_curve(score, labels, options=told, cells=cells).to_dict("records")
+    return {"catalogue": survey["catalogue"], "clusters": survey["clusters"], "discovery_curve": curves}
 
 
 def _curves(score: np.ndarray, labels: np.ndarray, prior: PriorOptions) -> Table:

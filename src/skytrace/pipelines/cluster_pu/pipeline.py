@@ -5,7 +5,7 @@ A part that needs pixels (a network, lens models of the best candidates) reads `
 
 from kedro.pipeline import Node, Pipeline
 
-from skytrace.pipelines.cluster_pu import estimators, evaluation, features, fields, studies, triage
+from skytrace.pipelines.cluster_pu import estimators, evaluation, features, fields, studies, survey_scale, triage
 from skytrace.pipelines.cluster_pu.graph import make_pipeline
 
 __all__ = ["create_pipeline"]
@@ -21,6 +21,12 @@ def create_pipeline(**_: object) -> Pipeline:
 def _fields() -> list[Node]:
     return [
         Node(fields.read_clusters, "cluster_survey", "clusters", name="read_clusters"),
+        Node(
+            survey_scale.describe_survey,
+            ["clusters", "params:survey", "params:features", "params:prior"],
+            ["survey_clusters", "survey_report"],
+            name="describe_survey",
+        ),
         Node(
             fields.cut_fields,
             ["cluster_survey", "clusters", "params:shards", "params:cluster"],
@@ -73,7 +79,7 @@ def _evaluation() -> list[Node]:
         Node(
             evaluation.evaluate,
             ["truth", "features", "logits", "split", "prior_sweep", "ablation_logits", "shifted_logits", "anomalies",
-             "params:features", "params:learning", "params:prior", "params:rare_events"],
+             "survey_report", "params:features", "params:learning", "params:prior", "params:rare_events"],
             ["evaluation", "ablation_table", "by_prior", "curves"],
             name="evaluate",
         ),
@@ -91,8 +97,9 @@ def _triage() -> list[Node]:
         ),
         Node(
             triage.write_page,
-            ["candidates", "fields", "evaluation", "learning_report", "shuffle_report", "ablation_table", "importance",
-             "curves", "by_prior", "prior_study", "params:prior", "params:triage", "params:rare_events"],
+            ["candidates", "fields", "evaluation", "survey_report", "learning_report", "shuffle_report",
+             "ablation_table", "importance", "curves", "by_prior", "prior_study", "params:prior", "params:triage",
+             "params:rare_events"],
             [*figures, "triage_page"],
             name="write_page",
         ),

@@ -19,9 +19,6 @@ Report = dict[str, Any]
 
 __all__ = ["ablate", "find_anomalies", "score_shifted", "study_priors", "sweep_priors"]
 
-#: Columns that rank fields by themselves: what a catalogue, or a colour, does alone.
-_ALONE = {"theta_e_richness_arcsec": "theta_E proxy of richness alone", "redder_r_minus_i": "colour of red peaks alone"}
-
 
 def study_priors(logits: Table, prior: PriorOptions, options: PriorStudyOptions) -> tuple[Table, Table]:
     """(the prior estimated from this sample's out-of-fold logits of the label, estimators one by one with intervals and
@@ -66,13 +63,13 @@ def sweep_priors(
 def ablate(
     features: Table, split: Table, options: FeatureOptions, learning: LearningOptions, prior: PriorOptions
 ) -> Table:
-    """variant, cluster_id, logit of the test fields: the main estimator on all features, without each group, on each
-    group alone; and single columns by themselves.
+    """variant, cluster_id, logit of the test fields: the main estimator without each group of features and on each
+    group alone; and single columns by themselves, among them the best cut in one colour and the best in any column,
+    chosen with their direction on the labels of the training fields.
     """
     whole = Matrix(features, split, options)
     groups = tuple(name for name, columns in whole.groups.items() if columns)
-    chosen = {f"{MAIN}: all features": groups}
-    chosen |= {f"without {name}": tuple(other for other in groups if other != name) for name in groups}
+    chosen = {f"without {name}": tuple(other for other in groups if other != name) for name in groups}
     chosen |= {f"{name} only": (name,) for name in groups}
     ids = split["cluster_id"].to_numpy()[whole.split == "test"]
     parts = []
@@ -84,11 +81,24 @@ def ablate(
         )
         logit = model.decision_function(matrix["test"])
         parts.append(pd.DataFrame({"variant": variant, "cluster_id": ids, "logit": logit}))
-    for column, variant in _ALONE.items():
-        if column in whole.values:
-            logit = whole["test"][column].to_numpy()
-            parts.append(pd.DataFrame({"variant": variant, "cluster_id": ids, "logit": logit}))
+    for variant, column, sign in _single_columns(whole):
+        logit = sign * whole["test"][column].to_numpy()
+        parts.append(pd.DataFrame({"variant": variant, "cluster_id": ids, "logit": logit}))
     return pd.concat(parts, ignore_index=True)
+
+
+def _single_columns(matrix: Matrix) -> list[tuple[str, str, float]]:
+    """(variant, column, 1 or -1: whether high or low values are ranked first)."""
+    from skytrace.learning.metrics import roc_auc
+
+    rows, labels = matrix["train"], matrix.labelled[matrix.split == "train"]
+    above = pd.Series({name: roc_auc(rows[name].to_numpy(), labels) - 0.5 for name in rows})
+    colours = above[[name for name in above.index if "_minus_" in name and not name.endswith("_known")]]
+    found = [("theta_E proxy of richness alone", "theta_e_richness_arcsec", 1.0)]
+    for words, some in (("best cut in one colour", colours), ("best single column", above)):
+        best = str(some.abs().idxmax())
+        found.append((f"{words}: {best}", best, float(np.sign(some[best]) or 1.0)))
+    return found
 
 
 def score_shifted(shifted: Table, split: Table, models: Report) -> Table:

@@ -89,9 +89,9 @@ def _draw_figures(
 
 
 def write_page(
-    candidates: Table, fields: Table, evaluation: Report, learning_report: Report, shuffle_report: Report,
-    ablation_table: Table, importance: Table, curves: Table, by_prior: Table, prior_study: Table, prior: PriorOptions,
-    options: TriageOptions, rare: RareEventOptions,
+    candidates: Table, fields: Table, evaluation: Report, survey_report: Report, learning_report: Report,
+    shuffle_report: Report, ablation_table: Table, importance: Table, curves: Table, by_prior: Table,
+    prior_study: Table, prior: PriorOptions, options: TriageOptions, rare: RareEventOptions,
 ) -> tuple[Any, ...]:  # fmt: skip
     """Every figure of FIGURES, for its PNG and for its PDF, and last the page: the best candidates with their strips,
     read from the shards one by one, and how good the ranking is.
@@ -112,7 +112,8 @@ def write_page(
     pictures = {name: figure_png(figure) for name, figure in zip(FIGURES, drawn, strict=True)}
     subtitle = f"{len(candidates)} fields, {int((candidates['rank'] > 0).sum())} of them unlabelled"
     page = triage_page(
-        shown, subtitle=subtitle, sentences=_sentences(evaluation, learning_report, shuffle_report, prior),
+        shown, subtitle=subtitle,
+        sentences=[*_sentences(evaluation, learning_report, shuffle_report, prior), *_survey_words(survey_report)],
         comparison=ablation_table, figures=pictures,
     )  # fmt: skip
     return *(figure for figure in drawn for _ in range(2)), page
@@ -137,4 +138,17 @@ def _sentences(evaluation: Report, learning: Report, shuffle: Report, prior: Pri
         f"labels dealt at random the out-of-fold AUC is {shuffled}: {verdict}.",
         f"False-positive rates below {sample['lowest_resolved_false_positive_rate']:.2g} are not resolved by these "
         "test fields, and the prior is smaller than that: how pure the top of a survey's list is, is an extrapolation.",
+    ]
+
+
+def _survey_words(survey: Report) -> list[str]:
+    if survey["status"] != "read":
+        return []
+    prior, beyond = survey["prior"], survey["beyond_the_sample"]
+    outside = 100 * max(part["below"] + part["above"] for part in beyond.values())
+    return [
+        f"The {survey['clusters']:,} clusters of {survey['catalogue']} are expected to lens "
+        f"{survey['expected_lenses']:.1f} of one another by chance alignment (one in {1 / prior['by_alignment']:,.0f}: "
+        f"{prior['ratio']:.2g} times the prior given), which is good to a factor of a few. {outside:.0f} % of them lie "
+        "outside the middle 98 % of this sample's redshifts or richnesses, and nobody looked at their pixels."
     ]
