@@ -39,6 +39,6 @@ def test_raw_sky_is_never_saved_and_a_misspelt_option_is_named():
     dataset = MockClustersDataset(options={"n_clusters": 3})
     assert dataset.exists() and dataset.source_path() is None
     with pytest.raises(DatasetError, match="never saved"):
-        dataset.save(None)
+        dataset.save("sky")
     with pytest.raises((OptionError, DatasetError), match="n_clusters"):
         MockClustersDataset(options={"n_cluster": 3}).load()

@@ -124,7 +124,7 @@ def test_too_few_known_lenses_or_unlabelled_fields_end_the_run_before_anything_i
 @pytest.mark.parametrize("prior", [0.0, 1.0])
 def test_a_prior_of_none_or_all_is_refused(prior):
     for key in ("unlabelled", "sky"):
-        with pytest.raises(OptionError, match=rf"{key} = {prior:g} is outside its allowed range \(0, 1\)"):
+        with pytest.raises(OptionError, match=rf"{key} = {prior} is outside its allowed range \(0, 1\)"):
             PriorOptions(**{key: prior})
     with pytest.raises(OptionError, match="sweep"):
         PriorOptions(sweep=(1e-3, prior))

@@ -72,6 +72,9 @@ REPORTS = (
     "cluster_pu.shuffle_report",
     "cluster_pu.anomaly_report",
     "cluster_pu.evaluation",
+    "cluster_pu.ablation_table",
+    "cluster_pu.by_prior",
+    "cluster_pu.prior_study",
 )
 
 _PAIRS = "supernova.pair_report"

@@ -93,9 +93,9 @@ def _draw_discoveries(right: Any, rare_events: Mapping[str, Any]) -> None:
     right.axvspan(first, min(shortest, last), **_UNRESOLVED)
     right.set(
         xscale="log", yscale="log", xlim=(first, last), xlabel="Review time (hours)",
-        ylabel=f"Discoveries in {sample['survey_size']:,} fields, prior {sample['prior']:g}",
+        ylabel=f"Discoveries ({sample['survey_size']:,} fields)",
     )  # fmt: skip
-    right.legend(loc="lower right", frameon=False)
+    right.legend(loc="lower right", frameon=False, title=f"prior {sample['prior']:g}")
 
 
 @house_style

@@ -113,18 +113,23 @@ def write_page(
     subtitle = f"{len(candidates)} fields, {int((candidates['rank'] > 0).sum())} of them unlabelled"
     page = triage_page(
         shown, subtitle=subtitle,
-        sentences=[*_sentences(evaluation, learning_report, shuffle_report, prior), *_survey_words(survey_report)],
+        sentences=[
+            *_sentences(evaluation, learning_report, shuffle_report, prior), *_kind_words(evaluation),
+            *_survey_words(survey_report),
+        ],
         comparison=ablation_table, figures=pictures,
     )  # fmt: skip
     return *(figure for figure in drawn for _ in range(2)), page
 
 
 def _sentences(evaluation: Report, learning: Report, shuffle: Report, prior: PriorOptions) -> list[str]:
+    from skytrace.reporting.cluster_figures import in_words
+
     rare = evaluation["rare_events"]
     auroc, sample = rare["auroc"], rare["sample"]
     mean = rare["calibration"]["mean_over_prior"]
     cost, recall = rare["cost_per_discovery_hours"]["value"], 100 * rare["precision_at_recall"]["recall"]
-    shuffled = ", ".join(f"{name.replace('_', ' ')} {value:.3f}" for name, value in shuffle["mean"].items())
+    shuffled = "; ".join(f"{in_words(name)}: {value:.3f}" for name, value in shuffle["mean"].items())
     verdict = "no leak between folds is seen" if shuffle["passes"] else "SOMETHING LEAKS between the folds"
     spent = "" if cost is None else f" A discovery costs {cost:,.1f} hours on the way to {recall:.0f} % of the lenses."
     return [
@@ -135,10 +140,22 @@ def _sentences(evaluation: Report, learning: Report, shuffle: Report, prior: Pri
         f"{sample['positives']} lenses and {sample['negatives']} other test fields; truth: {evaluation['truth']}. Mean "
         f"probability over the prior {mean['value']:.2f} ({mean['low_95']:.2f} to {mean['high_95']:.2f}).{spent}",
         f"Learnt from {learning['known_lenses']} known lenses and {learning['unlabelled']} unlabelled fields. With "
-        f"labels dealt at random the out-of-fold AUC is {shuffled}: {verdict}.",
+        f"labels dealt at random the out-of-fold AUC is {shuffled}; {verdict}.",
         f"False-positive rates below {sample['lowest_resolved_false_positive_rate']:.2g} are not resolved by these "
         "test fields, and the prior is smaller than that: how pure the top of a survey's list is, is an extrapolation.",
     ]
+
+
+def _kind_words(evaluation: Report) -> list[str]:
+    """What the false positives are, where a simulated sky knows."""
+    others = [kind for kind in evaluation["kinds"] if kind["kind"] != "lens"]
+    if not others:
+        return []
+    others.sort(key=lambda kind: -kind["above_median_lens"])
+    shares = ", ".join(
+        f"{kind['kind'].replace('_', ' ')} {100 * kind['above_median_lens']:.0f} % (of {kind['n']})" for kind in others
+    )
+    return [f"What ranks above the median lens, by kind of field: {shares}."]
 
 
 def _survey_words(survey: Report) -> list[str]:
