@@ -30,7 +30,8 @@ _WORDS = {
     "elkan_noto": "Elkan-Noto, weighted", "nn_pu": "nnPU, balanced",
     "positive_vs_unlabelled": "positives against unlabelled", "_outer_mean": ", outer patches (mean)",
     "_outer_std": ", outer patches (scatter)", "_outer_max": ", outer patches (largest)", "_p11": ", middle patch",
-    "theta_e_": "θE proxy, ", "theta_E": "θE", "_known": ": known or not", "_minus_": " − ", "glcm": "GLCM", "_": " ",
+    "theta_e_": "θE proxy of ", "_arcsec": "", "theta_E": "θE", "_known": ": known or not", "_minus_": " − ",
+    "glcm": "GLCM", "_": " ",
 }  # fmt: skip
 
 
