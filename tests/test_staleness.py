@@ -22,7 +22,7 @@ REPORTING_ONLY = ("skytrace", "skytrace.hooks", "skytrace.provenance", "skytrace
 #: Sources outside the pipelines that choose which nodes run, with which options, on which versions.
 FRAME = ("skytrace.settings", "skytrace.pipeline_registry", "skytrace.datasets")
 #: Classes of datasets that only the catalog of one pipeline names: they decide nothing in the stages of the others.
-DATASETS_OF = {"skytrace.datasets.supernova_survey": "supernova"}
+DATASETS_OF = {"skytrace.datasets.supernova_survey": "supernova", "skytrace.datasets.cluster_survey": "cluster_pu"}
 ENVIRONMENTS = sorted(folder.name for folder in (SOURCE.parents[1] / "conf").iterdir() if any(folder.glob("*.yml")))
 
 
@@ -137,14 +137,14 @@ def test_a_change_of_what_decides_results_makes_the_stages_stale_and_one_of_word
     for stage in stages.values():
         for entry in (*stage["outs"], *stage["metrics"], *stage["plots"]):
             text = next(iter(entry)) if isinstance(entry, dict) else entry
-            for key in ("release", "sky", "detector_sky", "supernova_sky"):
+            for key in ("release", "sky", "detector_sky", "supernova_sky", "cluster_pu_sky"):
                 text = text.replace(f"${{{key}}}", str(values[key]))
             outputs.append(text)
     studies = "injection_studies"  # reads the outputs of both others
     both, first, second = (
         ["injection_recovery", studies, "lens_finder"], [studies, "lens_finder"], ["injection_recovery", studies],
     )  # fmt: skip
-    every = [*both, "supernova"]
+    every = sorted([*both, "supernova", "cluster_pu"])
     edits = {
         "requirements.lock": ("\n", every),
         "src/skytrace/parameters.py": ("\n", every),

@@ -199,6 +199,23 @@ def test_results_name_the_newest_version_or_the_release(tmp_path, monkeypatch, r
     assert "lens_finder.detector" not in results.paths
 
 
+def test_results_say_how_well_cluster_fields_are_ranked(tmp_path):
+    folder = tmp_path / "data" / "mock" / "cluster_pu"
+    folder.mkdir(parents=True)
+    names = {"cluster_pu.evaluation": "evaluation.json", "cluster_pu.triage_page": "triage.html"}
+    catalog = {name: {"filepath": f"data/mock/cluster_pu/{file}"} for name, file in names.items()}
+    (folder / "triage.html").touch()
+    rare = {
+        "auroc": {"value": 0.8214, "low_95": 0.7779, "high_95": 0.8621}, "sample": {"positives": 125, "negatives": 685},
+    }  # fmt: skip
+    (folder / "evaluation.json").write_text(json.dumps({"rare_events": rare}))
+    assert find_results(catalog, tmp_path).lines(tmp_path) == [
+        "clusters: AUROC 0.821 [0.778, 0.862 at 95 %] on 125 lenses and 685 other test fields",
+        "data/mock/cluster_pu/triage.html      candidates for clusters that lens clusters, ranked, with pictures",
+        "data/mock/cluster_pu/evaluation.json  the ranking on test fields",
+    ]  # no verdict: no gate judges clusters
+
+
 def test_results_say_how_the_distance_laws_compare(tmp_path):
     folder = tmp_path / "data" / "des_sn" / "supernova"
     folder.mkdir(parents=True)
@@ -222,7 +239,8 @@ def test_results_say_how_the_distance_laws_compare(tmp_path):
     assert save_reports(catalog, tmp_path, tmp_path / "again", only="supernova")[0].name == "pairs.json"
     with pytest.raises(SkytraceError, match="no reports to save yet: kedro run --pipelines lens_finder"):
         save_reports(catalog, tmp_path, tmp_path / "again", only="lens_finder")
-    with pytest.raises(SkytraceError, match="no pipeline 'lens' leaves reports; choose one of injection_recovery"):
+    words = "no pipeline 'lens' leaves reports; choose one of cluster_pu, injection_recovery"
+    with pytest.raises(SkytraceError, match=words):
         save_reports(catalog, tmp_path, tmp_path / "again", only="lens")
 
 

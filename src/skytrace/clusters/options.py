@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from skytrace.errors import check_between, check_choice, check_whole
+from skytrace.errors import OptionError, check_between, check_choice, check_names, check_whole
 
-__all__ = ["BANDS", "CatalogueFeatureOptions", "ColourOptions", "PatchOptions"]
+__all__ = ["BANDS", "CatalogueFeatureOptions", "ColourOptions", "PatchOptions", "SurveyScaleOptions"]
 
 #: Bands of every cluster cutout, in this order.
 BANDS = ("g", "r", "i")
+_SURVEY_COLUMNS = ("cluster_id", "ra", "dec", "redshift", "richness", "group")
 
 
 @dataclass(frozen=True)
@@ -101,3 +102,36 @@ class ColourOptions:
         check_between("huber", self.huber, 0.5, 10.0)
         check_whole("iterations", self.iterations, 1, 200)
         check_between("flag_sigma", self.flag_sigma, 1.0, 20.0)
+
+
+@dataclass(frozen=True)
+class SurveyScaleOptions:
+    """A catalogue of a whole survey, of which no pixels are needed.
+
+    catalogue: table (Parquet, CSV, FITS) under the data root; None: there is none. columns: our name -> its name;
+    ``group`` names the catalogue that a row is of, and may be left out. nside: of the HEALPix cells whose area is the
+    footprint's. share: of the clusters that the file has. proxy_z_source: source redshift that the Einstein radius of
+    a richness is for. minimum_gap: in redshift between a lens and what it can lens.
+    """
+
+    catalogue: str | None = None
+    columns: dict[str, str] = field(
+        default_factory=lambda: {
+            "cluster_id": "name", "ra": "ra", "dec": "dec", "redshift": "z_cl", "richness": "richness",
+            "group": "catalog",
+        }
+    )  # fmt: skip
+    nside: int = 64
+    share: float = 1.0
+    proxy_z_source: float = 2.0
+    minimum_gap: float = 0.2
+
+    def __post_init__(self) -> None:
+        check_names("columns of a survey catalogue", self.columns, _SURVEY_COLUMNS)
+        missing = [name for name in _SURVEY_COLUMNS[:-1] if name not in self.columns]
+        if missing:
+            raise OptionError(f"columns of a survey catalogue does not name {', '.join(missing)}")
+        check_whole("nside", self.nside, 1, 4096)
+        check_between("share", self.share, 0.0, 1.0, include_low=False)
+        check_between("proxy_z_source", self.proxy_z_source, 0.1, 20.0)
+        check_between("minimum_gap", self.minimum_gap, 0.0, 5.0)

@@ -1,6 +1,7 @@
 """Kedro datasets for what astronomers keep: arrays, images, detectors, posteriors, pages and surveys."""
 
 from skytrace.datasets.atomic import AtomicCSVDataset, AtomicJSONDataset, AtomicParquetDataset
+from skytrace.datasets.cluster_survey import ClusterMosaicDataset, MockClustersDataset
 from skytrace.datasets.detector import DetectorDataset, EnsembleDataset
 from skytrace.datasets.figure import FigureDataset
 from skytrace.datasets.fits_image import FITSImageDataset
@@ -14,6 +15,7 @@ __all__ = [
     "AtomicCSVDataset",
     "AtomicJSONDataset",
     "AtomicParquetDataset",
+    "ClusterMosaicDataset",
     "DecamFieldsDataset",
     "DetectorDataset",
     "EnsembleDataset",
@@ -21,6 +23,7 @@ __all__ = [
     "FigureDataset",
     "HTMLDataset",
     "LegacySurveyDataset",
+    "MockClustersDataset",
     "MockSupernovaDataset",
     "MockSurveyDataset",
     "NPZDataset",

@@ -213,6 +213,7 @@ def rare_event_report(
             "positives": n_positives,
             "negatives": n_negatives,
             "prior": options.prior,
+            "survey_size": options.survey_size,
             "resampled": "sky cells" if "clusters" in drawn_by(labels, cells, rows=len(labels)) else "rows by class",
             "lowest_resolved_false_positive_rate": metrics.MIN_FALSE_POSITIVES / n_negatives,
         },

@@ -27,6 +27,7 @@ from skytrace.surveys.clusters.interface import (
     check_clusters,
 )
 from skytrace.surveys.clusters.options import MosaicOptions
+from skytrace.surveys.clusters.tables import read_cluster_table
 from skytrace.surveys.data_root import require_folder, under_data_root
 from skytrace.surveys.stamps import paste_window, window_overlap
 
@@ -174,18 +175,8 @@ class ClusterMosaic:
 
     def _catalogue(self) -> pd.DataFrame:
         path = require_folder(self.folder, files=_FILES) / self.options.catalogue
-        try:
-            table = _read_table(path)
-        except (OSError, ValueError) as error:
-            raise SurveyError(f"cluster catalogue {path} cannot be read: {error}") from error
+        found = read_cluster_table(path, self.options.columns)
         self.files_read.add(path)
-        missing = [name for name in self.options.columns.values() if name not in table]
-        if missing:
-            raise SurveyError(
-                f"cluster catalogue {path} lacks {', '.join(missing)}; it has {', '.join(map(str, table.columns))}"
-            )
-        found = pd.DataFrame({ours: table[theirs].to_numpy() for ours, theirs in self.options.columns.items()})
-        found["cluster_id"] = found["cluster_id"].astype(str)
         known = found["known_lens"].astype(bool) if "known_lens" in found else False
         found = found.reindex(columns=list(CLUSTER_COLUMNS))
         return found.assign(known_lens=known)
@@ -236,15 +227,3 @@ def _neff_pixels(fwhm_arcsec: NDArray[np.float64], beta: float, scale: float) ->
     """Effective area [pixels] of a Moffat PSF."""
     alpha2 = fwhm_arcsec**2 / (4.0 * (2.0 ** (1.0 / beta) - 1.0))
     return np.pi * alpha2 * (2.0 * beta - 1.0) / (beta - 1.0) ** 2 / scale**2
-
-
-def _read_table(path: Path) -> pd.DataFrame:
-    suffix = "".join(path.suffixes[-2:]) if path.suffix == ".gz" else path.suffix
-    if suffix == ".parquet":
-        return pd.read_parquet(path)
-    if suffix == ".csv":
-        return pd.read_csv(path)
-    from astropy.table import Table
-
-    table = Table.read(path)
-    return table[[name for name in table.colnames if table[name].ndim == 1]].to_pandas()
