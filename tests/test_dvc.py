@@ -45,7 +45,7 @@ def test_what_dvc_leaves_to_git_is_not_ignored_by_git(repository):
     stages = yaml.safe_load((repository / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
     left = [
         path.replace("${sky}", "mock").replace("${detector_sky}", "mock").replace("${supernova_sky}", "mock")
-        .replace("${cluster_sky}", "mock")
+        .replace("${cluster_pu_sky}", "mock")
         for stage in stages.values()
         for entry in (*stage["outs"], *stage["metrics"], *stage["plots"]) if isinstance(entry, dict)
         for path, options in entry.items() if options.get("cache") is False

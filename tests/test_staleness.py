@@ -137,7 +137,7 @@ def test_a_change_of_what_decides_results_makes_the_stages_stale_and_one_of_word
     for stage in stages.values():
         for entry in (*stage["outs"], *stage["metrics"], *stage["plots"]):
             text = next(iter(entry)) if isinstance(entry, dict) else entry
-            for key in ("release", "sky", "detector_sky", "supernova_sky", "cluster_sky"):
+            for key in ("release", "sky", "detector_sky", "supernova_sky", "cluster_pu_sky"):
                 text = text.replace(f"${{{key}}}", str(values[key]))
             outputs.append(text)
     studies = "injection_studies"  # reads the outputs of both others

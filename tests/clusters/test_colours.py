@@ -37,6 +37,34 @@ def test_huber_weights_change_little_where_nothing_is_odd():
     assert (found.distance**2).mean() == pytest.approx(2.0, rel=0.06)
 
 
+def huber_centroid(values, covariance, huber=1.345, iterations=200):
+    """By the definition: weights min(1, huber / d), the others' mean under them, until it moves no more."""
+    precision, centre = np.linalg.inv(covariance), np.median(values, axis=0)
+    for _ in range(iterations):
+        residual = values - centre
+        distance = np.sqrt(np.einsum("ki,kij,kj->k", residual, precision, residual))
+        weighted = precision * np.minimum(1.0, huber / np.maximum(distance, 1e-12))[:, None, None]
+        centre = np.linalg.solve(weighted.sum(axis=0), np.einsum("kij,kj->i", weighted, values))
+    return centre, np.linalg.inv(precision.sum(axis=0))
+
+
+def test_distances_are_those_from_the_huber_centroid_of_the_other_images():
+    rng = np.random.default_rng(10)
+    for m in (2, 3, 4, 9):
+        colours = rng.normal(0.7, 0.3, (1, m, 2))
+        root = rng.normal(0.0, 0.1, (1, m, 2, 2))
+        covariance = root @ np.swapaxes(root, -1, -2) + 1e-3 * np.eye(2)
+        found = colour_consistency(colours, covariance, options=ColourOptions(intrinsic_mag=0.05, iterations=200))
+        total = covariance[0] + 0.05**2 * np.eye(2)
+        for k in range(m):
+            others = np.arange(m) != k
+            centre, spread = huber_centroid(colours[0, others], total[others])
+            residual = colours[0, k] - centre
+            expected = np.sqrt(residual @ np.linalg.inv(total[k] + spread) @ residual)
+            np.testing.assert_allclose(found.distance[0, k], expected, rtol=1e-6)
+        np.testing.assert_allclose(found.centroid[0], huber_centroid(colours[0], total)[0], rtol=1e-6)
+
+
 def test_an_odd_image_is_flagged_and_the_others_agree():
     colours, covariance = drawn(np.random.default_rng(3), 300, 5, shift=0.9)
     found = colour_consistency(colours, covariance)

@@ -6,6 +6,7 @@ import pytest
 
 from skytrace.clusters.feature_table import GROUPS, feature_groups, filled_features, fit_filling, group_of
 from skytrace.clusters.options import ColourOptions, PatchOptions
+from skytrace.clusters.patches import patch_features, patch_features_and_peaks
 from skytrace.clusters.peak_colours import agreeing_peaks, peak_colour_features
 from skytrace.clusters.worse_sky import SkyShift, worsened_fields
 from skytrace.errors import CatalogueError, OptionError
@@ -25,7 +26,7 @@ def field(colours_red, *, seed=0):
         image += star(5.0 * np.cos(angle), 5.0 * np.sin(angle), 20.0, (1.5, 0.6), fwhm)
     for k, colour in enumerate(colours_red):
         angle = 2 * np.pi * (k + 0.5) / len(colours_red)
-        image += star(9.5 * np.cos(angle), 9.5 * np.sin(angle), 20.5, colour, fwhm)
+        image += star(9.0 * np.cos(angle), 9.0 * np.sin(angle), 20.5, colour, fwhm)
     noise = np.full(3, 0.01)
     image += rng.normal(0, 0.01, image.shape)
     return image[None].astype(np.float32), noise[None], MoffatPsf(fwhm[None])
@@ -78,6 +79,25 @@ def test_agreement_is_counted_by_hand():
     assert count.tolist() == [2] and which.tolist() == [0]
     count, _ = agreeing_peaks(colour, covariance, np.array([[True, False, True, False, True]]), intrinsic_mag=0.01)
     assert count.tolist() == [0]
+    count, which = agreeing_peaks(colour, covariance, np.zeros((1, 5), bool), intrinsic_mag=0.01)
+    assert count.tolist() == [0] and which.tolist() == [0]
+    # errors that go together: within two sigma along the long axis of their ellipse, far beyond along the short one
+    pair = np.array([[[0.0, 0.0], [0.1, 0.1]], [[0.0, 0.0], [0.1, -0.1]]])
+    tilted = np.broadcast_to(0.05**2 * np.array([[1.0, 0.9], [0.9, 1.0]]), (2, 2, 2, 2)).copy()
+    count, _ = agreeing_peaks(pair, tilted, np.ones((2, 2), bool), intrinsic_mag=0.0)
+    assert count.tolist() == [1, 0]
+
+
+def test_peaks_that_are_known_already_are_not_looked_for_again():
+    images, noise, psf = field([(1.4, 1.3)] * 6)
+    patches, colours = PatchOptions(pixels=PIXELS, max_peaks=18), ColourOptions(aperture_fwhm_arcsec=2.0)
+    known = {"pixel_scale_arcsec": SCALE, "patches": patches, "colours": colours}
+    table, peaks = patch_features_and_peaks(images, noise, options=patches)
+    pd.testing.assert_frame_equal(table, patch_features(images, noise, options=patches))
+    given = peak_colour_features(images, noise, psf, peaks=peaks, **known)
+    pd.testing.assert_frame_equal(given, peak_colour_features(images, noise, psf, **known))
+    fewer = peak_colour_features(images, noise, psf, peaks=peaks[:, :5], **known)
+    assert fewer["peaks_measured"].item() == 5
 
 
 def test_what_is_not_known_is_the_median_and_says_so():
@@ -94,6 +114,8 @@ def test_every_feature_has_one_group_and_no_position_flag_or_name_is_a_feature()
     names = [name for columns in groups.values() for name in columns]
     assert tuple(groups) == GROUPS and len(set(names)) == len(names)
     assert not [name for name in names if "missing" in name or name.startswith(("x_px", "y_px", "cluster_id"))]
+    assert not [name for name in names if "_err" in name]  # they tell depth over brightness
+    assert {"r_minus_i_p11", "r_minus_i_outer_std"} <= set(names)
     assert group_of("theta_e_l_x_arcsec_known", groups) == "catalogue"
 
 

@@ -16,7 +16,8 @@ from skytrace.clusters.worse_sky import SkyShift
 from skytrace.compute import ClusterOptions
 from skytrace.learning.metrics import roc_auc
 from skytrace.parameters import build_options
-from skytrace.pipelines.cluster_pu.fields import cut_fields, fields_in_order, measure_features
+from skytrace.pipelines.cluster_pu.features import measure_features
+from skytrace.pipelines.cluster_pu.fields import cut_fields, fields_in_order
 from skytrace.pipelines.cluster_pu.options import FeatureOptions, FieldOptions
 from skytrace.pipelines.cluster_pu.pipeline import create_pipeline
 from skytrace.pipelines.cluster_pu.triage import FIGURES
@@ -127,7 +128,7 @@ def test_truth_reaches_the_evaluation_and_nothing_else(run):
     readers = {node.name for node in create_pipeline().nodes if "cluster_pu.truth" in node.inputs}
     assert readers == {"cluster_pu.evaluate"}
     after = create_pipeline().from_nodes("cluster_pu.evaluate").nodes
-    assert {node.name.split(".")[1] for node in after} == {"evaluate", "draw_figures", "write_page"}
+    assert {node.name.split(".")[1] for node in after} == {"evaluate", "write_page"}
     for name in ("features", "split", "logits", "candidates"):
         assert not {"is_lens", "kind", "z_source", "theta_e_arcsec"} & set(run[name].columns)
 

@@ -90,7 +90,9 @@ def _matched_fluxes(
     options: ColourOptions,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Flux and error (n, m, band) [nanomaggies] of a point source of the same weighted brightness."""
-    n, bands, height, width = images.shape
+    from skytrace.clusters.colour_kernels import aperture_sums
+
+    bands, height, width = images.shape[1:]
     aperture = options.aperture_fwhm_arcsec
     if not (psf.fwhm_arcsec < aperture).all():
         raise OptionError(
@@ -103,21 +105,11 @@ def _matched_fluxes(
     centre = np.where(known[..., None], positions, 0.0)
     nearest = np.rint(centre).astype(np.int64)
     inside = known & (nearest >= half).all(axis=-1) & (nearest < np.array([height, width]) - half).all(axis=-1)
-    start = np.where(inside[..., None], nearest, half)
-    offset = np.arange(-half, half + 1)
-    rows, columns = (start[..., k, None] + offset for k in (0, 1))  # (n, m, k)
-    owner = np.arange(n)[:, None, None, None, None]
-    stamps = images[owner, np.arange(bands)[:, None, None], rows[:, :, None, :, None], columns[:, :, None, None, :]]
-    along = [
-        np.exp(-0.5 * (((at - centre[..., k, None]) * scale)[:, :, None] / weight_sigma[:, None, :, None]) ** 2)
-        for k, at in enumerate((rows, columns))
-    ]  # (n, m, band, k)
     throughput = _point_throughput(psf, weight_sigma)[:, None]
-    peak = 1.0 / (2.0 * np.pi * weight_sigma[:, None] ** 2)
-    total = np.einsum("nmbyx,nmby,nmbx->nmb", stamps.astype(np.float64), *along) * peak
-    squares = np.einsum("nmby,nmbx->nmb", along[0] ** 2, along[1] ** 2) * peak**2
-    with np.errstate(invalid="ignore"):
-        total = np.where(inside[..., None], total, np.nan)
+    total, squares = np.full((*known.shape, bands), np.nan), np.zeros((*known.shape, bands))
+    aperture_sums(
+        np.ascontiguousarray(images, dtype=np.float32), centre, inside, weight_sigma, half, scale, total, squares
+    )
     return total / throughput, sigma[:, None] * np.sqrt(squares) / throughput
 
 
@@ -177,62 +169,21 @@ def colour_consistency(
         )
     from scipy.stats import chi2
 
+    from skytrace.clusters.colour_kernels import compare_colours
+
     known = np.asarray(np.isfinite(colours).all(axis=-1) & np.isfinite(covariance).all(axis=(-1, -2)))
     n_images = known.sum(axis=1)
     values = np.where(known[..., None], colours, 0.0)
     total = np.where(known[..., None, None], covariance, np.eye(2)) + shrunk_covariance(
         reference_residuals, options=options
     )
-    precision = np.asarray(np.linalg.inv(total) * known[..., None, None], dtype=np.float64)
-    m = colours.shape[1]
-    others = known[:, None, :] & ~np.eye(m, dtype=bool)  # (n, j, k): k among the others of j
-    centre, centre_covariance = _huber_centroid(values[:, None], precision[:, None], others, options)
-    residual = values - centre
-    spread = np.linalg.inv(total + centre_covariance)
-    comparable = known & (n_images >= 2)[:, None]
-    squared = np.where(comparable, np.einsum("nji,njik,njk->nj", residual, spread, residual), np.nan)
-    plain, _ = _weighted_mean(values, precision)
-    about = values - plain[:, None]
-    chi_squared = np.einsum("nji,njik,njk->n", about, precision, about)
+    n, m = known.shape
+    squared, chi_squared, whole = np.full((n, m), np.nan), np.zeros(n), np.zeros((n, 2))
+    compare_colours(values, total, known, options.huber, options.iterations, squared, chi_squared, whole)
+    squared[n_images < 2] = np.nan
     log_score = np.where(n_images >= 2, chi2.logsf(chi_squared, np.maximum(2 * (n_images - 1), 2)), np.nan)
     distance, group = np.sqrt(squared), np.sqrt(-2.0 * log_score)
     with np.errstate(invalid="ignore"):
         flagged = (distance > options.flag_sigma).any(axis=1) | (group > options.flag_sigma)
-    whole, _ = _huber_centroid(values, precision, known, options)
     whole = np.where((n_images > 0)[:, None], whole, np.nan)
     return ColourConsistency(distance, np.exp(-0.5 * squared), group, np.exp(log_score), flagged, n_images, whole)
-
-
-def _weighted_mean(
-    values: NDArray[np.float64], precision: NDArray[np.float64]
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Mean (..., 2) weighted by matrices (..., k, 2, 2) and its covariance; very wide where nothing is weighed."""
-    total = precision.sum(axis=-3)
-    covariance = np.linalg.inv(total + 1e-12 * np.eye(2))
-    return np.einsum("...ij,...kjl,...kl->...i", covariance, precision, values), covariance
-
-
-def _huber_centroid(
-    values: NDArray[np.float64], precision: NDArray[np.float64], used: NDArray[np.bool_], options: ColourOptions
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Huber M-estimate (..., 2) of the centre of values (..., k, 2) and the covariance of the unweighted mean.
-
-    Iteratively reweighted: an image d sigma away counts min(1, huber / d) (Huber 1981, section 6). The start is the
-    coordinate-wise median, so that one bright odd image does not set it.
-    """
-    precision = precision * used[..., None, None]
-    values = np.broadcast_to(values, (*used.shape, 2))
-    count = used.sum(axis=-1)
-    ordered = np.sort(np.where(used[..., None], values, np.inf), axis=-2)
-    ends = (np.maximum(count - 1, 0) // 2, count // 2)
-    low, high = (
-        np.take_along_axis(ordered, np.minimum(end, values.shape[-2] - 1)[..., None, None], -2) for end in ends
-    )
-    centre = np.where(count[..., None] > 0, 0.5 * (low + high)[..., 0, :], 0.0)
-    for _ in range(options.iterations):
-        residual = values - centre[..., None, :]
-        distance = np.sqrt(np.einsum("...ki,...kij,...kj->...k", residual, precision, residual))
-        weight = np.minimum(1.0, options.huber / np.maximum(distance, 1e-12))
-        centre, _ = _weighted_mean(values, precision * weight[..., None, None])
-    _, covariance = _weighted_mean(values, precision)
-    return centre, covariance

@@ -1,4 +1,8 @@
-"""The columns that a model of cluster fields may read, by group, and what stands in for a value that is not known."""
+"""The columns that a model of cluster fields may read, by group, and what stands in for a value that is not known.
+
+Errors of colours stay in the table but are in no group: they follow the brightness of a patch over the depth of its
+field, so trees that read them learn how deep a survey looked where lenses were found.
+"""
 
 from __future__ import annotations
 
@@ -24,11 +28,14 @@ __all__ = ["GROUPS", "feature_groups", "filled_features", "fit_filling", "group_
 #: whole; colours of the brightest peaks in matched apertures; the catalogue.
 GROUPS = ("patches", "cutout", "peak_colours", "catalogue")
 _KNOWN = "_known"
+#: In the name of an error, before the place or the pool that it is of.
+_ERROR = r"_err(?:_|$)"
 
 
 def feature_groups(options: PatchOptions | None = None) -> dict[str, list[str]]:
-    """Group -> its columns. Positions, flags and identifiers are in none."""
+    """Group -> its columns. Positions, flags, errors and identifiers are in none."""
     schema = feature_schema(options)
+    schema = schema[~schema["name"].str.contains(_ERROR)]
     of = {source: schema["name"][schema["source"] == source].to_list() for source in ("patch", "pooled", "cutout")}
     return {
         "patches": [*of["patch"], *of["pooled"]],

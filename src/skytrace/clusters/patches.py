@@ -19,7 +19,14 @@ from skytrace.errors import PixelError
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["bright_peaks", "feature_columns", "feature_schema", "grey_thresholds", "patch_features"]
+__all__ = [
+    "bright_peaks",
+    "feature_columns",
+    "feature_schema",
+    "grey_thresholds",
+    "patch_features",
+    "patch_features_and_peaks",
+]
 
 _COLOURS = ("g_minus_r", "r_minus_i")
 #: Feature of a patch (``{}``: the band) -> unit and what it is, in the order of the kernel's columns.
@@ -63,11 +70,18 @@ def patch_features(
     Raises PixelError for a wrong shape, a cutout too small, a noise that is not positive, and, with
     ``on_missing = "raise"``, for the first band or patch without any data.
     """
+    return patch_features_and_peaks(images, noise, options=options)[0]
+
+
+def patch_features_and_peaks(
+    images: NDArray[np.float32], noise: ArrayLike, *, options: PatchOptions | None = None
+) -> tuple[pd.DataFrame, NDArray[np.float64]]:
+    """(``patch_features``, ``bright_peaks``) of one pass over the pixels. Arguments and errors are theirs."""
     options = options or PatchOptions()
-    patch, cluster, share, _ = _measure(images, noise, options)
+    patch, cluster, share, peaks = _measure(images, noise, options)
     flags = _flags(share, options)
     columns = np.concatenate([_wide(patch, options), cluster, *flags], axis=1)
-    return pd.DataFrame(columns, columns=feature_schema(options)["name"].to_list())
+    return pd.DataFrame(columns, columns=feature_schema(options)["name"].to_list()), peaks
 
 
 def feature_schema(options: PatchOptions | None = None) -> pd.DataFrame:

@@ -48,15 +48,17 @@ def peak_colour_features(
     pixel_scale_arcsec: float,
     patches: PatchOptions | None = None,
     colours: ColourOptions | None = None,
+    peaks: NDArray[np.float64] | None = None,
 ) -> pd.DataFrame:
     """The columns of PEAK_COLOUR_SCHEMA, a row a cluster; colours NaN where nothing is redder, or nothing is measured.
 
-    images (n, 3, y, x) nanomaggies; noise (n, 3) or (3,) sky sigma a pixel; psf: n PSFs in 3 bands. Fields in which a
-    PSF is as wide as the aperture are not measured. Raises PixelError as ``patch_features`` does.
+    images (n, 3, y, x) nanomaggies; noise (n, 3) or (3,) sky sigma a pixel; psf: n PSFs in 3 bands; peaks: of
+    ``bright_peaks``, where they are known already. Fields in which a PSF is as wide as the aperture are not measured.
+    Raises PixelError as ``patch_features`` does.
     """
     patches, colours = patches or PatchOptions(), colours or ColourOptions()
     sigma = np.broadcast_to(np.asarray(noise, dtype=np.float64), images.shape[:2])
-    places = bright_peaks(images, sigma, options=patches)[..., :2]
+    places = (bright_peaks(images, sigma, options=patches) if peaks is None else peaks)[..., :2]
     n, m = places.shape[:2]
     colour, covariance = np.full((n, m, 2), np.nan), np.full((n, m, 2, 2), np.nan)
     usable = np.flatnonzero((psf.fwhm_arcsec < colours.aperture_fwhm_arcsec).all(axis=1))
@@ -92,15 +94,15 @@ def agreeing_peaks(
     colour (n, m, 2) [mag], covariance (n, m, 2, 2), chosen (n, m). Two peaks differ by their distance in sigma of both
     errors and of twice the intrinsic variance.
     """
+    from skytrace.clusters.colour_kernels import count_agreeing
+
     known = chosen & np.isfinite(colour).all(axis=-1)
-    value = np.where(known[..., None], colour, 0.0)
-    spread = np.where(known[..., None, None], covariance, 0.0)
-    total = spread[:, :, None] + spread[:, None] + 2.0 * (intrinsic_mag**2 + 1e-12) * np.eye(2)
-    between = value[:, :, None] - value[:, None]
-    squared = np.einsum("nijk,nijkl,nijl->nij", between, np.linalg.inv(total), between)
-    pairs = known[:, :, None] & known[:, None] & ~np.eye(colour.shape[1], dtype=bool)
-    count = (pairs & (squared <= _AGREE_SIGMA**2)).sum(axis=2)
-    return count.max(axis=1), np.where(known, count, -1).argmax(axis=1)
+    count = np.empty(known.shape, dtype=np.int64)
+    count_agreeing(
+        np.ascontiguousarray(colour), np.ascontiguousarray(covariance), known, 2.0 * (intrinsic_mag**2 + 1e-12),
+        _AGREE_SIGMA, count,
+    )  # fmt: skip
+    return np.maximum(count.max(axis=1), 0), count.argmax(axis=1)
 
 
 def _median(values: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -27,6 +27,9 @@ HEADLINES = {
     "lens_finder.detector": "the detector and its card",
     "supernova.supernova_page": "the distance laws compared, in words and figures",
     "supernova.supernovae": "one row a supernova",
+    "cluster_pu.triage_page": "candidates for clusters that lens clusters, ranked, with pictures",
+    "cluster_pu.candidates": "one row a cluster field, best first",
+    "cluster_pu.evaluation": "the ranking on test fields",
 }
 
 #: The small reports whose numbers a README may cite: what ``save_reports`` keeps.
@@ -63,6 +66,11 @@ REPORTS = (
     "supernova.injection_report",
     "supernova.predictive_report",
     "supernova.truth_report",
+    "cluster_pu.split_report",
+    "cluster_pu.learning_report",
+    "cluster_pu.shuffle_report",
+    "cluster_pu.anomaly_report",
+    "cluster_pu.evaluation",
 )
 
 _PAIRS = "supernova.pair_report"
@@ -74,7 +82,7 @@ class Results:
     its test split, or None. paths: dataset name -> file, of those that are there. detector_sky: folder of the sky that
     the detector was trained and tested on, where it is not that of the other results. notes: runs that were killed or
     failed, or still go on, as far as they are the newest or wrote one of ``paths``. laws: the supernovae's comparison
-    of distance laws in words, or "".
+    of distance laws in words, or "". clusters: how well cluster fields are ranked, in words, or "".
     """
 
     verdict: str | None
@@ -83,18 +91,19 @@ class Results:
     detector_sky: str = ""
     notes: tuple[str, ...] = ()
     laws: str = ""
+    clusters: str = ""
 
     def lines(self, project: Path, *, env: str | None = None) -> list[str]:
         """The results in words, one line each, paths relative to ``project``. env: Kedro's, for what to run."""
         if not self.paths:
             asked = f" --env {env}" if env else ""
             return [f"no results yet: kedro run{asked} --pipelines injection_recovery", *self.notes]
-        of_lenses = any(not name.startswith("supernova.") for name in self.paths)
+        of_lenses = any(not name.startswith(("supernova.", "cluster_pu.")) for name in self.paths)
         lines = [f"verdict: {self.verdict or 'none yet'}"] if of_lenses else []
         if self.auc is not None:
             auc = "detector: AUC {:.4f} [{:.4f}, {:.4f} at 95 %] on the test split".format(*self.auc)
             lines.append(f"{auc} of {self.detector_sky}" if self.detector_sky else auc)
-        lines += [self.laws] if self.laws else []
+        lines += [line for line in (self.laws, self.clusters) if line]
         shown = {name: relative_name(path, project) for name, path in self.paths.items()}
         width = max(map(len, shown.values()))
         return [*lines, *(f"{path:<{width}}  {HEADLINES[name]}" for name, path in shown.items()), *self.notes]
@@ -111,7 +120,9 @@ def find_results(catalog: dict[str, Any], project: Path) -> Results:
     report = _read(paths.get("injection_recovery.realism_report"))
     auc = _auc(_read(paths.get("lens_finder.evaluation")))
     laws = _laws(_read(_newest(project / catalog.get(_PAIRS, {}).get("filepath", "."), False)))
-    return Results(report.get("verdict"), auc, paths, _other_sky(catalog), _notes(catalog, project, paths), laws)
+    clusters = _clusters(_read(paths.get("cluster_pu.evaluation")))
+    notes = _notes(catalog, project, paths)
+    return Results(report.get("verdict"), auc, paths, _other_sky(catalog), notes, laws, clusters)
 
 
 def _laws(pairs: dict[str, Any]) -> str:
@@ -122,6 +133,16 @@ def _laws(pairs: dict[str, Any]) -> str:
     words = "they predict equally well" if pair["indistinguishable"] else "they do not predict equally well"
     figure = f"{pair['difference']:+.1f} +- {pair['se']:.1f}"
     return f"supernovae: elpd of the anchored basis minus flat LambdaCDM {figure} by PSIS-LOO, n = {pair['n']}: {words}"
+
+
+def _clusters(evaluation: dict[str, Any]) -> str:
+    """How well cluster fields are ranked, from their rare-event report; "" without one."""
+    rare = evaluation.get("rare_events")
+    if rare is None:
+        return ""
+    auroc, sample = rare["auroc"], rare["sample"]
+    area = f"AUROC {auroc['value']:.3f} [{auroc['low_95']:.3f}, {auroc['high_95']:.3f} at 95 %]"
+    return f"clusters: {area} on {sample['positives']} lenses and {sample['negatives']} other test fields"
 
 
 def _notes(catalog: dict[str, Any], project: Path, paths: dict[str, Path]) -> tuple[str, ...]:

@@ -15,7 +15,7 @@ from skytrace.sky.split import SplitOptions
 Table = pd.DataFrame
 Report = dict[str, Any]
 
-__all__ = ["MAIN", "Matrix", "fit_member", "learn", "shuffle_labels", "split_fields"]
+__all__ = ["MAIN", "Matrix", "fit_member", "learn", "loaded_members", "score_rows", "shuffle_labels", "split_fields"]
 
 #: The estimator of ablations and sweeps.
 MAIN = "nn_pu"
@@ -67,7 +67,8 @@ def fit_member(name: str, rows: Table, labelled: Any, cells: Any, *, learning: L
 
     shared = {"trees": learning.trees, "folds": learning.folds, "random_state": learning.seed}
     if name == "elkan_noto":
-        model: Any = pu.ElkanNotoClassifier(prior, **shared)
+        # the case-control form only rescales positives against unlabelled: it would be that member once more
+        model: Any = pu.ElkanNotoClassifier(prior, form="weighted", **shared)
     elif name == "nn_pu":
         model = pu.NonNegativePUClassifier(prior, gamma=learning.gamma, beta=learning.beta, **shared)
     else:
@@ -131,6 +132,28 @@ def learn(
         "features": {group: len(columns) for group, columns in matrix.groups.items()},
     }
     return table, record, _importance(models[MAIN if MAIN in models else names[0]], matrix), report
+
+
+def loaded_members(models: Report) -> dict[str, Any]:
+    """The classifiers of ``models``, the record that ``learn`` leaves, by name."""
+    from skytrace.learning.pu_store import classifier_from_record
+
+    return {name: classifier_from_record(record) for name, record in models["members"].items()}
+
+
+def score_rows(features: Table, models: Report, members: dict[str, Any]) -> Table:
+    """Logits of rows that nothing was fitted to, indexed as ``features``: every member's, stack, and logit_unlabelled
+    (calibrated, at the prior that the learners were told). members: of ``loaded_members``.
+    """
+    from skytrace.clusters.feature_table import filled_features
+    from skytrace.learning.pu_stacking import stacked_logits
+
+    values = filled_features(features, models["filling"])
+    table = pd.DataFrame(
+        {name: member.decision_function(values) for name, member in members.items()}, index=features.index
+    )
+    table["stack"] = stacked_logits(models["stack"], table)
+    return table.assign(logit_unlabelled=models["scale"]["slope"] * table["stack"] + models["scale"]["intercept"])
 
 
 def shuffle_labels(

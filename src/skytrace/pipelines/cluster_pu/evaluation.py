@@ -114,18 +114,21 @@ def _in_order(rows: Table, test: Table) -> np.ndarray:
 def _oracle(
     truth: Table, features: Table, split: Table, options: FeatureOptions, learning: LearningOptions
 ) -> np.ndarray | None:
-    """Logits of the test fields by the same trees on the same training fields with all labels true: what is lost for
-    want of labels, not for want of features.
+    """Logits of the test fields by the same trees and folds on the same training fields with all labels true: what is
+    lost for want of labels, not for want of features.
     """
     if not len(truth):
         return None
-    from skytrace.learning.pu_trees import fit_label_trees
+    from skytrace.learning.positive_unlabeled import PositiveVersusUnlabelledClassifier
 
     matrix = Matrix(features, split, options)
     is_lens = truth.set_index("cluster_id")["is_lens"].loc[split["cluster_id"]].to_numpy().astype(np.int64)
-    rows = matrix["train"].to_numpy()
-    trees = fit_label_trees(rows, is_lens[matrix.split == "train"], options=learning.trees, seed=learning.seed)
-    return trees.logits(matrix["test"].to_numpy())
+    train = matrix.split == "train"
+    model = PositiveVersusUnlabelledClassifier(
+        trees=learning.trees, folds=learning.folds, random_state=learning.seed, min_unlabelled_ratio=0.0
+    )
+    model.fit(matrix["train"], is_lens[train], groups=matrix.cell[train])
+    return model.decision_function(matrix["test"])
 
 
 def _compared(

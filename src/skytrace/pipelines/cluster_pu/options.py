@@ -63,7 +63,7 @@ class FeatureOptions:
 class PriorOptions:
     """unlabelled: share of lenses among the unlabelled fields of *this* sample, which the estimators need; nothing in
     the data tells it. sky: share in the survey that the report is for. log_sd: width of the LogNormal that both are
-    uncertain by [ln]. sweep: shares at which everything is told once more. n_draws: of prior and scale.
+    uncertain by [ln]. sweep: shares at which everything is told once more. n_draws, seed: of prior and scale.
     """
 
     unlabelled: float = 1e-4
@@ -71,6 +71,7 @@ class PriorOptions:
     log_sd: float = 0.7
     sweep: tuple[float, ...] = (1e-5, 3e-5, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2)
     n_draws: int = 300
+    seed: int = 20260101
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "sweep", tuple(float(prior) for prior in self.sweep))
@@ -80,6 +81,7 @@ class PriorOptions:
             check_between("sweep", prior, 0.0, 1.0, include_low=False, include_high=False)
         check_between("log_sd", self.log_sd, 0.0, 5.0)
         check_whole("n_draws", self.n_draws, 10, 100_000)
+        check_whole("seed", self.seed, 0, 2**62)
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ A part that needs pixels (a network, lens models of the best candidates) reads `
 
 from kedro.pipeline import Node, Pipeline
 
-from skytrace.pipelines.cluster_pu import estimators, evaluation, fields, studies, triage
+from skytrace.pipelines.cluster_pu import estimators, evaluation, features, fields, studies, triage
 from skytrace.pipelines.cluster_pu.graph import make_pipeline
 
 __all__ = ["create_pipeline"]
@@ -28,7 +28,7 @@ def _fields() -> list[Node]:
             name="cut_fields",
         ),
         Node(
-            fields.measure_features,
+            features.measure_features,
             ["fields", "clusters", "split", "params:features", "params:shards", "params:cluster"],
             ["features", "shifted_features"],
             name="measure_features",
@@ -81,7 +81,6 @@ def _evaluation() -> list[Node]:
 
 
 def _triage() -> list[Node]:
-    drawn = ["curves", "ablation_table", "importance", "by_prior", "prior_study", "evaluation", "params:rare_events"]
     figures = [f"{name}_{kind}" for name in triage.FIGURES for kind in ("figure", "figure_pdf")]
     return [
         Node(
@@ -90,12 +89,11 @@ def _triage() -> list[Node]:
             "candidates",
             name="rank_candidates",
         ),
-        Node(triage.draw_figures, drawn, figures, name="draw_figures"),
         Node(
             triage.write_page,
             ["candidates", "fields", "evaluation", "learning_report", "shuffle_report", "ablation_table", "importance",
              "curves", "by_prior", "prior_study", "params:prior", "params:triage", "params:rare_events"],
-            "triage_page",
+            [*figures, "triage_page"],
             name="write_page",
         ),
     ]  # fmt: skip

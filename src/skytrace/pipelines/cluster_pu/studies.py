@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from skytrace.pipelines.cluster_pu.estimators import MAIN, Matrix, fit_member
+from skytrace.pipelines.cluster_pu.estimators import MAIN, Matrix, fit_member, loaded_members, score_rows
 from skytrace.pipelines.cluster_pu.options import (
     AnomalyOptions,
     FeatureOptions,
@@ -93,20 +93,11 @@ def ablate(
 
 def score_shifted(shifted: Table, split: Table, models: Report) -> Table:
     """condition, cluster_id, logit of the test fields under every shifted sky, by the models as they are."""
-    from skytrace.clusters.feature_table import filled_features
-    from skytrace.learning.pu_stacking import stacked_logits
-    from skytrace.learning.pu_store import classifier_from_record
-
     test = split.loc[split["split"] == "test", "cluster_id"]
     rows = shifted[shifted["cluster_id"].isin(test)].reset_index(drop=True)
     if not len(rows):
         return pd.DataFrame({"condition": pd.Series(dtype=str), "cluster_id": pd.Series(dtype=str), "logit": []})
-    values = filled_features(rows, models["filling"])
-    members = {
-        name: classifier_from_record(record).decision_function(values) for name, record in models["members"].items()
-    }
-    stacked = stacked_logits(models["stack"], pd.DataFrame(members))
-    logit = models["scale"]["slope"] * stacked + models["scale"]["intercept"]
+    logit = score_rows(rows, models, loaded_members(models))["logit_unlabelled"]
     return pd.DataFrame({"condition": rows["condition"], "cluster_id": rows["cluster_id"], "logit": logit})
 
 

@@ -12,9 +12,9 @@ from skytrace.pipelines.cluster_pu.options import PriorOptions, TriageOptions
 Table = pd.DataFrame
 Report = dict[str, Any]
 
-__all__ = ["FIGURES", "draw_figures", "rank_candidates", "write_page"]
+__all__ = ["FIGURES", "rank_candidates", "write_page"]
 
-#: Figures in the order in which ``draw_figures`` returns them, each twice: PNG and PDF.
+#: Figures in the order in which ``write_page`` returns them, each twice: PNG and PDF.
 FIGURES = ("discovery", "ablation", "importance", "prior", "prior_study", "robustness")
 _MANY_MISSING, _PADDED = 0.1, 0.02
 
@@ -35,7 +35,7 @@ def rank_candidates(
     val = logits["split"] == "val"
     draws = scale_draws(
         logits.loc[val, "stack"], logits.loc[val, "known_lens"].astype(int), prior=prior.unlabelled,
-        log_sd=prior.log_sd, n_draws=prior.n_draws, seed=20260101,
+        log_sd=prior.log_sd, n_draws=prior.n_draws, seed=prior.seed,
     )  # fmt: skip
     ends = probability_intervals(
         logits["stack"], draws, prior=prior.unlabelled, target_prior=prior.sky, levels=dict(LEVELS)
@@ -71,14 +71,14 @@ def _flags(row: dict[str, Any]) -> str:
     return "; ".join(found)
 
 
-def draw_figures(
+def _draw_figures(
     curves: Table, ablation_table: Table, importance: Table, by_prior: Table, prior_study: Table, evaluation: Report,
     rare: RareEventOptions,
 ) -> tuple[Any, ...]:  # fmt: skip
-    """Every figure of FIGURES, for its PNG and for its PDF."""
+    """Every figure of FIGURES."""
     from skytrace.reporting import cluster_figures as draw
 
-    drawn = (
+    return (
         draw.discovery_figure(curves, evaluation["rare_events"]),
         draw.ablation_figure(ablation_table),
         draw.importance_figure(importance),
@@ -86,15 +86,16 @@ def draw_figures(
         draw.prior_study_figure(prior_study),
         draw.robustness_figure(evaluation["robustness"]),
     )
-    return tuple(figure for figure in drawn for _ in range(2))
 
 
 def write_page(
     candidates: Table, fields: Table, evaluation: Report, learning_report: Report, shuffle_report: Report,
     ablation_table: Table, importance: Table, curves: Table, by_prior: Table, prior_study: Table, prior: PriorOptions,
     options: TriageOptions, rare: RareEventOptions,
-) -> str:  # fmt: skip
-    """The page: the best candidates with their strips, read from the shards one by one, and how good the ranking is."""
+) -> tuple[Any, ...]:  # fmt: skip
+    """Every figure of FIGURES, for its PNG and for its PDF, and last the page: the best candidates with their strips,
+    read from the shards one by one, and how good the ranking is.
+    """
     from skytrace.reporting.cluster_strips import field_strip_png
     from skytrace.reporting.style import figure_png
     from skytrace.reporting.triage_page import Candidate, candidate_lines, triage_page
@@ -107,13 +108,14 @@ def write_page(
         strip = field_strip_png(cutouts.image[k], cutouts.noise[k], zoom=options.zoom)
         flags = tuple(part for part in str(row["flags"]).split("; ") if part)
         shown.append(Candidate(int(row["rank"]), name, candidate_lines(row), flags, strip))
-    drawn = draw_figures(curves, ablation_table, importance, by_prior, prior_study, evaluation, rare)[::2]
+    drawn = _draw_figures(curves, ablation_table, importance, by_prior, prior_study, evaluation, rare)
     pictures = {name: figure_png(figure) for name, figure in zip(FIGURES, drawn, strict=True)}
     subtitle = f"{len(candidates)} fields, {int((candidates['rank'] > 0).sum())} of them unlabelled"
-    return triage_page(
+    page = triage_page(
         shown, subtitle=subtitle, sentences=_sentences(evaluation, learning_report, shuffle_report, prior),
         comparison=ablation_table, figures=pictures,
     )  # fmt: skip
+    return *(figure for figure in drawn for _ in range(2)), page
 
 
 def _sentences(evaluation: Report, learning: Report, shuffle: Report, prior: PriorOptions) -> list[str]:
