@@ -71,6 +71,8 @@ REPORTS = (
     "cluster_pu.shuffle_report",
     "cluster_pu.anomaly_report",
     "cluster_pu.evaluation",
+    "cluster_pu.track_stack",
+    "cluster_pu.transformer_evaluation",
 )
 
 _PAIRS = "supernova.pair_report"
