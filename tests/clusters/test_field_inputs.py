@@ -93,7 +93,7 @@ def test_a_view_is_the_same_again_differs_from_others_and_the_first_is_the_field
             pixel_scale_arcsec=SCALE, options=EVERYTHING,
         )  # fmt: skip
 
-    assert view(0)[0] is sky.image
+    np.testing.assert_array_equal(view(0)[0], sky.image)
     np.testing.assert_array_equal(view(1)[0], view(1)[0])
     np.testing.assert_array_equal(view(1, seeds=(2,), rows=slice(1, 2))[0][0], view(1)[0][1])
     assert (np.abs(view(1)[0] - view(2)[0]).max(axis=(1, 2, 3)) > 0).all()

@@ -26,8 +26,8 @@ def test_the_second_shows_the_same_cluster_with_another_source_and_another_psf(p
     (first, own), (second, other) = pairs
     assert (np.abs(other.fwhm_arcsec / own.fwhm_arcsec - 1) > 1e-3).all()
     core = slice(28, 37)
-    flux = [images[:, :, core, core].sum(axis=(2, 3)) for images in (first, second)]
-    np.testing.assert_allclose(flux[1], flux[0], rtol=0.25)  # the BCG
+    flux = [images[:, 2, core, core].sum(axis=(1, 2)) for images in (first, second)]
+    np.testing.assert_allclose(flux[1], flux[0], rtol=0.25)  # the BCG in i; what is lensed onto it is bluer
     blocks = [images[:, 2].reshape(4, 16, 4, 16, 4).sum(axis=(2, 4)).reshape(4, -1) for images in (first, second)]
     noise = 4 * 0.008
     for k in range(4):

@@ -84,14 +84,13 @@ def pretrain_transformer(survey: ClusterSurvey, track: TransformerTrackOptions) 
     """Weights to begin from by name, none where nothing is pretrained. Raises SurveyError for a survey that cannot show
     one lens twice.
     """
-    from skytrace.learning.lens_pretraining import pretrain
-
-    options = track.training.pretraining
-    if not options.clusters:
+    pairs = track.training.pretraining.clusters
+    if not pairs:
         return {}
+    from skytrace.learning.lens_pretraining import pretrain
     from skytrace.surveys.clusters.pairs import paired_inputs
 
-    first, second = paired_inputs(survey, options.clusters, inputs=track.inputs)
+    first, second = paired_inputs(survey, pairs, inputs=track.inputs)
     return pretrain(first, second, options=track.network, training=track.training, weights_file=track.weights_file)
 
 
