@@ -91,6 +91,7 @@ class VisionTransformer(nn.Module):
         return features, attention.reshape(-1, self.grid, self.grid)
 
     def forward(self, pixels: Tensor) -> Tensor:
+        """Logits (n, 1)."""
         return self.head(self.pooled(pixels)[0])
 
 
