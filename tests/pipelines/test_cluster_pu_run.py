@@ -58,6 +58,7 @@ def run(repository, tmp_path_factory) -> dict[str, Any]:
         values = _merged(values, yaml.safe_load(path.read_text())["cluster_pu"])
     values["shards"] = {"folder": str(tmp_path_factory.mktemp("shards")), "fields": 40}
     values["features"]["patches"]["pixels"] = PIXELS
+    values["transformer"]["checkpoints"] = str(tmp_path_factory.mktemp("checkpoints"))
     values["split"]["fractions"] = [0.4, 0.3, 0.3]
     values["prior"]["unlabelled"] = 0.2
     values["learning"]["shuffles"] = 1
@@ -126,7 +127,9 @@ def test_the_reported_auc_is_that_of_the_test_fields_against_the_truth(run):
 
 def test_truth_reaches_the_evaluation_and_nothing_else(run):
     readers = {node.name for node in create_pipeline().nodes if "cluster_pu.truth" in node.inputs}
-    assert readers == {"cluster_pu.evaluate"}
+    assert readers == {"cluster_pu.evaluate", "cluster_pu.judge_tracks"}
+    (judge,) = (node for node in create_pipeline().nodes if node.name.endswith(".judge_tracks"))
+    assert not {name for node in create_pipeline().nodes for name in node.inputs} & set(judge.outputs)
     after = create_pipeline().from_nodes("cluster_pu.evaluate").nodes
     assert {node.name.split(".")[1] for node in after} == {"evaluate", "write_page"}
     for name in ("features", "split", "logits", "candidates"):
@@ -202,3 +205,67 @@ def _patches():
     from skytrace.clusters.options import PatchOptions
 
     return PatchOptions(pixels=PIXELS, pool_outer=True)
+
+
+def test_the_transformer_sees_the_fields_that_were_cut_and_training_fields_once_more_under_a_worse_sky(run):
+    from skytrace.clusters.field_inputs import network_inputs
+    from skytrace.pipelines.cluster_pu.transformer_inputs import inputs_of
+
+    index, split, options = run["transformer_inputs"], run["split"], run["params:transformer"].inputs
+    train = set(split.loc[split["split"] == "train", "cluster_id"])
+    assert set(index.loc[index["condition"] == "view_1", "cluster_id"]) == train
+    test = set(split.loc[split["split"] == "test", "cluster_id"])
+    assert set(index.loc[index["condition"] == "shallower", "cluster_id"]) == test
+    some = split["cluster_id"].iloc[[120, 3, 77]]
+    store = inputs_of(index, some)
+    for row, (_, cutouts, k) in zip(store[:], fields_in_order(run["fields"], list(some)), strict=True):
+        expected = network_inputs(
+            cutouts.image[[k]], cutouts.psf.take([k]), pixel_scale_arcsec=cutouts.pixel_scale_arcsec, options=options
+        )
+        np.testing.assert_allclose(row, expected[0], rtol=1e-3, atol=1e-3)  # half precision on disk
+
+
+def test_both_tracks_are_stacked_out_of_fold_and_calibrated_on_val_alone(run):
+    from skytrace.learning.pu_calibration import fit_pu_scale
+    from skytrace.learning.pu_stacking import fit_pu_stack, stacked_logits
+
+    logits, transformer, record = run["logits"], run["transformer_logits"], run["track_stack"]
+    np.testing.assert_array_equal(logits["cluster_id"], transformer["cluster_id"])
+    np.testing.assert_array_equal(logits["transformer"], transformer["logit"])
+    np.testing.assert_array_equal(logits["trees"], run["tree_logits"]["logit_unlabelled"])
+    train, val = logits["split"] == "train", logits["split"] == "val"
+    assert ((transformer["fold"] >= 0) == train).all()
+    known = logits["known_lens"].astype(int)
+    stack = fit_pu_stack(
+        logits.loc[train, ["trees", "transformer"]], known[train], penalty=run["params:learning"].penalty
+    )
+    assert stack["coefficients"] == pytest.approx(record["stack"]["coefficients"])
+    np.testing.assert_allclose(stacked_logits(stack, logits[~train]), logits.loc[~train, "stack"])
+    assert np.abs(stacked_logits(stack, logits[train]) - logits.loc[train, "stack"]).max() > 1e-6
+    scale = fit_pu_scale(logits.loc[val, "stack"], known[val], prior=run["params:prior"].unlabelled)
+    assert scale == pytest.approx((record["scale"]["slope"], record["scale"]["intercept"]))
+
+
+def test_training_fields_are_scored_by_the_network_of_their_fold_and_the_others_by_all(run):
+    from skytrace.learning.pu_transformer import dihedral_logits
+    from skytrace.pipelines.cluster_pu.transformer_inputs import inputs_of
+
+    model, table = run["transformer"], run["transformer_logits"]
+    for fold, networks in ((0, [0]), (-1, range(len(model.states)))):
+        rows = table[table["fold"] == fold].head(20)
+        seen = inputs_of(run["transformer_inputs"], rows["cluster_id"])
+        raw = [dihedral_logits(model.network(k), seen, test_views=model.card["test_views"]) for k in networks]
+        np.testing.assert_allclose(model.final_logits(np.mean(raw, axis=0)), rows["logit"], atol=1e-5)
+
+
+def test_the_tracks_are_judged_against_the_truth_of_the_test_fields(run):
+    truth = run["truth"].set_index("cluster_id")["is_lens"]
+    test = run["logits"][run["logits"]["split"] == "test"]
+    labels = truth.loc[test["cluster_id"]].to_numpy().astype(int)
+    found = run["transformer_evaluation"]["auroc"]
+    for name, column in (("transformer", "transformer"), ("CPU track", "trees"), ("stack of both", "stack")):
+        assert found[name]["auroc"]["value"] == pytest.approx(roc_auc(test[column].to_numpy(), labels))
+    gain = found["transformer"]["auroc"]["value"] - found["CPU track"]["auroc"]["value"]
+    assert found["transformer"]["minus_cpu_track"]["value"] == pytest.approx(gain)
+    assert "transformer trained on true labels" in found
+    np.testing.assert_allclose(run["transformer_attention"]["attention"].sum(axis=(1, 2)), 1.0, atol=1e-5)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from skytrace.imaging.psf import MoffatPsf
 
-__all__ = ["SkyShift", "worsened_fields"]
+__all__ = ["SkyShift", "filtered", "worsened_fields"]
 
 _PAD = 24  # pixels mirrored on every side
 
@@ -70,9 +70,9 @@ def worsened_fields(
             psf.fwhm_arcsec[k], wider.fwhm_arcsec[k], size=size, beta=psf.beta, pixel_scale_arcsec=pixel_scale_arcsec
         )
         added = np.sqrt(np.maximum(target[k, :, None, None] ** 2 - (own[k, :, None, None] * ratio) ** 2, 0.0))
-        smooth = _filtered(np.where(known[k], images[k], 0.0), ratio)
+        smooth = filtered(np.where(known[k], images[k], 0.0), ratio)
         if not known[k].all():
-            smooth /= np.maximum(_filtered(known[k].astype(np.float32), ratio), 0.25)
+            smooth /= np.maximum(filtered(known[k].astype(np.float32), ratio), 0.25)
         spare = np.pad(normals[k], ((0, 0), (_PAD, _PAD), (_PAD, _PAD)), mode="wrap")
         extra = fft.irfft2(fft.rfft2(spare) * added, s=(size, size))[:, _PAD:-_PAD, _PAD:-_PAD]
         worse[k] = smooth + extra
@@ -80,7 +80,7 @@ def worsened_fields(
     return worse, target, wider
 
 
-def _filtered(image: NDArray, ratio: NDArray[np.float64]) -> NDArray[np.float64]:
+def filtered(image: NDArray, ratio: NDArray[np.float64]) -> NDArray[np.float64]:
     """(band, y, x) through the transfer function, mirrored at its edges."""
     from scipy import fft
 

@@ -10,6 +10,7 @@ from skytrace.datasets.npz import NPZDataset
 from skytrace.datasets.posterior import PosteriorDataset
 from skytrace.datasets.supernova_survey import MockSupernovaDataset, SnanaSupernovaDataset, SupernovaTablesDataset
 from skytrace.datasets.survey import DecamFieldsDataset, LegacySurveyDataset, MockSurveyDataset
+from skytrace.datasets.transformer import TransformerDataset
 
 __all__ = [
     "AtomicCSVDataset",
@@ -30,4 +31,5 @@ __all__ = [
     "PosteriorDataset",
     "SnanaSupernovaDataset",
     "SupernovaTablesDataset",
+    "TransformerDataset",
 ]

@@ -15,10 +15,10 @@ if TYPE_CHECKING:
     from skytrace.learning import Detector
     from skytrace.learning.ensemble import Ensemble
 
-__all__ = ["DetectorDataset", "EnsembleDataset"]
+__all__ = ["CardedWeights", "DetectorDataset", "EnsembleDataset"]
 
 
-class _CardedWeights(VersionedFile):
+class CardedWeights(VersionedFile):
     """``<name>.safetensors`` and ``<name>.card.json``, which proves by its SHA-256 that the two belong together."""
 
     _format: ClassVar[str]
@@ -78,7 +78,7 @@ class _CardedWeights(VersionedFile):
         return card
 
 
-class DetectorDataset(_CardedWeights):
+class DetectorDataset(CardedWeights):
     """``<name>.safetensors`` and ``<name>.card.json`` <-> skytrace.learning.Detector.
 
     The card holds the architecture, the checksum of the preprocessing, the constants of fused metadata, the facts of
@@ -100,7 +100,7 @@ class DetectorDataset(_CardedWeights):
         self._write(data.state, architecture=data.architecture, card=data.card)
 
 
-class EnsembleDataset(_CardedWeights):
+class EnsembleDataset(CardedWeights):
     """``<name>.safetensors``, all members' weights as ``<member>/<weight>``, and ``<name>.card.json`` <-> Ensemble.
 
     The card holds each member's own card, and the ensemble's: domains, combination, coefficients of the meta-learner.

@@ -7,8 +7,7 @@ is one, in mixed precision; only the CPU promises the same bytes again.
 
 from __future__ import annotations
 
-import math
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +16,6 @@ from scipy.special import expit
 
 from skytrace.compute import fingerprint
 from skytrace.compute.fingerprint import source_fingerprint
-from skytrace.compute.progress import ProgressBar, progress
 from skytrace.errors import CatalogueError, PixelError
 from skytrace.learning.augmentation import augment, mask_cores
 from skytrace.learning.checkpoint import Checkpoint
@@ -30,6 +28,7 @@ from skytrace.learning.options import TrainingOptions
 from skytrace.learning.scoring import network_logits
 from skytrace.learning.stream import BalancedStream
 from skytrace.learning.threads import deterministic_torch, resolve_device
+from skytrace.learning.training_run import TrainingRun, learning_rate_at
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -66,56 +65,27 @@ def train_detector(
         )
         checkpoint = Checkpoint(Path(checkpoint_folder), key)
     with deterministic_torch(options.threads, device=device):
-        run = _Run.start(training, options, checkpoint, device)
-        description = f"training {options.architecture}"
-        bar: ProgressBar[int] = progress(options.epochs * options.steps_per_epoch, description)
-        with bar:
-            bar.advance(run.epoch * options.steps_per_epoch)
-            while not run.finished():
-                loss = run.train_epoch(bar)
-                run.validate(validation, loss)
-                if checkpoint is not None:
-                    checkpoint.save(*run.snapshot())
-    if checkpoint is not None:
-        checkpoint.remove()
-    return Detector(options.architecture, run.best, run.card(validation)), run.history
+        run = _DetectorRun.start(training, validation, options, device)
+        run.train(checkpoint, f"training {options.architecture}")
+    return Detector(options.architecture, run.best, run.card()), run.history
 
 
-def learning_rate_at(step: int, *, options: TrainingOptions) -> float:
-    """Linear rise over the first warmup_share of all steps, then half a cosine down to 0."""
-    total = options.epochs * options.steps_per_epoch
-    warmup = max(1, round(options.warmup_share * total))
-    if step < warmup:
-        return options.learning_rate * (step + 1) / warmup
-    return options.learning_rate * 0.5 * (1.0 + math.cos(math.pi * (step - warmup) / max(1, total - warmup)))
-
-
-@dataclass
-class _Run:
-    """The moving parts of a run. average: exponential moving average of weights and buffers (torch tensors).
-
-    constants: of the metadata's standardisation; metadata: (n, m), standardised; None without fusion. scaler: of the
-    loss, so that half-precision gradients do not vanish; it does nothing on a CPU.
-    """
+@dataclass(kw_only=True)
+class _DetectorRun(TrainingRun):
+    """constants: of the metadata's standardisation; metadata: (n, m), standardised; None without fusion."""
 
     training: LabelledStamps
+    validation: LabelledStamps
     options: TrainingOptions
-    device: str
     constants: dict[str, Any] | None
     metadata: NDArray[np.float32] | None
     stream: BalancedStream
-    network: Any
-    optimizer: Any
-    scaler: Any
-    average: dict[str, Any]
-    best: dict[str, NDArray[Any]] = field(default_factory=dict)
-    history: list[dict[str, float]] = field(default_factory=list)
 
     @classmethod
     def start(
-        cls, training: LabelledStamps, options: TrainingOptions, checkpoint: Checkpoint | None, device: str
-    ) -> _Run:
-        """The first moment of a run, or where its checkpoint stopped."""
+        cls, training: LabelledStamps, validation: LabelledStamps, options: TrainingOptions, device: str
+    ) -> _DetectorRun:
+        """The first moment of a run."""
         import torch
 
         assert training.is_confuser is not None
@@ -129,43 +99,14 @@ class _Run:
         network = build_network(
             options.architecture, in_channels=training.stamps.shape[1], n_metadata=len(options.metadata)
         )
-        network = network.to(device, memory_format=torch.channels_last)
-        optimizer = torch.optim.AdamW(
-            network.parameters(), lr=options.learning_rate, weight_decay=options.weight_decay, foreach=False
-        )
-        scaler = torch.amp.GradScaler(device, enabled=device == "cuda" and options.mixed_precision)
-        average = {name: tensor.detach().clone() for name, tensor in network.state_dict().items()}
-        run = cls(training, options, device, constants, metadata, stream, network, optimizer, scaler, average)
-        stored = checkpoint.load() if checkpoint is not None else None
-        if stored is not None:
-            run._restore(*stored)
-        return run
+        return cls(
+            schedule=options, device=device, mixed_precision=options.mixed_precision, training=training,
+            network=network.to(device, memory_format=torch.channels_last), validation=validation, options=options,
+            constants=constants, metadata=metadata, stream=stream,
+        )  # fmt: skip
 
-    @property
-    def epoch(self) -> int:
-        """Epochs already trained and validated."""
-        return len(self.history)
-
-    def finished(self) -> bool:
-        """Whether all epochs are done, or the best lies ``patience`` epochs back."""
-        if self.epoch >= self.options.epochs:
-            return True
-        aucs = [record["validation_auc"] for record in self.history]
-        return bool(aucs) and self.epoch - 1 - int(np.argmax(aucs)) >= self.options.patience
-
-    def train_epoch(self, bar: Any) -> float:
-        """One epoch of optimizer steps; the mean loss of its batches."""
-        import torch
-
-        torch.manual_seed(fingerprint_seed(self.options.seed, self.epoch))  # dropout, where an architecture has it
-        self.network.train()
-        losses = []
-        for step in range(self.epoch * self.options.steps_per_epoch, (self.epoch + 1) * self.options.steps_per_epoch):
-            losses.append(self._train_step(step))
-            bar.advance(1)
-        return float(np.mean(losses))
-
-    def _train_step(self, step: int) -> float:
+    def batch_loss(self, step: int) -> Any:
+        """Weighted cross-entropy of a batch of the balanced stream."""
         import torch
         from torch.nn.functional import binary_cross_entropy_with_logits
 
@@ -180,20 +121,11 @@ class _Run:
         with torch.autocast(self.device, enabled=self.scaler.is_enabled(), dtype=torch.float16):
             logits = self.network(*inputs)[:, 0]
         losses = binary_cross_entropy_with_logits(logits.float(), labels, reduction="none")
-        loss = (losses * weights).sum() / weights.sum()
-        self.optimizer.param_groups[0]["lr"] = learning_rate_at(step, options=self.options)
-        self.optimizer.zero_grad(set_to_none=True)
-        self.scaler.scale(loss).backward()
-        self.scaler.step(self.optimizer)
-        self.scaler.update()
-        # the average of few steps must not remember the random start
-        decay = min(self.options.average_decay, (1.0 + step) / (10.0 + step))
-        for name, tensor in self.network.state_dict().items():
-            if tensor.is_floating_point():
-                self.average[name].mul_(decay).add_(tensor.detach(), alpha=1.0 - decay)
-            else:
-                self.average[name].copy_(tensor)
-        return float(loss.detach())
+        return (losses * weights).sum() / weights.sum()
+
+    def score(self, state: dict[str, NDArray[Any]]) -> float:
+        """AUC of the validation sample."""
+        return roc_auc(self._validation_scores(state), self.validation.labels)
 
     def _augmented(self, rows: NDArray[np.int64], step: int) -> NDArray[np.float32]:
         """The batch's stamps, some with a masked core, moved about; all of it drawn from (seed, step)."""
@@ -205,47 +137,10 @@ class _Run:
         rng = np.random.default_rng([self.options.seed, 1, step])
         return augment(stamps, shift_px=self.options.shift_px, rng=rng)
 
-    def validate(self, validation: LabelledStamps, loss: float) -> None:
-        """Score the averaged weights, keep them if they are the best so far, and close the epoch."""
-        state = {name: tensor.cpu().numpy().copy(order="C") for name, tensor in self.average.items()}
-        scores = self._validation_scores(state, validation)
-        auc = roc_auc(scores, validation.labels)
-        if not self.history or auc > max(record["validation_auc"] for record in self.history):
-            self.best = state
-        self.history.append({"epoch": self.epoch + 1, "training_loss": loss, "validation_auc": float(auc)})
-
-    def snapshot(self) -> tuple[dict[str, Any], dict[str, Any]]:
-        """(tensors, record) from which ``_restore`` continues to the same bytes."""
+    def _validation_scores(self, state: dict[str, NDArray[Any]]) -> NDArray[np.float64]:
         import torch
 
-        tensors = {f"network.{name}": tensor for name, tensor in self.network.state_dict().items()}
-        tensors |= {f"average.{name}": tensor for name, tensor in self.average.items()}
-        tensors |= {f"best.{name}": torch.from_numpy(values) for name, values in self.best.items()}
-        for number, moments in self.optimizer.state_dict()["state"].items():
-            tensors |= {f"optimizer.{number}.{name}": tensor for name, tensor in moments.items()}
-        return tensors, {"history": self.history, "loss_scale": self.scaler.state_dict()}
-
-    def _restore(self, tensors: dict[str, Any], record: dict[str, Any]) -> None:
-        def part(prefix: str) -> dict[str, Any]:
-            return {n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)}
-
-        self.network.load_state_dict(part("network."), strict=True)
-        for name, tensor in part("average.").items():
-            self.average[name].copy_(tensor)
-        self.best = {name: tensor.numpy().copy() for name, tensor in part("best.").items()}
-        moments: dict[int, dict[str, Any]] = {}
-        for name, tensor in part("optimizer.").items():
-            number, _, moment = name.partition(".")
-            moments.setdefault(int(number), {})[moment] = tensor
-        groups = self.optimizer.state_dict()["param_groups"]
-        self.optimizer.load_state_dict({"state": moments, "param_groups": groups})
-        self.scaler.load_state_dict(record["loss_scale"])
-        self.history = list(record["history"])
-
-    def _validation_scores(self, state: dict[str, NDArray[Any]], validation: LabelledStamps) -> NDArray[np.float64]:
-        import torch
-
-        metadata = None
+        validation, metadata = self.validation, None
         if self.constants:
             metadata = standardise(validation.metadata, self.constants, rows=len(validation.labels))
         network = build_network(
@@ -254,7 +149,7 @@ class _Run:
         network = load_state(network, state).to(self.device, memory_format=torch.channels_last).eval()
         return expit(network_logits(network, validation.stamps, batch_size=128, metadata=metadata, device=self.device))
 
-    def card(self, validation: LabelledStamps) -> dict[str, Any]:
+    def card(self) -> dict[str, Any]:
         """The model card as far as training knows it."""
         best = max(self.history, key=lambda record: record["validation_auc"])
         card = {
@@ -263,7 +158,7 @@ class _Run:
             "device": self.device,
             "stamp_shape": [int(side) for side in self.training.stamps.shape[1:]],
             "training_sample": self.training.summary,
-            "validation_sample": validation.summary,
+            "validation_sample": self.validation.summary,
             "best_epoch": int(best["epoch"]),
             "best_validation_auc": float(best["validation_auc"]),
             "score_prior": {
@@ -272,8 +167,3 @@ class _Run:
             },
         }
         return card | ({"metadata": self.constants} if self.constants else {})
-
-
-def fingerprint_seed(*values: int) -> int:
-    """A 63-bit seed from several whole numbers."""
-    return int(fingerprint(list(values), length=15), 16)

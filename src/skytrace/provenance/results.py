@@ -75,6 +75,8 @@ REPORTS = (
     "cluster_pu.ablation_table",
     "cluster_pu.by_prior",
     "cluster_pu.prior_study",
+    "cluster_pu.track_stack",
+    "cluster_pu.transformer_evaluation",
 )
 
 _PAIRS = "supernova.pair_report"

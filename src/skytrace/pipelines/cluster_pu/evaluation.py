@@ -19,7 +19,7 @@ from skytrace.surveys.clusters.interface import ClusterSurvey
 Table = pd.DataFrame
 Report = dict[str, Any]
 
-__all__ = ["evaluate", "read_truth"]
+__all__ = ["evaluate", "read_truth", "test_labels"]
 
 _BEST = "stack, calibrated"
 
@@ -52,11 +52,12 @@ def evaluate(
 
     rare = dataclasses.replace(rare, prior=prior.sky)  # told once
     test = logits[logits["split"] == "test"].reset_index(drop=True)
-    labels, basis = _labels(truth, test)
+    labels, basis = test_labels(truth, test)
     cells = test["cell"].to_numpy()
     score = test["logit"].to_numpy()
     probability = _probability(score)
-    variants = {_BEST: score, **{name: test[name].to_numpy() for name in learning.members}}
+    members = [*learning.members, *(name for name in ("trees", "transformer") if name in test)]
+    variants = {_BEST: score, **{name: test[name].to_numpy() for name in members}}
     variants["mean of members' ranks"] = np.mean([_ranks(test[name]) for name in learning.members], axis=0)
     for name, rows in ablations.groupby("variant", sort=False):
         variants[str(name)] = _in_order(rows, test)
@@ -81,7 +82,8 @@ def evaluate(
     )
 
 
-def _labels(truth: Table, test: Table) -> tuple[np.ndarray, str]:
+def test_labels(truth: Table, test: Table) -> tuple[np.ndarray, str]:
+    """(1 for lenses among the test fields, what that is taken from)."""
     if not len(truth):
         known = test["known_lens"].to_numpy().astype(np.int64)
         return known, "known lenses; every other field counts as a non-lens, undiscovered lenses too"

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from skytrace.clusters.worse_sky import SkyShift
 from skytrace.compute import ClusterOptions, fingerprint, map_shards
 from skytrace.compute.fingerprint import source_fingerprint
 from skytrace.compute.table_shards import is_whole, read_shard, save_shard
@@ -22,7 +23,7 @@ from skytrace.surveys.clusters.interface import ClusterCutouts
 
 Table = pd.DataFrame
 
-__all__ = ["AS_OBSERVED", "field_features", "measure_features"]
+__all__ = ["AS_OBSERVED", "field_features", "measure_features", "worse_cutouts"]
 
 #: The condition of features measured on the survey's own pixels.
 AS_OBSERVED = "as_observed"
@@ -85,23 +86,25 @@ def field_features(cutouts: ClusterCutouts, options: FeatureOptions) -> Table:
     return pd.concat([ids, patches, colours], axis=1)
 
 
-def _measure_shard(shard: FeatureShard, *, options: FeatureOptions) -> Path:
+def worse_cutouts(cutouts: ClusterCutouts, number: int, shift: SkyShift, seed: int) -> ClusterCutouts:
+    """The cutouts under a shifted sky, the number-th condition: noise of each cluster's own, the same for every use."""
     from skytrace.clusters.worse_sky import worsened_fields
 
+    shape = cutouts.image.shape[1:]
+    normals = np.stack([_normals(name, number, seed, shape) for name in cutouts.cluster_id])
+    image, noise, psf = worsened_fields(
+        cutouts.image, cutouts.noise, cutouts.psf, shift=shift, normals=normals,
+        pixel_scale_arcsec=cutouts.pixel_scale_arcsec,
+    )  # fmt: skip
+    return dataclasses.replace(cutouts, image=image, noise=noise, psf=psf)
+
+
+def _measure_shard(shard: FeatureShard, *, options: FeatureOptions) -> Path:
     cutouts = read_fields(shard.pixels)
     tables = [field_features(cutouts, options).assign(condition=AS_OBSERVED)]
     rows = [k for k, name in enumerate(cutouts.cluster_id) if str(name) in shard.shifted]
-    ids, psf = cutouts.cluster_id[rows], cutouts.psf.take(rows) if rows else cutouts.psf
     for number, shift in enumerate(options.shifts if rows else ()):
-        normals = np.stack([_normals(name, number, options.seed, cutouts.image.shape[1:]) for name in ids])
-        image, noise, wider = worsened_fields(
-            cutouts.image[rows], cutouts.noise[rows], psf, shift=shift, normals=normals,
-            pixel_scale_arcsec=cutouts.pixel_scale_arcsec,
-        )  # fmt: skip
-        worse = dataclasses.replace(
-            cutouts, cluster_id=ids, image=image, noise=noise, psf=wider,
-            padded_fraction=cutouts.padded_fraction[rows], missing_fraction=cutouts.missing_fraction[rows],
-        )  # fmt: skip
+        worse = worse_cutouts(cutouts.take(rows), number, shift, options.seed)
         tables.append(field_features(worse, options).assign(condition=shift.name))
     save_shard(pd.concat(tables, ignore_index=True), shard.path)
     return shard.path

@@ -7,6 +7,7 @@ from kedro.pipeline import Node, Pipeline
 
 from skytrace.pipelines.cluster_pu import estimators, evaluation, features, fields, studies, survey_scale, triage
 from skytrace.pipelines.cluster_pu.graph import make_pipeline
+from skytrace.pipelines.cluster_pu.transformer import transformer_nodes
 
 __all__ = ["create_pipeline"]
 
@@ -15,7 +16,7 @@ _LEARN_FROM = ["features", "split", "params:features", "params:learning", "param
 
 def create_pipeline(**_: object) -> Pipeline:
     """Fields and features; what is learnt and what it rests on; the evaluation; candidates, figures and the page."""
-    return make_pipeline([*_fields(), *_learning(), *_studies(), *_evaluation(), *_triage()])
+    return make_pipeline([*_fields(), *_learning(), *transformer_nodes(), *_studies(), *_evaluation(), *_triage()])
 
 
 def _fields() -> list[Node]:
@@ -48,7 +49,7 @@ def _fields() -> list[Node]:
 
 def _learning() -> list[Node]:
     return [
-        Node(estimators.learn, _LEARN_FROM, ["logits", "models", "importance", "learning_report"], name="learn"),
+        Node(estimators.learn, _LEARN_FROM, ["tree_logits", "models", "importance", "learning_report"], name="learn"),
         Node(estimators.shuffle_labels, _LEARN_FROM, "shuffle_report", name="shuffle_labels"),
     ]
 
@@ -63,7 +64,9 @@ def _studies() -> list[Node]:
         ),
         Node(studies.sweep_priors, _LEARN_FROM, "prior_sweep", name="sweep_priors"),
         Node(studies.ablate, _LEARN_FROM, "ablation_logits", name="ablate"),
-        Node(studies.score_shifted, ["shifted_features", "split", "models"], "shifted_logits", name="score_shifted"),
+        Node(
+            studies.score_shifted, ["shifted_features", "split", "models"], "tree_shifted_logits", name="score_shifted"
+        ),
         Node(
             studies.find_anomalies,
             ["features", "split", "logits", "importance", "params:features", "params:anomaly"],

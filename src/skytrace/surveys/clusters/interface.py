@@ -70,6 +70,14 @@ class ClusterCutouts:
     def __len__(self) -> int:
         return len(self.cluster_id)
 
+    def take(self, rows: Sequence[int]) -> ClusterCutouts:
+        """The cutouts ``rows``."""
+        rows = np.asarray(rows, dtype=np.int64)
+        return ClusterCutouts(
+            self.cluster_id[rows], self.image[rows], self.noise[rows], self.psf.take(rows), self.padded_fraction[rows],
+            self.missing_fraction[rows], self.pixel_scale_arcsec,
+        )  # fmt: skip
+
 
 @runtime_checkable
 class ClusterSurvey(Protocol):

@@ -34,7 +34,15 @@ if TYPE_CHECKING:
     from skytrace.surveys.clusters.galaxies import Field, Galaxies
     from skytrace.surveys.clusters.options import MockClusterOptions
 
-__all__ = ["FIELD_STREAM", "field_psf", "lensed_light", "noiseless_cluster", "render_cluster", "sky_noise_nmgy"]
+__all__ = [
+    "FIELD_STREAM",
+    "field_psf",
+    "lensed_light",
+    "noiseless_cluster",
+    "observed_field",
+    "render_cluster",
+    "sky_noise_nmgy",
+]
 
 FIELD_STREAM = 61
 PSF_BETA = 3.5
@@ -62,6 +70,13 @@ def render_cluster(row: Mapping, *, options: MockClusterOptions) -> NDArray[np.f
     rng = np.random.default_rng([options.seed, FIELD_STREAM, int(row["number"])])
     half = 0.5 * options.pixels * options.pixel_scale_arcsec
     field = draw_field(row, half, rng, red_projection_share=options.red_projection_share)
+    return observed_field(row, field, options=options, rng=rng)
+
+
+def observed_field(
+    row: Mapping, field: Field, *, options: MockClusterOptions, rng: np.random.Generator
+) -> NDArray[np.float32]:
+    """(band, y, x) [nanomaggies] of a field under the row's PSF, depth and zero points; rng: of the noise."""
     light = noiseless_cluster(row, field, options=options)
     sky = sky_noise_nmgy(row, options.pixel_scale_arcsec)
     variance = sky[:, None, None] ** 2 + np.maximum(light, 0.0) / _ELECTRONS[:, None, None]
