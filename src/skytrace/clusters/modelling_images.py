@@ -168,7 +168,7 @@ def image_arrays(images: LensedImages, *, options: ClusterLensOptions) -> ImageA
             "are quoted for a source there"
         )
     n, m, names = len(images.family), len(images.member_x_arcsec), images.names  # type: ignore[arg-type]
-    rows, columns, galaxies = (-(-max(size, 1) // block) * block for size, block in ((n, 24), (len(names), 8), (m, 16)))
+    rows, columns, galaxies = (-(-max(size, 1) // block) * block for size, block in ((n, 24), (len(names), 4), (m, 16)))
 
     def filled(values: ArrayLike, size: int, value: float) -> NDArray[np.float64]:
         values = np.asarray(values, dtype=np.float64)

@@ -88,7 +88,8 @@ def fit_systems(
     fit = partial(_fit_system, options=options, lens=lens, sampler=sampler, free_form=free_form)
     paths = map_shards(fit, shards, cluster=cluster, description="lens models")
     held = [json.loads(path.read_text(encoding="utf-8")) for path in paths]
-    models = pd.DataFrame([one["model"] for one in held]).assign(file=[path.as_posix() for path in paths])
+    models = pd.DataFrame([one["model"] for one in held], columns=None if held else ["cluster_id"])
+    models = models.assign(file=[path.as_posix() for path in paths])
     models = systems[["rank", "cluster_id", "redshift"]].merge(models, on="cluster_id", validate="1:1")
     rows = [pd.DataFrame(one["images"]) for one in held]
     return models, pd.concat(rows, ignore_index=True) if rows else pd.DataFrame()

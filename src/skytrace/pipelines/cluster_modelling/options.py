@@ -23,7 +23,7 @@ class SystemOptions:
     candidates: int = 100
     known_lenses: bool = False
     least_families: int = 2
-    least_images: int = 6
+    least_images: int = 7
     most_systems: int = 8
     drawn: int = 4
     emcee_steps: int = 3000

@@ -70,8 +70,8 @@ class IdentifyOptions:
     """
 
     faintest_mag_i: float = 26.0
-    least_images: int = 3
-    most_families: int = 5
+    least_images: int = 2
+    most_families: int = 7
     separation_arcsec: float = 0.5
     least_magnified: float = 0.6
     most_magnified: float = 60.0
