@@ -22,7 +22,10 @@ REPORTING_ONLY = ("skytrace", "skytrace.hooks", "skytrace.provenance", "skytrace
 #: Sources outside the pipelines that choose which nodes run, with which options, on which versions.
 FRAME = ("skytrace.settings", "skytrace.pipeline_registry", "skytrace.datasets")
 #: Classes of datasets that only the catalog of one pipeline names: they decide nothing in the stages of the others.
-DATASETS_OF = {"skytrace.datasets.supernova_survey": "supernova", "skytrace.datasets.cluster_survey": "cluster_pu"}
+DATASETS_OF = {
+    "skytrace.datasets.supernova_survey": "supernova", "skytrace.datasets.cluster_survey": "cluster_pu",
+    "skytrace.datasets.cluster_images": "cluster_modelling",
+}  # fmt: skip
 ENVIRONMENTS = sorted(folder.name for folder in (SOURCE.parents[1] / "conf").iterdir() if any(folder.glob("*.yml")))
 
 
@@ -144,7 +147,7 @@ def test_a_change_of_what_decides_results_makes_the_stages_stale_and_one_of_word
     both, first, second = (
         ["injection_recovery", studies, "lens_finder"], [studies, "lens_finder"], ["injection_recovery", studies],
     )  # fmt: skip
-    every = sorted([*both, "supernova", "cluster_pu"])
+    every = sorted([*both, "supernova", "cluster_pu", "cluster_modelling"])
     edits = {
         "requirements.lock": ("\n", every),
         "src/skytrace/parameters.py": ("\n", every),
@@ -230,4 +233,4 @@ def test_datasets_said_to_be_of_one_pipeline_are_in_no_other_catalog(repository,
     for path in (repository / "conf").glob("*/catalog*.yml"):
         for entry, content in (yaml.safe_load(path.read_text()) or {}).items():
             if content["type"].rsplit(".", 1)[-1] in classes:
-                assert entry == "supernova_survey", path
+                assert entry == name.rsplit(".", 1)[-1], path

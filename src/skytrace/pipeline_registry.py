@@ -22,6 +22,7 @@ LINEAGES: dict[str, tuple[str, ...]] = {
     "injection_studies": ("lens_finder", "injection_recovery", "injection_studies"),  # it scores the ensemble too
     "supernova": ("supernova",),
     "cluster_pu": ("cluster_pu",),
+    "cluster_modelling": ("cluster_pu", "cluster_modelling"),
 }
 
 

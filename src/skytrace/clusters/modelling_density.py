@@ -52,15 +52,18 @@ class PredictedImages(NamedTuple):
 
 def log_density(z: Any, arrays: ImageArrays, *, names: tuple[str, ...], options: ClusterLensOptions) -> Any:
     """Log posterior density of z (d,), up to a constant."""
-    rest, log_det = _residuals(z, arrays, names, options, options.likelihood)
-    return -0.5 * (rest**2).sum() - 0.5 * (z**2).sum() - 0.5 * log_det
+    rest, log_det = residuals(z, arrays, names=names, options=options, likelihood=options.likelihood)
+    return -0.5 * (rest**2).sum() - 0.5 * log_det
 
 
 def residuals(
     z: Any, arrays: ImageArrays, *, names: tuple[str, ...], options: ClusterLensOptions, likelihood: str
-) -> Any:
-    """Everything whose squares make -2 log_density but the determinants: images in x and y, fluxes, the prior."""
-    return jnp.concatenate([_residuals(z, arrays, names, options, likelihood)[0], z])
+) -> tuple[Any, Any]:
+    """What -2 log_density is made of: everything that is squared (images in x and y, fluxes, the prior's z), and the
+    sum of the log determinants.
+    """
+    rest, log_det = _residuals(z, arrays, names, options, likelihood)
+    return jnp.concatenate([rest, z]), log_det
 
 
 def predicted_images(mass: ClusterMass, arrays: ImageArrays, *, options: ClusterLensOptions) -> PredictedImages:
@@ -78,9 +81,9 @@ def predicted_images(mass: ClusterMass, arrays: ImageArrays, *, options: Cluster
     for _ in range(_DIFFERENTIATED_STEPS):
         step_x, step_y, *_ = _joint_step(theta_x, theta_y, mass, arrays, options)
         theta_x, theta_y = theta_x + step_x, theta_y + step_y
-    step_x, step_y, beta_x, beta_y, lens, log_det = _joint_step(theta_x, theta_y, mass, arrays, options)
+    step_x, step_y, beta_x, beta_y, mu, log_det = _joint_step(theta_x, theta_y, mass, arrays, options)
     return PredictedImages(
-        theta_x, theta_y, arrays.x - theta_x, arrays.y - theta_y, lens[5], beta_x, beta_y,
+        theta_x, theta_y, arrays.x - theta_x, arrays.y - theta_y, mu, beta_x, beta_y,
         jnp.sqrt(step_x**2 + step_y**2), log_det,
     )  # fmt: skip
 
@@ -95,7 +98,9 @@ def _residuals(
         images = predicted_images(mass, arrays, options=options)
         x, y, mu, log_det = images.off_x, images.off_y, images.mu, images.log_det
     else:
-        source_x, source_y, xx, xy, yy, mu = _lens(arrays.x, arrays.y, mass, arrays, options)
+        source_x, source_y, j_xx, j_xy, j_yy, determinant = _lens(arrays.x, arrays.y, mass, arrays, options)
+        size = _size(determinant, options)
+        mu, xx, xy, yy = 1.0 / size, j_yy / size, -j_xy / size, j_xx / size  # their signs mean nothing here
         if likelihood == "source":
             size = _START_MAGNIFICATION
             xx, xy, yy = jnp.full_like(xx, size), jnp.zeros_like(xy), jnp.full_like(yy, size)
@@ -111,16 +116,15 @@ def _residuals(
 def _lens(
     x: Any, y: Any, mass: ClusterMass, arrays: ImageArrays, options: ClusterLensOptions
 ) -> tuple[Any, Any, Any, Any, Any, Any]:
-    """Source positions, the magnification matrix xx, xy, yy and mu at image positions, mu no larger than allowed."""
+    """Source positions at image positions, the Jacobian's elements xx, xy, yy and its determinant."""
     alpha_x, alpha_y, a_xx, a_xy, a_yy = deflection_and_jacobian(x, y, mass, arrays, options=options)
-    j_xx, j_xy, j_yy = 1.0 - arrays.ratio * a_xx, -arrays.ratio * a_xy, 1.0 - arrays.ratio * a_yy
-    determinant = j_xx * j_yy - j_xy**2
-    least = 1.0 / options.magnification_max
-    determinant = jnp.where(determinant < 0, jnp.minimum(determinant, -least), jnp.maximum(determinant, least))
-    return (
-        x - arrays.ratio * alpha_x, y - arrays.ratio * alpha_y,
-        j_yy / determinant, -j_xy / determinant, j_xx / determinant, 1.0 / determinant,
-    )  # fmt: skip
+    xx, xy, yy = 1.0 - arrays.ratio * a_xx, -arrays.ratio * a_xy, 1.0 - arrays.ratio * a_yy
+    return x - arrays.ratio * alpha_x, y - arrays.ratio * alpha_y, xx, xy, yy, xx * yy - xy**2
+
+
+def _size(determinant: Any, options: ClusterLensOptions) -> Any:
+    """|determinant|, smooth where it vanishes: a source of some size is nowhere magnified without limit."""
+    return jnp.sqrt(determinant**2 + options.magnification_max**-2.0)
 
 
 def _best_source(x: Any, y: Any, xx: Any, xy: Any, yy: Any, arrays: ImageArrays) -> tuple[Any, Any, Any]:
@@ -137,18 +141,19 @@ def _best_source(x: Any, y: Any, xx: Any, xy: Any, yy: Any, arrays: ImageArrays)
 def _joint_step(
     theta_x: Any, theta_y: Any, mass: ClusterMass, arrays: ImageArrays, options: ClusterLensOptions
 ) -> tuple[Any, ...]:
-    """A Newton step (n,) of the images and the best sources (f,) of the images linearised here, the lens here and the
-    sources' log determinants.
+    """A Newton step (n,) of the images and the best sources (f,) of the images linearised here, the signed
+    magnifications here (n,) and the sources' log determinants (f,).
     """
-    lens = _lens(theta_x, theta_y, mass, arrays, options)
-    source_x, source_y, xx, xy, yy, _ = lens
+    source_x, source_y, j_xx, j_xy, j_yy, determinant = _lens(theta_x, theta_y, mass, arrays, options)
+    size = _size(determinant, options)
     # the source that the observed image would have if the lens were linear from here
-    j_xx, j_xy, j_yy = yy / (xx * yy - xy**2), -xy / (xx * yy - xy**2), xx / (xx * yy - xy**2)
     off_x, off_y = arrays.x - theta_x, arrays.y - theta_y
     at_x, at_y = source_x + j_xx * off_x + j_xy * off_y, source_y + j_xy * off_x + j_yy * off_y
-    best_x, best_y, log_det = _best_source(at_x, at_y, xx, xy, yy, arrays)
+    best_x, best_y, log_det = _best_source(at_x, at_y, j_yy / size, -j_xy / size, j_xx / size, arrays)
     miss_x, miss_y = arrays.member_of @ best_x - source_x, arrays.member_of @ best_y - source_y
-    return xx * miss_x + xy * miss_y, xy * miss_x + yy * miss_y, best_x, best_y, lens, log_det
+    inverse = determinant / size**2  # a step across the critical curve would find another image
+    step_x, step_y = inverse * (j_yy * miss_x - j_xy * miss_y), inverse * (j_xx * miss_y - j_xy * miss_x)
+    return step_x, step_y, best_x, best_y, jnp.where(determinant < 0, -1.0, 1.0) / size, log_det
 
 
 def _flux_off(log_mu: Any, arrays: ImageArrays) -> Any:

@@ -23,8 +23,8 @@ from skytrace.clusters.modelling_images import (
     time_delay_days_per_arcsec2,
 )
 from skytrace.clusters.modelling_mass import cluster_mass, deflection_and_jacobian, potential
+from skytrace.compute.compiled import compiled_by_one
 from skytrace.errors import CatalogueError, check_whole
-from skytrace.supernovae.compiled_density import compiled_by_one
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -42,7 +42,7 @@ __all__ = [
     "within_outline",
 ]
 
-_GRID_OVER_IMAGES = 1.5  # how far the grid of the critical curves reaches, in radii of the outermost image
+_GRID_OVER_IMAGES = 1.3  # how far the grid of the critical curves reaches, in radii of the outermost image
 
 
 @dataclass(frozen=True)
@@ -85,8 +85,8 @@ def interval_68(draws: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.nanpercentile(draws, [15.865, 50.0, 84.135], axis=0)
 
 
-def derived_quantities(posterior: LensPosterior, *, n_draws: int = 200, cells: int = 96) -> LensDerived:
-    """Of n_draws evenly spaced draws, critical curves on a grid of cells x cells."""
+def derived_quantities(posterior: LensPosterior, *, n_draws: int = 200, cells: int = 112) -> LensDerived:
+    """Of n_draws evenly spaced draws, critical curves on a grid of cells x cells (112: Einstein radii to 5e-4)."""
     check_whole("cells", cells, 16, 4096)
     images, options, mode = posterior.images, posterior.options, posterior.mode
     z = posterior.draws(n_draws)

@@ -1,9 +1,7 @@
 """The posterior of a cluster's mass from its multiple images: a search for the mode, NUTS, and emcee as a check.
 
-The search starts from draws of the prior: Levenberg-Marquardt on the source plane, then of first order in the image
-plane, then on the likelihood that is asked for; all starts at once. NUTS runs in the coordinates in which the normal
-equations at the mode are the identity. ``supernovae.nuts_chain`` and ``supernovae.laplace`` do the same for the
-population's density, which they name; what is general of them (``compiled_by_one``) is used here.
+NUTS (``statistics.nuts``) runs in the coordinates in which the normal equations at the mode (``modelling_search``) are
+the identity.
 """
 
 from __future__ import annotations
@@ -13,39 +11,23 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
-from skytrace.clusters.modelling_density import log_density, residuals
-from skytrace.clusters.modelling_images import ImageArrays, LensedImages, image_arrays
-from skytrace.clusters.modelling_mass import ClusterMass, cluster_mass, lens_parameter_names
+from skytrace.clusters.modelling_density import log_density
+from skytrace.clusters.modelling_mass import ClusterMass, cluster_mass
 from skytrace.clusters.modelling_options import LensSamplerOptions
-from skytrace.errors import CatalogueError, check_whole
-from skytrace.supernovae.compiled_density import compiled_by_one
+from skytrace.clusters.modelling_search import LensMode, find_mode
+from skytrace.compute.compiled import compiled_by_one
+from skytrace.errors import check_whole
+from skytrace.statistics.nuts import nuts_draws
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from skytrace.clusters.modelling_images import ImageArrays, LensedImages
     from skytrace.clusters.modelling_options import ClusterLensOptions
 
-__all__ = ["LensMode", "LensPosterior", "check_constrained", "find_mode", "fit_emcee", "fit_nuts"]
-
-_STEPS = {"source": 25, "linear": 25, "image": 25}
-_SAME_MODE = 1.0  # of the log density: starts that end closer than this found the same
-
-
-@dataclass(frozen=True)
-class LensMode:
-    """z (d,): the mode. root (d, d): z = mode + root @ w has the posterior's covariance where w has the identity, of
-    first order. log_density at the mode. starts_at_mode: share of the starts that ended there. names (d,). arrays.
-    """
-
-    z: NDArray[np.float64]
-    root: NDArray[np.float64]
-    log_density: float
-    starts_at_mode: float
-    names: tuple[str, ...]
-    arrays: ImageArrays
+__all__ = ["LensPosterior", "fit_emcee", "fit_nuts"]
 
 
 @dataclass(frozen=True)
@@ -72,45 +54,6 @@ class LensPosterior:
         """At most n of the draws (n, d), evenly spaced over the chains."""
         flat = self.z.reshape(-1, self.z.shape[-1])
         return flat[np.unique(np.linspace(0, len(flat) - 1, min(n, len(flat))).astype(int))]
-
-
-def check_constrained(images: LensedImages, names: tuple[str, ...], *, options: ClusterLensOptions) -> None:
-    """Raise CatalogueError where there are fewer constraints than free parameters; with options.count_priors every
-    parameter but the halo's Einstein radius brings one of its own.
-    """
-    n = images.n_constraints + (len(names) - 1 if options.count_priors else 0)
-    if n < len(names):
-        raise CatalogueError(
-            f"{len(images.family)} images of {len(images.names)} sources make {images.n_constraints} constraints for "
-            f"{len(names)} free parameters ({', '.join(names)}): fix some by a width of 0, or set count_priors to let "
-            "the priors decide what the images do not"
-        )
-
-
-def find_mode(
-    images: LensedImages, *, options: ClusterLensOptions, sampler: LensSamplerOptions | None = None
-) -> LensMode:
-    """The best of n_starts searches. Raises CatalogueError where parameters outnumber constraints or no start ends."""
-    sampler = sampler or LensSamplerOptions()
-    names = lens_parameter_names(options, n_members=len(images.member_x_arcsec))  # type: ignore[arg-type]
-    check_constrained(images, names, options=options)
-    rng = np.random.default_rng(sampler.seed)
-    # the halo's prior is wide; its start is a little inside what the images span
-    z = 0.7 * rng.normal(size=(sampler.n_starts, len(names)))
-    reach = np.mean(np.hypot(images.x_arcsec, images.y_arcsec))
-    low, high = np.log(options.halo_theta_e_low_arcsec), np.log(options.halo_theta_e_high_arcsec)
-    place = (np.log(reach * rng.uniform(0.4, 1.3, sampler.n_starts)) - low) / (high - low)
-    with jax.enable_x64(True):
-        arrays = image_arrays(images, options=options)
-        z[:, names.index("halo_theta_e_arcsec")] = np.asarray(jax.scipy.stats.norm.ppf(np.clip(place, 0.02, 0.98)))
-        found, values, normal = map(np.asarray, _search(z, arrays, names=names, options=options))
-    values = np.where(np.isfinite(values), values, -np.inf)
-    best = int(np.argmax(values))
-    if not np.isfinite(values[best]):
-        raise CatalogueError("no start of the search reached a mass model of finite density; look at the images")
-    root = np.linalg.inv(np.linalg.cholesky(normal[best])).T
-    share = float((values > values[best] - _SAME_MODE).mean())
-    return LensMode(found[best], root, float(values[best]), share, names, arrays)
 
 
 def fit_nuts(
@@ -187,8 +130,8 @@ def _posterior(
         failures.append(f"R-hat reaches {r_hat:.3f} (below {sampler.r_hat_max:g} is asked)")
     if not ess >= sampler.ess_min:
         failures.append(f"the bulk ESS is {ess:.0f} (at least {sampler.ess_min:.0f} is asked)")
-    if (divergences := extra.get("divergences", 0.0)) > 0:
-        failures.append(f"{divergences:.0f} divergent transitions")
+    if (divergences := extra.get("divergences", 0.0)) > sampler.divergent_share_max * len(flat):
+        failures.append(f"{divergences:.0f} of {len(flat)} transitions diverge")
     return LensPosterior(z, values, method, diagnostics, tuple(failures), mode, images, options)
 
 
@@ -200,46 +143,6 @@ def _densities(z: Any, arrays: ImageArrays, *, names: tuple[str, ...], options: 
 
 
 @compiled_by_one
-@partial(jax.jit, static_argnames=("names", "options"))
-def _search(z: Any, arrays: ImageArrays, *, names: tuple[str, ...], options: ClusterLensOptions) -> tuple[Any, ...]:
-    """Where the starts (n, d) end, their log densities, and the normal matrices there."""
-    stages = [stage for stage in ("source", "linear", "image") if stage != "image" or options.likelihood == "image"]
-    if options.likelihood == "source":
-        stages = ["source"]
-
-    def one(z: Any) -> tuple[Any, Any, Any]:
-        for stage in stages:
-            z = _levenberg_marquardt(
-                z, partial(residuals, arrays=arrays, names=names, options=options, likelihood=stage), _STEPS[stage]
-            )
-        jacobian = jax.jacfwd(partial(residuals, arrays=arrays, names=names, options=options, likelihood=stages[-1]))(z)
-        return z, log_density(z, arrays, names=names, options=options), jacobian.T @ jacobian
-
-    return jax.vmap(one)(z)
-
-
-def _levenberg_marquardt(z: Any, function: Any, n_steps: int) -> Any:
-    """A local minimum of the sum of squares of ``function`` from z (d,), by a fixed number of damped steps."""
-
-    both = jax.jacfwd(lambda z: (function(z),) * 2, has_aux=True)
-
-    def advance(_: int, state: tuple[Any, Any, Any]) -> tuple[Any, Any, Any]:
-        z, cost, damping = state
-        jacobian, off = both(z)
-        normal = jacobian.T @ jacobian
-        scaled = normal + damping * jnp.diag(jnp.diag(normal))
-        step = jnp.linalg.solve(scaled, -jacobian.T @ off)
-        step = step * jnp.minimum(1.0, 2.0 / jnp.sqrt((step**2).sum() + 1e-12))
-        tried = (function(z + step) ** 2).sum()
-        better = tried < cost
-        damping = jnp.clip(jnp.where(better, 0.3 * damping, 4.0 * damping), 1e-8, 1e8)
-        return jnp.where(better, z + step, z), jnp.where(better, tried, cost), damping
-
-    state = (z, (function(z) ** 2).sum(), jnp.asarray(1e-2, dtype=z.dtype))
-    return jax.lax.fori_loop(0, n_steps, advance, state)[0]
-
-
-@compiled_by_one
 @partial(
     jax.jit, static_argnames=("names", "options", "n_warmup", "n_samples", "target_accept", "max_tree_depth")
 )  # fmt: skip
@@ -248,24 +151,12 @@ def _chains(
     n_warmup: int, n_samples: int, target_accept: float, max_tree_depth: int,
 ) -> tuple[Any, Any, Any, Any]:  # fmt: skip
     """w (chain, n_samples, d) of z = mode + root @ w, and diverging, n_steps and acceptance (chain, n_samples)."""
-    from numpyro.infer.hmc import hmc
-
-    def energy(w: Any) -> Any:
-        return -log_density(mode + root @ w, arrays, names=names, options=options)
 
     def chain(key: Any) -> tuple[Any, ...]:
-        initialise, step = hmc(potential_fn=energy, algo="NUTS")
-        first, second = jax.random.split(key)
-        state = initialise(
-            0.5 * jax.random.normal(first, mode.shape, dtype=mode.dtype), n_warmup, step_size=0.5,
-            max_tree_depth=max_tree_depth, target_accept_prob=target_accept, rng_key=second,
+        return nuts_draws(
+            key, lambda w: -log_density(mode + root @ w, arrays, names=names, options=options), mode.shape, mode.dtype,
+            n_warmup=n_warmup, n_samples=n_samples, target_accept=target_accept, max_tree_depth=max_tree_depth,
+            start_width=0.5, step_size=0.5,
         )  # fmt: skip
-
-        def advance(state: Any, _: Any) -> tuple[Any, Any]:
-            state = step(state)
-            return state, (state.z, state.diverging, state.num_steps, state.accept_prob)
-
-        _, kept = jax.lax.scan(advance, state, None, length=n_warmup + n_samples)
-        return tuple(column[n_warmup:] for column in kept)
 
     return jax.lax.map(chain, keys)

@@ -73,8 +73,9 @@ class ClusterLensOptions:
 @dataclass(frozen=True)
 class LensSamplerOptions:
     """n_starts: of the search for the mode, drawn from the prior. n_chains x (n_warmup + n_samples) of NUTS, of
-    target_accept and max_tree_depth. r_hat_max, ess_min: what a run must reach to be called converged. n_derived: draws
-    of which critical curves and what follows from them are computed.
+    target_accept and max_tree_depth. r_hat_max, ess_min, divergent_share_max: what a run must reach to be called
+    converged; a few divergences there are at the walls beyond which an observed image has no counterpart in the model.
+    n_derived: draws of which critical curves and what follows from them are computed.
     """
 
     n_starts: int = 24
@@ -85,6 +86,7 @@ class LensSamplerOptions:
     max_tree_depth: int = 7
     r_hat_max: float = 1.02
     ess_min: float = 400.0
+    divergent_share_max: float = 0.02
     n_derived: int = 200
     seed: int = 42
 
@@ -97,6 +99,7 @@ class LensSamplerOptions:
         check_whole("max_tree_depth", self.max_tree_depth, 1, 15)
         check_between("r_hat_max", self.r_hat_max, 1.0, 2.0)
         check_between("ess_min", self.ess_min, 1.0, 1e9)
+        check_between("divergent_share_max", self.divergent_share_max, 0.0, 1.0)
         check_whole("n_derived", self.n_derived, 2, 10**6)
         check_whole("seed", self.seed, 0, 2**31 - 1)
 

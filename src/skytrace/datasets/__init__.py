@@ -1,6 +1,7 @@
 """Kedro datasets for what astronomers keep: arrays, images, detectors, posteriors, pages and surveys."""
 
 from skytrace.datasets.atomic import AtomicCSVDataset, AtomicJSONDataset, AtomicParquetDataset
+from skytrace.datasets.cluster_images import ClusterImageTablesDataset, MockClusterImagesDataset
 from skytrace.datasets.cluster_survey import ClusterMosaicDataset, MockClustersDataset
 from skytrace.datasets.detector import DetectorDataset, EnsembleDataset
 from skytrace.datasets.figure import FigureDataset
@@ -16,6 +17,7 @@ __all__ = [
     "AtomicCSVDataset",
     "AtomicJSONDataset",
     "AtomicParquetDataset",
+    "ClusterImageTablesDataset",
     "ClusterMosaicDataset",
     "DecamFieldsDataset",
     "DetectorDataset",
@@ -24,6 +26,7 @@ __all__ = [
     "FigureDataset",
     "HTMLDataset",
     "LegacySurveyDataset",
+    "MockClusterImagesDataset",
     "MockClustersDataset",
     "MockSupernovaDataset",
     "MockSurveyDataset",

@@ -7,19 +7,17 @@ arguments, and threads that need the same program at the same time wait for the 
 
 from __future__ import annotations
 
-import threading
-from functools import partial, wraps
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from skytrace.compute.compiled import compiled_by_one
 from skytrace.supernovae.population import PopulationData, log_density
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from skytrace.supernovae.population_options import PopulationOptions
 
 __all__ = ["compiled_by_one", "log_densities", "padded", "padded_size", "values_and_gradients"]
@@ -49,30 +47,6 @@ def padded(data: PopulationData) -> PopulationData:
         filled(data.alpha, 0.0), filled(data.alpha_err, 1.0), filled(data.base, 0.0), filled(data.design, 0.0),
         filled(weight, 0.0),
     )  # fmt: skip
-
-
-def compiled_by_one(function: Callable[..., Any]) -> Callable[..., Any]:
-    """A jitted function, arguments arrays and keywords static, whose first call for each kind of arguments is made by
-    one thread: others that need the same program wait for it, those that need another one don't.
-    """
-    guard = threading.Lock()
-    locks: dict[Any, threading.Lock] = {}
-    ready: set[Any] = set()
-
-    @wraps(function)
-    def call(*arrays: Any, **static: Any) -> Any:
-        kinds = tuple((np.shape(leaf), str(jax.dtypes.result_type(leaf))) for leaf in jax.tree.leaves(arrays))
-        key = (kinds, jax.tree.structure(arrays), tuple(sorted(static.items(), key=lambda item: item[0])))
-        if key in ready:
-            return function(*arrays, **static)
-        with guard:
-            lock = locks.setdefault(key, threading.Lock())
-        with lock:
-            out = jax.block_until_ready(function(*arrays, **static))
-        ready.add(key)
-        return out
-
-    return call
 
 
 @compiled_by_one

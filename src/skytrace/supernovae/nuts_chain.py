@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import jax
 import numpy as np
 
+from skytrace.statistics.nuts import nuts_draws
 from skytrace.supernovae.compiled_density import compiled_by_one
 from skytrace.supernovae.population import log_density
 
@@ -49,19 +50,7 @@ def _chain(
     target_accept: float, max_tree_depth: int,
 ) -> tuple[Any, Any, Any, Any]:  # fmt: skip
     """w (n_samples, d) of theta = mode + root @ w, and the statistics."""
-    from numpyro.infer.hmc import hmc
-
-    initialise, step = hmc(potential_fn=lambda w: -log_density(mode + root @ w, data, options=options), algo="NUTS")
-    first, second = jax.random.split(key)
-    state = initialise(
-        jax.random.normal(first, mode.shape, dtype=mode.dtype), n_warmup, step_size=1.0,
-        max_tree_depth=max_tree_depth, target_accept_prob=target_accept, rng_key=second,
+    return nuts_draws(
+        key, lambda w: -log_density(mode + root @ w, data, options=options), mode.shape, mode.dtype,
+        n_warmup=n_warmup, n_samples=n_samples, target_accept=target_accept, max_tree_depth=max_tree_depth,
     )  # fmt: skip
-
-    def advance(state: Any, _: Any) -> tuple[Any, Any]:
-        state = step(state)
-        return state, (state.z, state.diverging, state.num_steps, state.accept_prob)
-
-    # one loop: the kernel itself knows where its warm-up ends
-    _, kept = jax.lax.scan(advance, state, None, length=n_warmup + n_samples)
-    return tuple(column[n_warmup:] for column in kept)

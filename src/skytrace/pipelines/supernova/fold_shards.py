@@ -16,7 +16,10 @@ from skytrace.supernovae.population_options import PopulationOptions, SamplerOpt
 __all__ = ["FoldShard", "compute_fold_shard", "score_in_shards"]
 
 #: Everything that decides what a shard holds.
-_COMPUTED_BY = (__name__, "skytrace.supernovae", "skytrace.compute.shards", "skytrace.compute.table_shards")
+_COMPUTED_BY = (
+    __name__, "skytrace.supernovae", "skytrace.statistics.nuts", "skytrace.compute.compiled", "skytrace.compute.shards",
+    "skytrace.compute.table_shards",
+)  # fmt: skip
 _HELD_OUT = -1  # the fold of those that are kept from every other fit
 
 
