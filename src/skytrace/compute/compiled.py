@@ -25,6 +25,7 @@ def compiled_by_one(function: Callable[..., Any]) -> Callable[..., Any]:
 
     @wraps(function)
     def call(*arrays: Any, **static: Any) -> Any:
+        """``function`` of these arguments; the first call of a kind compiles while the others of that kind wait."""
         kinds = tuple((np.shape(leaf), str(jax.dtypes.result_type(leaf))) for leaf in jax.tree.leaves(arrays))
         key = (kinds, jax.tree.structure(arrays), tuple(sorted(static.items(), key=lambda item: item[0])))
         if key in ready:
