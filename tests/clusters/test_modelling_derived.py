@@ -28,6 +28,8 @@ def test_shear_adds_no_mass_and_the_largest_closed_line_is_taken():
 
 def test_a_curve_that_leaves_the_grid_has_no_radius():
     assert tangential_outline(X - 3.0, AXIS) is None
+    beside_a_galaxy = np.minimum(X - 3.0, np.hypot(X - 15.0, Y) - 2.0)
+    assert tangential_outline(beside_a_galaxy, AXIS) is None  # the galaxy's loop is not the cluster's curve
     assert np.isnan(within_outline(None, AXIS, X, Y)).all()
     low, median, high = interval_68(np.append(np.linspace(0.0, 1.0, 10_001), np.nan))
     assert (low, median, high) == pytest.approx((0.15865, 0.5, 0.84135), abs=1e-3)

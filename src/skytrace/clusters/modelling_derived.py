@@ -42,7 +42,7 @@ __all__ = [
     "within_outline",
 ]
 
-_GRID_OVER_IMAGES = 1.3  # how far the grid of the critical curves reaches, in radii of the outermost image
+_GRID_OVER_IMAGES = 1.5  # how far the grid of the critical curves reaches, in radii of the outermost image
 
 
 @dataclass(frozen=True)
@@ -85,8 +85,8 @@ def interval_68(draws: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.nanpercentile(draws, [15.865, 50.0, 84.135], axis=0)
 
 
-def derived_quantities(posterior: LensPosterior, *, n_draws: int = 200, cells: int = 112) -> LensDerived:
-    """Of n_draws evenly spaced draws, critical curves on a grid of cells x cells (112: Einstein radii to 5e-4)."""
+def derived_quantities(posterior: LensPosterior, *, n_draws: int = 200, cells: int = 128) -> LensDerived:
+    """Of n_draws evenly spaced draws, critical curves on a grid of cells x cells (128: Einstein radii to 5e-4)."""
     check_whole("cells", cells, 16, 4096)
     images, options, mode = posterior.images, posterior.options, posterior.mode
     z = posterior.draws(n_draws)
@@ -143,9 +143,14 @@ def critical_curves(
 
 
 def tangential_outline(stretch: NDArray[np.float64], axis: NDArray[np.float64]) -> NDArray[np.float64] | None:
-    """The closed zero line (p, 2) of the map 1 - kappa - |gamma| (y, x) that holds the largest area; None without."""
-    closed = [line for line in _zero_lines(stretch, axis) if len(line) > 3 and np.allclose(line[0], line[-1])]
-    return max(closed, key=_area) if closed else None
+    """The zero line (p, 2) of the map 1 - kappa - |gamma| (y, x) that is the longest across; None where that one leaves
+    the map, or there is none: a galaxy's own small loop never stands for a cluster's curve.
+    """
+    lines = [line for line in _zero_lines(stretch, axis) if len(line) > 3]
+    if not lines:
+        return None
+    largest = max(lines, key=lambda line: float(np.hypot(*np.ptp(line, axis=0))))
+    return largest if np.allclose(largest[0], largest[-1]) else None
 
 
 def within_outline(
