@@ -75,7 +75,10 @@ def test_the_true_mass_leaves_no_residual_in_any_plane(exact):
         arrays = image_arrays(exact, options=OPTIONS)
         for likelihood in ("source", "linear", "image"):
             rest, _ = compiled_residuals(TRUTH, arrays, names=NAMES, options=OPTIONS, likelihood=likelihood)
-            np.testing.assert_allclose(rest[: -len(NAMES)], 0.0, atol=2e-5)
+            n = 2 * len(arrays.x)
+            np.testing.assert_allclose(rest[:n], 0.0, atol=2e-5)
+            # magnifications saturate at options.magnification_max: some thousandths of a magnitude at the images here
+            np.testing.assert_allclose(rest[n : -len(NAMES)], 0.0, atol=0.02)
 
 
 def test_predicted_images_solve_the_lens_equation_of_a_wrong_mass(exact):
@@ -112,7 +115,8 @@ def test_to_first_order_the_linear_chi2_is_that_of_the_image_plane(exact):
             for one in ("linear", "image")
         )
     n = 2 * len(arrays.x)  # fluxes are of magnifications at other places
-    np.testing.assert_allclose(linear[:n], image[:n], rtol=0.02, atol=0.02 * np.abs(image[:n]).max())
+    # of an image of negative parity the linear residual has the other sign: only its square counts
+    np.testing.assert_allclose(np.abs(linear[:n]), np.abs(image[:n]), rtol=0.02, atol=0.02 * np.abs(image[:n]).max())
 
 
 def test_density_falls_away_from_the_truth_and_a_flux_constant_does_not_matter(exact):
