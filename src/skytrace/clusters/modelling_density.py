@@ -71,7 +71,7 @@ def predicted_images(mass: ClusterMass, arrays: ImageArrays, *, options: Cluster
 
     fixed = jax.lax.stop_gradient(mass)  # so that no derivative runs through the loop
 
-    def advance(_: int, theta: tuple[Any, Any]) -> tuple[Any, Any]:
+    def advance(_count: int, theta: tuple[Any, Any]) -> tuple[Any, Any]:
         step_x, step_y, *_ = _joint_step(*theta, fixed, arrays, options)
         shrink = jnp.minimum(1.0, _LONGEST_STEP_ARCSEC / jnp.sqrt(step_x**2 + step_y**2 + 1e-12))
         return theta[0] + shrink * step_x, theta[1] + shrink * step_y

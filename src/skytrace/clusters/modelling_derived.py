@@ -174,7 +174,8 @@ def _area(line: NDArray[np.float64]) -> float:
 def _zero_lines(values: NDArray[np.float64], axis: NDArray[np.float64]) -> list[NDArray[np.float64]]:
     from contourpy import contour_generator
 
-    return list(contour_generator(axis, axis, values).lines(0.0))
+    lines: Any = contour_generator(axis, axis, values).lines(0.0)
+    return list(lines)
 
 
 def _interpolated(

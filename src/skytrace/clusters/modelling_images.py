@@ -65,8 +65,8 @@ class LensedImages:
             value = np.asarray(getattr(self, name), dtype=np.float64)
             set_value(self, name, np.broadcast_to(value, self.family.shape).copy() if value.ndim == 0 else value)
         for name in ("log_flux", "log_flux_err"):
-            value = getattr(self, name)
-            value = np.nan if value is None else np.asarray(value, dtype=np.float64)
+            given = getattr(self, name)
+            value = np.asarray(np.nan if given is None else given, dtype=np.float64)
             set_value(self, name, np.broadcast_to(value, self.family.shape).copy() if np.ndim(value) == 0 else value)
         for name in ("member_x_arcsec", "member_y_arcsec", "member_luminosity"):
             value = getattr(self, name)
@@ -182,11 +182,11 @@ def image_arrays(images: LensedImages, *, options: ClusterLensOptions) -> ImageA
     member_of = np.zeros((rows, columns))
     member_of[np.arange(n), np.searchsorted(names, images.family)] = 1.0
     far = 3.0 * float(np.hypot(images.x_arcsec, images.y_arcsec).max()) + 10.0
+    fluxes = (log_flux, filled(flux_weight, rows, 0.0)) if measured.any() else (None, None)
     return ImageArrays(
         filled(images.x_arcsec, rows, far), filled(images.y_arcsec, rows, far),
         filled(images.position_err_arcsec, rows, 1.0), filled(np.ones(n), rows, 0.0), filled(ratio, rows, 0.5),
-        *((log_flux, filled(flux_weight, rows, 0.0)) if measured.any() else (None, None)),
-        member_of, filled(np.ones(len(names)), columns, 0.0),
+        fluxes[0], fluxes[1], member_of, filled(np.ones(len(names)), columns, 0.0),
         filled(images.member_x_arcsec, galaxies, far), filled(images.member_y_arcsec, galaxies, far),  # type: ignore[arg-type]
         filled(images.member_luminosity, galaxies, 0.0), (np.arange(galaxies) == 0).astype(np.float64),  # type: ignore[arg-type]
     )  # fmt: skip

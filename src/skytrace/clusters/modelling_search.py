@@ -92,7 +92,7 @@ def _search(
     stages = [stage for stage in _STAGES if stage == "source" or options.likelihood in ("image", stage)]
     for stage in stages:
         z, value, normal = _levenberg_marquardt(
-            z, lambda z, stage=stage: map(  # type: ignore[misc]
+            z, lambda z, stage=stage: map(
                 np.asarray, _linearised(z, arrays, names=names, options=options, likelihood=stage)
             )
         )  # fmt: skip

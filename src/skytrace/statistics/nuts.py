@@ -36,4 +36,4 @@ def nuts_draws(
 
     # one loop: the kernel itself knows where its warm-up ends
     _, kept = jax.lax.scan(advance, state, None, length=n_warmup + n_samples)
-    return tuple(column[n_warmup:] for column in kept)  # type: ignore[return-value]
+    return tuple(column[n_warmup:] for column in kept)

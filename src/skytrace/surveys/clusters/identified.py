@@ -160,7 +160,8 @@ class MockClusterImages:
         unknown = [name for name, own in zip(names, table["cluster_id"], strict=True) if name != own]
         if unknown or (numbers >= self.options.n_clusters).any():
             raise SurveyError(f"mock clusters have no cluster {(unknown or names)[0]!r}")
-        return table.to_dict("records")
+        rows: list[Any] = table.to_dict("records")
+        return rows
 
     def _field(self, row: Mapping[str, Any]) -> Any:
         from skytrace.surveys.clusters.galaxies import draw_field
@@ -262,7 +263,7 @@ def deflection(x: NDArray, y: NDArray, row: Mapping[str, Any], field: Any) -> tu
         parts.append(nfw_deflection(x - field.second[0], y - field.second[1], (1.0 - share) * row["kappa_s"], *halo))
     for at_x, at_y, theta_e, truncation in field.subhalos:
         parts.append(truncated_isothermal_deflection(x - at_x, y - at_y, theta_e, truncation))
-    return sum(part[0] for part in parts), sum(part[1] for part in parts)
+    return np.sum([part[0] for part in parts], axis=0), np.sum([part[1] for part in parts], axis=0)
 
 
 def _no_rows(columns: tuple[str, ...]) -> pd.DataFrame:

@@ -72,10 +72,10 @@ class ClusterCutouts:
 
     def take(self, rows: Sequence[int]) -> ClusterCutouts:
         """The cutouts ``rows``."""
-        rows = np.asarray(rows, dtype=np.int64)
+        chosen = np.asarray(rows, dtype=np.int64)
         return ClusterCutouts(
-            self.cluster_id[rows], self.image[rows], self.noise[rows], self.psf.take(rows), self.padded_fraction[rows],
-            self.missing_fraction[rows], self.pixel_scale_arcsec,
+            self.cluster_id[chosen], self.image[chosen], self.noise[chosen], self.psf.take(chosen),
+            self.padded_fraction[chosen], self.missing_fraction[chosen], self.pixel_scale_arcsec,
         )  # fmt: skip
 
 

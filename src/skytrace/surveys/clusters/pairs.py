@@ -36,7 +36,7 @@ def paired_images(
     numbers: NDArray[np.int64], *, options: MockClusterOptions
 ) -> tuple[tuple[NDArray[np.float32], MoffatPsf], tuple[NDArray[np.float32], MoffatPsf]]:
     """((images (n, band, y, x) [nanomaggies], PSFs), the same of the second pictures) of clusters ``numbers``."""
-    rows = simulate_clusters(np.asarray(numbers), options=options).to_dict("records")
+    rows: list[Any] = simulate_clusters(np.asarray(numbers), options=options).to_dict("records")
     images = np.empty((2, len(rows), 3, options.pixels, options.pixels), dtype=np.float32)
     widths = np.empty((2, len(rows), 3))
 
