@@ -26,10 +26,13 @@ PREVIEWS = {
     "NPZDataset": "JSONPreview",
     "DetectorDataset": "JSONPreview",
     "EnsembleDataset": "JSONPreview",
+    "TransformerDataset": "JSONPreview",
     "PosteriorDataset": "JSONPreview",
     "FigureDataset": "ImagePreview",
 }
-WITHOUT_PREVIEW = {"HTMLDataset", "MockSurveyDataset", "MockSupernovaDataset"}
+WITHOUT_PREVIEW = {
+    "HTMLDataset", "MockClusterImagesDataset", "MockClustersDataset", "MockSupernovaDataset", "MockSurveyDataset",
+}  # fmt: skip
 ROWS = 60
 #: Its stamps stay on disk: the catalog names the array.
 STREAMED = "lens_finder.stamps"

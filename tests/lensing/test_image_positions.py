@@ -59,3 +59,8 @@ def test_a_cluster_with_a_galaxy_has_lenstronomys_images():
 def test_a_step_wider_than_the_field_is_refused():
     with pytest.raises(OptionError, match="step_arcsec"):
         image_positions(isothermal, 0.1, 0.0, half_width_arcsec=1.0, step_arcsec=2.0)
+
+
+def test_no_source_has_no_image():
+    found = image_positions(isothermal, np.zeros(0), np.zeros(0), half_width_arcsec=15.01)
+    assert all(len(column) == 0 for column in found)

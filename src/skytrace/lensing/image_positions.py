@@ -58,7 +58,7 @@ def image_positions(
     order = order[good[order]]
     source, x, y, magnification = source[order], x[order], y[order], magnification[order]
     same = (source[:, None] == source) & (np.hypot(x[:, None] - x, y[:, None] - y) < _SAME_ARCSEC)
-    first = np.argmax(same, axis=1) == np.arange(len(source))
+    first = ~np.tril(same, -1).any(axis=1)
     return PointImages(source[first], x[first], y[first], magnification[first])
 
 
