@@ -110,6 +110,12 @@ def content(kind: str, name: str) -> object:
         import arviz
 
         return arviz.from_dict(posterior={name.replace(".", "_"): np.zeros((2, 3))})
+    if kind == "TransformerDataset":
+        from skytrace.learning.pu_transformer import PUTransformer
+        from skytrace.learning.transformer_options import TransformerOptions
+
+        weights = ({"weight": np.zeros(3, dtype=np.float32)},)
+        return PUTransformer(TransformerOptions(), (4, 64, 64), weights, {"said_by": name})
     detector = Detector("resnet18", {"weight": np.zeros(3, dtype=np.float32)}, {"said_by": name})
     return detector if kind == "DetectorDataset" else SimpleNamespace(members={"one": detector}, card={"said_by": name})
 
