@@ -19,7 +19,7 @@ from skytrace.surveys.clusters.interface import ClusterSurvey
 Table = pd.DataFrame
 Report = dict[str, Any]
 
-__all__ = ["evaluate", "read_truth", "test_labels"]
+__all__ = ["evaluate", "read_truth", "truth_labels"]
 
 _BEST = "stack, calibrated"
 
@@ -52,7 +52,7 @@ def evaluate(
 
     rare = dataclasses.replace(rare, prior=prior.sky)  # told once
     test = logits[logits["split"] == "test"].reset_index(drop=True)
-    labels, basis = test_labels(truth, test)
+    labels, basis = truth_labels(truth, test)
     cells = test["cell"].to_numpy()
     score = test["logit"].to_numpy()
     probability = _probability(score)
@@ -82,7 +82,7 @@ def evaluate(
     )
 
 
-def test_labels(truth: Table, test: Table) -> tuple[np.ndarray, str]:
+def truth_labels(truth: Table, test: Table) -> tuple[np.ndarray, str]:
     """(1 for lenses among the test fields, what that is taken from)."""
     if not len(truth):
         known = test["known_lens"].to_numpy().astype(np.int64)

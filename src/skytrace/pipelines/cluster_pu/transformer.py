@@ -208,11 +208,11 @@ def judge_tracks(
 
     from skytrace.learning.metrics import roc_auc
     from skytrace.learning.resampling import drawn_by
-    from skytrace.pipelines.cluster_pu.evaluation import test_labels
+    from skytrace.pipelines.cluster_pu.evaluation import truth_labels
     from skytrace.statistics import bootstrap_interval
 
     test = logits[logits["split"] == "test"].reset_index(drop=True)
-    labels, basis = test_labels(truth, test)
+    labels, basis = truth_labels(truth, test)
     scores = {"transformer": test[TRANSFORMER].to_numpy(), "CPU track": test[TREES].to_numpy()}
     scores["stack of both"] = test["stack"].to_numpy()
     for variant in [name for name in ablations["variant"].unique() if str(name).endswith("alone")]:
