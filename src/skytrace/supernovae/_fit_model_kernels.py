@@ -11,7 +11,7 @@ import math
 import numpy as np
 from numba import njit
 
-__all__ = ["CONSTANTS", "OBSERVATION", "predict"]
+__all__ = ["CONSTANTS", "OBSERVATION", "predict", "predict_fluxes"]
 
 #: Rows of ``obs`` (8, m), the observations of one supernova. front: of the blackbody, (1 + z) scale / lambda_rest^3;
 #: x0: c2 / lambda_rest [K]; ln_colour: ln(pivot / lambda_rest); fdr: a^2 of tau_FDR = fdr x flux; position: in the
@@ -29,7 +29,7 @@ _LN2_HIGH = 6.93147180369123816490e-01  # its last 21 bits are 0: n times it is 
 _LN2_LOW = 1.90821492927058770002e-10
 _ROUND = 6755399441055744.0  # 1.5 x 2^52: adding it leaves the nearest whole number in the lowest bits
 _TWO52 = 4503599627370496.0
-_EXP = tuple(1.0 / math.factorial(k) for k in range(14))
+_EXP = tuple(1.0 / math.factorial(k) for k in range(13))  # the next term is below 2e-16 for |r| <= ln(2) / 2
 _ROOT_HALF = np.int64(0x3FE6A09E667F3BCD)  # bits of sqrt(1/2)
 _ONE, _MANTISSA = np.int64(0x3FF0000000000000), np.int64(0x000FFFFFFFFFFFFF)
 _TWO52_BITS = np.int64(0x4330000000000000)
@@ -42,8 +42,7 @@ def _exp(x):
     shifted = x * _LOG2E + _ROUND
     whole = shifted - _ROUND
     r = (x - whole * _LN2_HIGH) - whole * _LN2_LOW
-    p = _EXP[13]
-    p = p * r + _EXP[12]
+    p = _EXP[12]
     p = p * r + _EXP[11]
     p = p * r + _EXP[10]
     p = p * r + _EXP[9]
@@ -68,9 +67,7 @@ def _log(x):
     m = np.int64((bits & _MANTISSA) + _ROOT_HALF).view(np.float64)
     f = (m - 1.0) / (m + 1.0)
     g = f * f
-    p = 1.0 / 23.0
-    p = p * g + 1.0 / 21.0
-    p = p * g + 1.0 / 19.0
+    p = 1.0 / 19.0  # g <= 0.03: the next term is below 3e-17
     p = p * g + 1.0 / 17.0
     p = p * g + 1.0 / 15.0
     p = p * g + 1.0 / 13.0
@@ -83,10 +80,11 @@ def _log(x):
 
 
 @njit(nogil=True, fastmath=_FUSED, error_model="numpy")
-def _blackbody(theta, obs, stretch, c, out):
-    """Fluxes without FDR and their derivatives by t0, A, beta and alpha, into out[:5]."""
+def _blackbody(theta, obs, stretch, c, flux, slopes):
+    """Fluxes without FDR and, where ``slopes`` is not None, their derivatives by t0, A, beta and alpha."""
     mjd, front, x0, ln_colour = obs[0], obs[3], obs[4], obs[5]
-    flux, by_t0, by_a, by_beta, by_alpha = out[0], out[1], out[2], out[3], out[4]
+    if slopes is not None:
+        by_t0, by_a, by_beta, by_alpha = slopes[0], slopes[1], slopes[2], slopes[3]
     t0, a, beta, alpha = theta[0], theta[1], theta[2], theta[3]
     per_stretch, power, sharpness, ln_rise0 = 1.0 / stretch, c[2], c[3], math.log(c[1])
     per_sharpness, per_decline, per_cooling, per_plasma = 1.0 / c[3], 1.0 / c[4], 1.0 / c[7], 1.0 / c[8]
@@ -107,13 +105,14 @@ def _blackbody(theta, obs, stretch, c, out):
         exponent = constant + 2.0 * (ln_rise - per_sharpness * _log(joined) - t * per_decline) - x - a * grown
         value = front[i] * per_light * _exp(exponent)
         value = value if rest > 0.0 else 0.0
-        rate = 2.0 * (power / (t * joined) - per_decline) - x * per_light * cooled * per_temperature * per_cooling
-        rate -= a * colour * left * per_plasma
         flux[i] = value
-        by_t0[i] = -value * rate * per_stretch
-        by_a[i] = -value * grown
-        by_beta[i] = -value * a * grown * ln_colour[i]
-        by_alpha[i] = value
+        if slopes is not None:
+            rate = 2.0 * (power / (t * joined) - per_decline) - x * per_light * cooled * per_temperature * per_cooling
+            rate -= a * colour * left * per_plasma
+            by_t0[i] = -value * rate * per_stretch
+            by_a[i] = -value * grown
+            by_beta[i] = -value * a * grown * ln_colour[i]
+            by_alpha[i] = value
 
 
 @njit(nogil=True, fastmath=_FUSED, error_model="numpy")
@@ -176,7 +175,7 @@ def _lambert(y):
 def predict(theta, obs, stretch, c, phase, series, slope, out):
     """Fluxes [Jy] and their derivatives by the parameters, into out[0] and out[1:5]."""
     if phase is None:  # decided by the types: without a series its code is not compiled
-        _blackbody(theta, obs, stretch, c, out)
+        _blackbody(theta, obs, stretch, c, out[0], out[1:5])
     else:
         _template(theta, obs, stretch, c, phase, series, slope, out)
     if c[15] == 0.0:
@@ -187,3 +186,12 @@ def predict(theta, obs, stretch, c, phase, series, slope, out):
         out[0, i] *= kept
         for j in range(1, 5):
             out[j, i] *= kept * 2.0 / (2.0 + fdr)  # d ln(kept flux) / d ln(flux)
+
+
+@njit(nogil=True, error_model="numpy")
+def predict_fluxes(theta, obs, stretch, c, phase, series, slope, out):
+    """``predict`` where only the fluxes, out[0], are asked for: half the work, out[1:5] is undefined."""
+    if phase is None and c[15] == 0.0:
+        _blackbody(theta, obs, stretch, c, out[0], None)
+    else:
+        predict(theta, obs, stretch, c, phase, series, slope, out)

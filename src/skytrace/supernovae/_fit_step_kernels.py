@@ -16,6 +16,7 @@ from numba import njit
 from skytrace.supernovae._fit_model_kernels import predict
 
 __all__ = [
+    "SUMS",
     "bounded_step",
     "copy_hessian",
     "copy_parameters",
@@ -25,7 +26,7 @@ __all__ = [
     "promised",
 ]
 
-_SUMS = {"contract", "reassoc", "nsz"}  # sums may be taken in any order, multiply-add in one rounding
+SUMS = {"contract", "reassoc", "nsz"}  # sums may be taken in any order, multiply-add in one rounding
 
 
 @njit(nogil=True, error_model="numpy")
@@ -44,7 +45,7 @@ def _robust_weights(misses, c, weights):
     return total
 
 
-@njit(nogil=True, fastmath=_SUMS, error_model="numpy")
+@njit(nogil=True, fastmath=SUMS, error_model="numpy")
 def _sums(misses, weights, inverse_sigma, out, hessian, gradient):
     """Sum of squares; half the Gauss-Newton Hessian and gradient, without priors."""
     d0, d1, d2, d3 = out[1], out[2], out[3], out[4]

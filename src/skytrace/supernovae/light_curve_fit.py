@@ -32,7 +32,7 @@ PARAMETERS = ("t0", "a_plasma", "beta", "alpha")
 _RANK_TOLERANCE = 1e-8  # of the eigenvalues of the Fisher matrix scaled to a unit diagonal
 _LARGEST_SHIFT = 0.25  # of alpha's mean from its mode, in sigmas, without a flag
 _FAR_BELOW = -50.0
-_CHUNK = 64
+_CHUNK = 128
 
 
 def fit_light_curves(
@@ -100,7 +100,7 @@ def _result_table(
     posterior_condition, posterior_rank = _scaled_condition(fisher + precision)
     covariance = _inverse(fisher + precision, posterior_rank == 4)
     error = np.sqrt(np.einsum("nii->ni", covariance))
-    out = packed.supernovae.copy()
+    out = {str(name): column.to_numpy() for name, column in packed.supernovae.items()}
     for k, name in enumerate(PARAMETERS):
         out[name], out[f"{name}_err"] = theta[:, k], error[:, k]
     out["alpha_mean"], out["alpha_mean_err"] = _posterior_mean(theta, gradient, covariance)
@@ -118,8 +118,8 @@ def _result_table(
     for k, name in enumerate(PARAMETERS):
         out[f"at_bound_{name}"] = (theta[:, k] <= packed.low[:, k]) | (theta[:, k] >= packed.high[:, k])
     out["converged"] = status == "converged"
-    out["flags"] = _flags(out, fitted, status, options)
-    return out
+    table = pd.DataFrame(out, index=packed.supernovae.index)
+    return table.assign(flags=_flags(table, fitted, status, options))
 
 
 def _posterior_mean(
