@@ -54,7 +54,7 @@ def _descend(theta, low, high, obs, stretch, c, phase, series, slope, most, best
     Ends early, with an infinite objective, where it comes near ``best``, an end of another descent, from above.
     """
     out, hessians, vectors, held = space
-    hessian, other_hessian, lower = hessians[0], hessians[1], hessians[2]
+    hessian, other_hessian = hessians[0], hessians[1]
     gradient, other_gradient, step, trial = vectors[0], vectors[1], vectors[2], vectors[3]
     objective = normal_equations(theta, obs, stretch, c, phase, series, slope, out, hessian, gradient)
     damping, tried = 1e-3, objective
@@ -62,14 +62,14 @@ def _descend(theta, low, high, obs, stretch, c, phase, series, slope, most, best
     for iteration in range(most):
         if iteration >= _NEWTON_AFTER:
             newton_hessian(theta, low, high, obs, stretch, c, phase, series, slope, space)
-        decrease = promised(theta, low, high, hessian, gradient, step, held, lower)
+        decrease = promised(theta, low, high, hessian, gradient, step, held)
         if decrease < TOLERANCE:
             return objective, iteration, _CONVERGED, iteration < _NEWTON_AFTER
         if objective >= best_objective and distance(theta, best, hessian) < near:
             return np.inf, iteration, _CONVERGED, False
         accepted, ready = False, damping <= _UNDAMPED
         while damping < 1e14:
-            if ready or bounded_step(theta, low, high, hessian, gradient, damping, step, held, lower):
+            if ready or bounded_step(theta, low, high, hessian, gradient, damping, step, held):
                 for j in range(4):
                     trial[j] = min(max(theta[j] + step[j], low[j]), high[j])
                 tried = normal_equations(
@@ -189,7 +189,7 @@ def fit_supernovae(observations, offsets, stretch, low, high, c, phase, series, 
     starts, scores = np.empty((counts[0], 4)), np.empty(counts[0])
     most += -most % _LANES
     padded, work, misses = np.empty(8 * most), np.empty(7 * most), np.empty(most)
-    hessians, vectors, held = np.empty((5, 4, 4)), np.empty((6, 4)), np.empty(4, np.bool_)
+    hessians, vectors, held = np.empty((4, 4, 4)), np.empty((6, 4)), np.empty(4, np.bool_)
     for i in range(first, last):
         n = offsets[i + 1] - offsets[i]
         whole = n + -n % _LANES

@@ -80,39 +80,55 @@ def _log(x):
 
 
 @njit(nogil=True, fastmath=_FUSED, error_model="numpy")
-def _blackbody(theta, obs, stretch, c, flux, slopes):
-    """Fluxes without FDR and, where ``slopes`` is not None, their derivatives by t0, A, beta and alpha."""
+def _blackbody(theta, obs, stretch, c, out, slopes):
+    """Fluxes without FDR and, where ``slopes`` asks for them, their derivatives by t0, A, beta and alpha.
+
+    Several short loops: the chain log, exp, log, exp of one is so long that a processor sees little of the next
+    observations while it waits; rows of ``out`` keep what the next loop takes.
+    """
     mjd, front, x0, ln_colour = obs[0], obs[3], obs[4], obs[5]
-    if slopes is not None:
-        by_t0, by_a, by_beta, by_alpha = slopes[0], slopes[1], slopes[2], slopes[3]
+    flux, by_t0, by_a, by_beta, by_alpha = out[0], out[1], out[2], out[3], out[4]
     t0, a, beta, alpha = theta[0], theta[1], theta[2], theta[3]
     per_stretch, power, sharpness, ln_rise0 = 1.0 / stretch, c[2], c[3], math.log(c[1])
     per_sharpness, per_decline, per_cooling, per_plasma = 1.0 / c[3], 1.0 / c[4], 1.0 / c[7], 1.0 / c[8]
     floor, drop = c[5], c[6]
     constant = alpha + 2.0 * _LN2 * per_sharpness + 2.0 * c[1] * per_decline
     for i in range(mjd.size):
-        rest = (mjd[i] - t0) * per_stretch
-        t = max(rest, 1e-12)
-        ln_rise = power * (_log(t) - ln_rise0)
-        joined = 1.0 + _exp(sharpness * ln_rise)
+        t = max((mjd[i] - t0) * per_stretch, 1e-12)
+        by_t0[i] = power * (_log(t) - ln_rise0)
+    for i in range(mjd.size):
+        by_a[i] = 1.0 + _exp(sharpness * by_t0[i])
+    for i in range(mjd.size):
+        t = max((mjd[i] - t0) * per_stretch, 1e-12)
+        by_beta[i] = constant + 2.0 * (by_t0[i] - per_sharpness * _log(by_a[i]) - t * per_decline)
+        if slopes:
+            by_t0[i] = 2.0 * (power / (t * by_a[i]) - per_decline)
+    for i in range(mjd.size):
+        t = max((mjd[i] - t0) * per_stretch, 1e-12)
+        colour = _exp(beta * ln_colour[i])
+        grown = (1.0 - _exp(-t * per_plasma)) * colour
+        by_a[i] = grown
+        by_beta[i] -= a * grown
+        if slopes:
+            by_t0[i] -= a * (colour - grown) * per_plasma
+    for i in range(mjd.size):
+        t = max((mjd[i] - t0) * per_stretch, 1e-12)
         cooled = drop * _exp(-t * per_cooling)
         per_temperature = 1.0 / (floor + cooled)
-        x = x0[i] * per_temperature
+        by_alpha[i] = x0[i] * per_temperature
+        if slopes:
+            flux[i] = cooled * per_temperature * per_cooling
+    for i in range(mjd.size):
+        x = by_alpha[i]
         per_light = 1.0 / (1.0 - _exp(-x))
-        left = _exp(-t * per_plasma)
-        colour = _exp(beta * ln_colour[i])
-        grown = (1.0 - left) * colour
-        exponent = constant + 2.0 * (ln_rise - per_sharpness * _log(joined) - t * per_decline) - x - a * grown
-        value = front[i] * per_light * _exp(exponent)
-        value = value if rest > 0.0 else 0.0
-        flux[i] = value
-        if slopes is not None:
-            rate = 2.0 * (power / (t * joined) - per_decline) - x * per_light * cooled * per_temperature * per_cooling
-            rate -= a * colour * left * per_plasma
-            by_t0[i] = -value * rate * per_stretch
-            by_a[i] = -value * grown
-            by_beta[i] = -value * a * grown * ln_colour[i]
+        value = front[i] * per_light * _exp(by_beta[i] - x)
+        value = value if mjd[i] > t0 else 0.0
+        if slopes:
+            by_t0[i] = -value * (by_t0[i] - x * per_light * flux[i]) * per_stretch
+            by_beta[i] = -value * a * by_a[i] * ln_colour[i]
+            by_a[i] = -value * by_a[i]
             by_alpha[i] = value
+        flux[i] = value
 
 
 @njit(nogil=True, fastmath=_FUSED, error_model="numpy")
@@ -175,7 +191,7 @@ def _lambert(y):
 def predict(theta, obs, stretch, c, phase, series, slope, out):
     """Fluxes [Jy] and their derivatives by the parameters, into out[0] and out[1:5]."""
     if phase is None:  # decided by the types: without a series its code is not compiled
-        _blackbody(theta, obs, stretch, c, out[0], out[1:5])
+        _blackbody(theta, obs, stretch, c, out, True)
     else:
         _template(theta, obs, stretch, c, phase, series, slope, out)
     if c[15] == 0.0:
@@ -192,6 +208,6 @@ def predict(theta, obs, stretch, c, phase, series, slope, out):
 def predict_fluxes(theta, obs, stretch, c, phase, series, slope, out):
     """``predict`` where only the fluxes, out[0], are asked for: half the work, out[1:5] is undefined."""
     if phase is None and c[15] == 0.0:
-        _blackbody(theta, obs, stretch, c, out[0], None)
+        _blackbody(theta, obs, stretch, c, out, False)
     else:
         predict(theta, obs, stretch, c, phase, series, slope, out)

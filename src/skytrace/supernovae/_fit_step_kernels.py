@@ -112,49 +112,54 @@ def normal_equations(theta, obs, stretch, c, phase, series, slope, out, hessian,
 
 
 @njit(nogil=True, error_model="numpy")
-def _solve(hessian, gradient, damping, held, step, lower):
-    """Step of the damped normal equations; a ``held`` parameter keeps the step that it has. False: not definite."""
-    for a in range(4):
-        if held[a]:
-            for b in range(a):
-                lower[a, b] = 0.0
-            lower[a, a] = 1.0
-            continue
-        for b in range(a + 1):
-            total = 0.0 if held[b] else hessian[a, b]
-            if a == b:
-                total += damping * total
-            for m in range(b):
-                total -= lower[a, m] * lower[b, m]
-            if a == b:
-                if not total > 1e-14 * hessian[a, a]:
-                    return False
-                lower[a, a] = math.sqrt(total)
-            else:
-                lower[a, b] = total / lower[b, b]
-    for a in range(4):
-        if held[a]:
-            continue
-        total = -gradient[a]
-        for k in range(4):
-            if held[k]:
-                total -= hessian[a, k] * step[k]
-        for m in range(a):
-            if not held[m]:
-                total -= lower[a, m] * step[m]
-        step[a] = total / lower[a, a]
-    for a in range(3, -1, -1):
-        if held[a]:
-            continue
-        for m in range(a + 1, 4):
-            if not held[m]:
-                step[a] -= lower[m, a] * step[m]
-        step[a] /= lower[a, a]
+def _solve(hessian, gradient, damping, held, step):
+    """Step of the damped normal equations; a ``held`` parameter keeps the step that it has. False: not definite.
+
+    L D L^T written out: loops over four are slower than their arithmetic. The row of a held parameter is of the unit
+    matrix, with its step on the right-hand side.
+    """
+    f0, f1, f2, f3 = not held[0], not held[1], not held[2], not held[3]
+    s0, s1 = 0.0 if f0 else step[0], 0.0 if f1 else step[1]
+    s2, s3 = 0.0 if f2 else step[2], 0.0 if f3 else step[3]
+    h00, h11, h22, h33 = hessian[0, 0], hessian[1, 1], hessian[2, 2], hessian[3, 3]
+    h10, h20, h21 = hessian[1, 0], hessian[2, 0], hessian[2, 1]
+    h30, h31, h32 = hessian[3, 0], hessian[3, 1], hessian[3, 2]
+    r0 = -gradient[0] - h10 * s1 - h20 * s2 - h30 * s3 if f0 else s0
+    r1 = -gradient[1] - h10 * s0 - h21 * s2 - h31 * s3 if f1 else s1
+    r2 = -gradient[2] - h20 * s0 - h21 * s1 - h32 * s3 if f2 else s2
+    r3 = -gradient[3] - h30 * s0 - h31 * s1 - h32 * s2 if f3 else s3
+    h10, h20, h21 = h10 if f0 and f1 else 0.0, h20 if f0 and f2 else 0.0, h21 if f1 and f2 else 0.0
+    h30, h31, h32 = h30 if f0 and f3 else 0.0, h31 if f1 and f3 else 0.0, h32 if f2 and f3 else 0.0
+    grown = 1.0 + damping
+    d0 = grown * h00 if f0 else 1.0
+    i0 = 1.0 / d0
+    l10, l20, l30 = h10 * i0, h20 * i0, h30 * i0
+    d1 = (grown * h11 if f1 else 1.0) - l10 * h10
+    i1 = 1.0 / d1
+    c21, c31 = h21 - l20 * h10, h31 - l30 * h10
+    l21, l31 = c21 * i1, c31 * i1
+    d2 = (grown * h22 if f2 else 1.0) - l20 * h20 - l21 * c21
+    i2 = 1.0 / d2
+    c32 = h32 - l30 * h20 - l31 * c21
+    l32 = c32 * i2
+    d3 = (grown * h33 if f3 else 1.0) - l30 * h30 - l31 * c31 - l32 * c32
+    least = 1e-14
+    if not (
+        (d0 > least * h00 or not f0) and (d1 > least * h11 or not f1)
+        and (d2 > least * h22 or not f2) and (d3 > least * h33 or not f3)
+    ):  # fmt: skip
+        return False
+    y1 = r1 - l10 * r0
+    y2 = r2 - l20 * r0 - l21 * y1
+    step[3] = x3 = (r3 - l30 * r0 - l31 * y1 - l32 * y2) / d3
+    step[2] = x2 = y2 * i2 - l32 * x3
+    step[1] = x1 = y1 * i1 - l21 * x2 - l31 * x3
+    step[0] = r0 * i0 - l10 * x1 - l20 * x2 - l30 * x3
     return True
 
 
 @njit(nogil=True, error_model="numpy")
-def bounded_step(theta, low, high, hessian, gradient, damping, step, held, lower):
+def bounded_step(theta, low, high, hessian, gradient, damping, step, held):
     """Step inside the bounds: a parameter that would leave is put on its bound, the others follow. False: singular."""
     for j in range(4):
         step[j] = 0.0
@@ -162,7 +167,7 @@ def bounded_step(theta, low, high, hessian, gradient, damping, step, held, lower
         if not hessian[j, j] > 0.0:
             held[j] = True
     for _ in range(4):
-        if not _solve(hessian, gradient, damping, held, step, lower):
+        if not _solve(hessian, gradient, damping, held, step):
             return False
         inside = True
         for j in range(4):
@@ -178,10 +183,10 @@ def bounded_step(theta, low, high, hessian, gradient, damping, step, held, lower
 
 
 @njit(nogil=True, error_model="numpy")
-def promised(theta, low, high, hessian, gradient, step, held, lower):
+def promised(theta, low, high, hessian, gradient, step, held):
     """Decrease of the objective that an undamped step promises; infinity where there is no such step."""
     damping = 0.0
-    while not bounded_step(theta, low, high, hessian, gradient, damping, step, held, lower):
+    while not bounded_step(theta, low, high, hessian, gradient, damping, step, held):
         damping = max(1e-10, 100.0 * damping)
         if damping > 1.0:
             return np.inf
@@ -214,7 +219,7 @@ def newton_hessian(theta, low, high, obs, stretch, c, phase, series, slope, spac
     ``space``, where it is positive definite on the parameters that are free.
     """
     out, hessians, vectors, held = space
-    gauss_newton, full, lower, spare = hessians[0], hessians[3], hessians[2], hessians[4]
+    gauss_newton, full, spare = hessians[0], hessians[2], hessians[3]
     gradient, step, trial, above, below = vectors[0], vectors[2], vectors[3], vectors[4], vectors[5]
     for j in range(4):
         copy_parameters(theta, trial)
@@ -228,7 +233,7 @@ def newton_hessian(theta, low, high, obs, stretch, c, phase, series, slope, spac
     for j in range(4):
         for k in range(j):
             full[j, k] = full[k, j] = 0.5 * (full[j, k] + full[k, j])
-    if bounded_step(theta, low, high, full, gradient, 0.0, step, held, lower):
+    if bounded_step(theta, low, high, full, gradient, 0.0, step, held):
         copy_hessian(full, gauss_newton)
 
 

@@ -163,7 +163,7 @@ def _flags(
     }
     flags = np.full(len(table), "", dtype=object)
     for reason, where in reasons.items():
-        flags = np.where(where, flags + np.where(flags == "", "", ";") + reason, flags)
+        flags[where] += np.where(flags[where] == "", "", ";") + reason
     return flags
 
 
