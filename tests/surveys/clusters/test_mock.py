@@ -105,9 +105,11 @@ def test_members_lie_on_the_red_sequence_of_their_cluster():
         flux = draw_field(cluster, 60.0, np.random.default_rng(1), red_projection_share=0.0).foreground.flux
         colours = -2.5 * np.log10(flux[:, :-1] / flux[:, 1:])
         bright = np.argsort(-flux[:, 2])[:15]
-        np.testing.assert_allclose(
-            np.median(colours[bright], axis=0), red_sequence_colours(cluster["z_lens"]), atol=0.1
-        )
+        off = colours[bright] - red_sequence_colours(cluster["z_lens"])
+        on_it = np.abs(off).max(axis=1) < 0.2
+        assert on_it.mean() >= 0.4  # up to half of the members are blue
+        np.testing.assert_allclose(np.median(off[on_it], axis=0), 0.0, atol=0.06)
+        assert (off[~on_it] < 0.2).all(), "none is redder"
 
 
 def test_noise_and_depth_are_those_stated():

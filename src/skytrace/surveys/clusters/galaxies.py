@@ -29,7 +29,10 @@ if TYPE_CHECKING:
 __all__ = ["Field", "Galaxies", "draw_field", "kpc_per_arcsec"]
 
 _FAINTEST_MEMBER, _FAINTEST_BACKGROUND = 4.0, 2.6  # [mag] from m*
-_BLUE_SHARE, _BLUE_SHARE_BACKGROUND = 0.2, 0.35
+#: Share of blue galaxies: of the members of one cluster and another (0.05 to 0.5: Butcher & Oemler 1984), of a
+#: background cluster's brightest members, and of the galaxies of a red projection. As these stand the colour of a field
+#: tells lenses from the others hardly (tests/surveys/clusters/test_mock_hardness.py).
+_BLUE_MEMBERS, _BLUE_BACKGROUND, _BLUE_PROJECTED = (0.05, 0.5), 0.35, 0.2
 _BESIDE = ("blue_aligned", "galaxy_arc", "star")
 
 
@@ -75,12 +78,13 @@ def draw_field(row: Mapping, half_arcsec: float, rng: np.random.Generator, *, re
     """The field of one row of ``simulate_clusters``; half_arcsec: half the side of the cutout."""
     kind, z = row["kind"], row["z_lens"]
     share = 0.6 if kind == "merger" else 1.0
-    members = _members(row, share, half_arcsec, rng)
+    blue_share = rng.uniform(*_BLUE_MEMBERS)
+    members = _members(row, share, blue_share, half_arcsec, rng)
     second = (np.nan, np.nan)
     if kind == "merger":
         angle, distance = rng.uniform(0, 2 * np.pi), rng.uniform(0.25, 0.8) * half_arcsec
         second = distance * np.cos(angle), distance * np.sin(angle)
-        other = _members(row, 1.0 - share, half_arcsec, rng)
+        other = _members(row, 1.0 - share, blue_share, half_arcsec, rng)
         moved = Galaxies(other.x + second[0], other.y + second[1], *(getattr(other, f.name) for f in fields(other)[2:]))
         members = members.joined(moved)
     star_flux = flux_nmgy(star_mag_i(z))
@@ -111,7 +115,7 @@ def _fluxes(mag_i: NDArray, g_r: NDArray, r_i: NDArray) -> NDArray[np.float64]:
     return flux_nmgy(np.stack([mag_i + r_i + g_r, mag_i + r_i, mag_i], axis=-1))
 
 
-def _members(row: Mapping, share: float, half: float, rng: np.random.Generator) -> Galaxies:
+def _members(row: Mapping, share: float, blue_share: float, half: float, rng: np.random.Generator) -> Galaxies:
     """BCG, then the members that fall on the cutout."""
     z = row["z_lens"]
     total = rng.poisson(share * row["richness_true"] * schechter_count_ratio(_FAINTEST_MEMBER))
@@ -128,7 +132,7 @@ def _members(row: Mapping, share: float, half: float, rng: np.random.Generator) 
     n = len(x)
     offset = np.append(row["bcg_mag_offset"], schechter_mag(rng.random(n - 1), faintest=_FAINTEST_MEMBER))
     colours = red_sequence_colours(z) + 0.05 * rng.standard_normal((n, 2)) - 0.02 * offset[:, None]
-    blue = (rng.random(n) < _BLUE_SHARE) & (np.arange(n) > 0)
+    blue = (rng.random(n) < blue_share) & (np.arange(n) > 0)
     colours -= np.where(blue[:, None], rng.uniform(0.2, 0.6, (n, 1)) * [1.0, 0.45], 0.0)
     size = _size(offset, z) * np.exp(0.25 * rng.standard_normal(n))
     size[0] = _size(offset[:1], z)[0] * rng.uniform(1.2, 2.0)
@@ -162,13 +166,18 @@ def _background_cluster(row: Mapping, rng: np.random.Generator) -> Galaxies:
     offset[0] = rng.uniform(-1.6, -0.8)  # its own brightest galaxy, in the middle
     radius[0] = 0.0
     colours = red_sequence_colours(z) + 0.06 * rng.standard_normal((n, 2))
-    blue = rng.random(n) < _BLUE_SHARE_BACKGROUND
-    colours -= np.where(blue[:, None], rng.uniform(0.2, 0.9, (n, 1)) * [1.0, 0.7], 0.0)
+    colours -= _star_forming(n, _BLUE_BACKGROUND, rng)
     return Galaxies(
         distance * np.cos(angle) + radius * np.cos(turn), distance * np.sin(angle) + radius * np.sin(turn),
         _fluxes(star_mag_i(z) + offset, *colours.T), 0.7 * _size(offset, z) * np.exp(0.25 * rng.standard_normal(n)),
         rng.uniform(1.0, 2.0, n), rng.uniform(0.4, 0.95, n), rng.uniform(0, np.pi, n),
     )  # fmt: skip
+
+
+def _star_forming(n: int, share: float, rng: np.random.Generator) -> NDArray[np.float64]:
+    """By how much g-r and r-i (n, 2) of galaxies behind the cluster are bluer than the red sequence: 0 for most."""
+    blue = rng.random(n) < share
+    return np.where(blue[:, None], rng.uniform(0.2, 0.9, (n, 1)) * [1.0, 0.7], 0.0)
 
 
 def _field_galaxies(half: float, rng: np.random.Generator) -> Galaxies:
@@ -199,7 +208,7 @@ def _projected(most: int, half: float, rng: np.random.Generator, *, tangential_s
     z = rng.uniform(0.45, 1.6, n)
     offset = schechter_mag(rng.random(n), faintest=_FAINTEST_BACKGROUND) - rng.uniform(0.3, 1.7, n)
     radius, angle = half * rng.random(n) ** 0.8, rng.uniform(0, 2 * np.pi, n)
-    colours = red_sequence_colours(z) + 0.08 * rng.standard_normal((n, 2))
+    colours = red_sequence_colours(z) + 0.08 * rng.standard_normal((n, 2)) - _star_forming(n, _BLUE_PROJECTED, rng)
     tangential = rng.random(n) < tangential_share
     phi = np.where(tangential, angle + np.pi / 2 + 0.3 * rng.standard_normal(n), rng.uniform(0, np.pi, n))
     q = np.where(tangential, rng.uniform(0.22, 0.5, n), rng.uniform(0.4, 0.95, n))

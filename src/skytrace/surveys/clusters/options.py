@@ -35,7 +35,7 @@ class MockClusterOptions:
     seed: int = 20261121
     lens_fraction: float = 0.1
     confuser_fraction: float = 0.6
-    red_projection_share: float = 0.9
+    red_projection_share: float = 0.7
     label_fraction: float = 0.3
     background_members: tuple[int, int] = (20, 50)
     background_z: tuple[float, float] = (0.8, 1.5)
