@@ -140,3 +140,24 @@ def test_what_cannot_be_ranked_is_named():
         RareEventOptions(prior=1.0)
     with pytest.raises(OptionError, match="hours"):
         RareEventOptions(hours=(0.0,))
+
+
+def test_a_calibrated_score_is_told_so_at_the_samples_prior_and_within_a_sixth_at_a_rare_one():
+    """Gaussian classes 1.8 widths apart: true probabilities at either prior, 700 negatives as in a test split."""
+    width, rng = 1.8, np.random.default_rng(4)
+    mean = {0.07: [], 1e-4: []}
+    for _ in range(300):
+        labels = np.repeat([1, 0], [125, 700])
+        ratio = np.exp(width * (rng.standard_normal(825) + width * (labels - 0.5)))
+        for prior, found in mean.items():
+            probability = ratio / (ratio + (1.0 - prior) / prior)
+            error = rare_events.calibration_error_at_prior(probability, labels, prior=prior)
+            found.append(error["mean_over_prior"])
+    assert np.mean(mean[0.07]) == pytest.approx(1.0, abs=0.01)
+    assert np.mean(mean[1e-4]) == pytest.approx(1.0, abs=0.05)  # right on average, carried by few samples:
+    assert np.std(mean[1e-4]) == pytest.approx(0.17, abs=0.03)
+    assert np.std(mean[0.07]) == pytest.approx(0.05, abs=0.01)
+    options = RareEventOptions(prior=1e-4, n_resamples=200)
+    told = rare_events.calibration_report(probability, labels, options=options)["mean_over_prior"]
+    assert told["value"] == pytest.approx(mean[1e-4][-1], rel=1e-12)
+    assert told["low_95"] < told["value"] < told["high_95"]

@@ -30,6 +30,7 @@ __all__ = [
     "RareEventOptions",
     "average_precision_at_prior",
     "calibration_error_at_prior",
+    "calibration_report",
     "cost_per_discovery",
     "discovery_curve",
     "interpolated_recall",
@@ -241,15 +242,25 @@ def rare_event_report(
         resolved = rate * n_negatives >= metrics.MIN_FALSE_POSITIVES * (1 - 1e-12)
         report["recall_at"][f"{rate:g}"] = {**found, **jeffreys, "resolved": bool(resolved)}
     if probabilities is not None:
-        p = metrics.check_scores(probabilities, labels)[0]
-        report["calibration"] = {
-            key: _interval(
-                lambda s, y, key=key: calibration_error_at_prior(s, y, prior=options.prior)[key],
-                p, labels, cells, options,
-            )
-            for key in ("ece", "ece_over_prior", "mean_over_prior")
-        }  # fmt: skip
+        report["calibration"] = calibration_report(probabilities, labels, options=options, cells=cells)
     return report
+
+
+def calibration_report(
+    probabilities: ArrayLike, labels: ArrayLike, *, options: RareEventOptions, cells: ArrayLike | None = None
+) -> dict[str, dict[str, float]]:
+    """``calibration_error_at_prior`` at ``options.prior``, for which the probabilities are, each with its intervals.
+
+    At a rare prior the mean probability is that of the non-positives' likelihood ratios, most of which few rows with
+    large ones hold: rows too rare to be in the sample are missing from it, and the bootstrap does not know them.
+    """
+    p = metrics.check_scores(probabilities, labels)[0]
+    return {
+        key: _interval(
+            lambda s, y, key=key: calibration_error_at_prior(s, y, prior=options.prior)[key], p, labels, cells, options
+        )
+        for key in ("ece", "ece_over_prior", "mean_over_prior")
+    }
 
 
 def _discoveries(scores: NDArray, labels: NDArray, *, reviewed: float, prior: float, survey_size: float) -> float:

@@ -48,7 +48,8 @@ def evaluate(
     stack, in pairs; figures by prior; ROC and precision curves of the test fields).
     """
     from skytrace.compute.json_values import json_ready
-    from skytrace.learning.rare_events import rare_event_report
+    from skytrace.learning.pu_losses import shifted_logits as at_prior
+    from skytrace.learning.rare_events import calibration_report, rare_event_report
 
     rare = dataclasses.replace(rare, prior=prior.sky)  # told once
     test = logits[logits["split"] == "test"].reset_index(drop=True)
@@ -65,10 +66,13 @@ def evaluate(
     if oracle is not None:
         variants["oracle: trained on true labels"] = oracle
     table = _compared(variants, labels, cells, prior, rare)
+    given = at_prior(score, from_prior=prior.sky, to_prior=prior.unlabelled)
+    told = dataclasses.replace(rare, prior=prior.unlabelled)
     report = {
         "truth": basis,
         "rare_events": rare_event_report(score, labels, probabilities=probability, options=rare, cells=cells),
         "unlabelled_prior": {"given": prior.unlabelled, "true": _true_prior(truth, split)},
+        "calibration_at_unlabelled_prior": calibration_report(_probability(given), labels, options=told, cells=cells),
         "kinds": _by_kind(truth, test, score),
         "anomalies": _anomalies(anomalies, test, labels),
         "robustness": _robustness(shifted_logits, test, score, labels, cells, rare),
@@ -187,7 +191,7 @@ def _by_prior(
     drawn = drawn_by(labels, cells, rows=len(labels))
     interval = partial(bootstrap_interval, n_resamples=rare.n_resamples, seed=rare.seed, **drawn)
     rows = []
-    for pi in sorted({*prior.sweep, prior.sky}):
+    for pi in sorted({*prior.sweep, prior.sky, prior.unlabelled}):
         logit = shifted_logits(score, from_prior=prior.sky, to_prior=pi)
         statistics: dict[str, Any] = {
             "average_precision": partial(average_precision_at_prior, prior=pi),

@@ -127,7 +127,9 @@ def _sentences(evaluation: Report, learning: Report, shuffle: Report, prior: Pri
 
     rare = evaluation["rare_events"]
     auroc, sample = rare["auroc"], rare["sample"]
-    mean = rare["calibration"]["mean_over_prior"]
+    mean, own = (
+        found["mean_over_prior"] for found in (rare["calibration"], evaluation["calibration_at_unlabelled_prior"])
+    )
     cost, recall = rare["cost_per_discovery_hours"]["value"], 100 * rare["precision_at_recall"]["recall"]
     shuffled = "; ".join(f"{in_words(name)}: {value:.3f}" for name, value in shuffle["mean"].items())
     verdict = "no leak between folds is seen" if shuffle["passes"] else "SOMETHING LEAKS between the folds"
@@ -138,7 +140,9 @@ def _sentences(evaluation: Report, learning: Report, shuffle: Report, prior: Pri
         "hold that and the calibration's uncertainty, not the scatter of the classifiers.",
         f"Ranking: AUROC {auroc['value']:.3f} ({auroc['low_95']:.3f} to {auroc['high_95']:.3f} at 95 %) on "
         f"{sample['positives']} lenses and {sample['negatives']} other test fields; truth: {evaluation['truth']}. Mean "
-        f"probability over the prior {mean['value']:.2f} ({mean['low_95']:.2f} to {mean['high_95']:.2f}).{spent}",
+        f"probability over the prior {own['value']:.2f} ({own['low_95']:.2f} to {own['high_95']:.2f}) at the prior of "
+        f"the unlabelled fields, {mean['value']:.2f} ({mean['low_95']:.2f} to {mean['high_95']:.2f}) at the survey's, "
+        f"where non-lenses too rare to be among the test fields would add to it.{spent}",
         f"Learnt from {learning['known_lenses']} known lenses and {learning['unlabelled']} unlabelled fields. With "
         f"labels dealt at random the out-of-fold AUC is {shuffled}; {verdict}.",
         f"False-positive rates below {sample['lowest_resolved_false_positive_rate']:.2g} are not resolved by these "
