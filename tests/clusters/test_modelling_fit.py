@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from benchmarks.cluster_modelling import mock_cluster
+from skytrace.clusters import modelling_derived
 from skytrace.clusters.modelling_derived import critical_curves, derived_quantities, interval_68
 from skytrace.clusters.modelling_fit import fit_emcee, fit_nuts
 from skytrace.clusters.modelling_options import ClusterLensOptions, LensSamplerOptions
@@ -33,6 +34,19 @@ def test_nuts_converges_on_the_truth(fitted):
         assert abs(draws.mean() - truth.parameters[name]) < 4.0 * draws.std(), name
     # two coordinates of 0.3 arcsec each, less what the fit absorbs
     assert 0.15 < figures["image_rms_arcsec"] < 0.55
+
+
+def test_a_curve_that_leaves_the_grid_is_found_on_a_wider_one(fitted, monkeypatch):
+    _, posterior, derived = fitted
+    monkeypatch.setattr(modelling_derived, "_GRID_OVER_IMAGES", 0.6)
+    again = derived_quantities(posterior, n_draws=60, cells=80)
+    assert not np.isnan(again.einstein_radius_arcsec).any()
+    np.testing.assert_allclose(again.einstein_radius_arcsec, derived.einstein_radius_arcsec, rtol=3e-3)
+    monkeypatch.setattr(modelling_derived, "_WIDENINGS", 1)
+    lost = derived_quantities(posterior, n_draws=60, cells=80).figures()
+    assert lost["draws_without_curve"] == 1.0
+    assert np.isnan([lost["einstein_radius_arcsec"], lost["mass_msun_low"]]).all()
+    assert lost["image_rms_arcsec"] > 0.0
 
 
 def test_magnifications_and_delays_are_the_peers(fitted):

@@ -43,6 +43,7 @@ __all__ = [
 ]
 
 _GRID_OVER_IMAGES = 1.5  # how far the grid of the critical curves reaches, in radii of the outermost image
+_WIDENINGS = 3  # grids tried for a curve that leaves it: of one, two and four times that reach
 
 
 @dataclass(frozen=True)
@@ -61,12 +62,16 @@ class LensDerived:
     predicted_y_arcsec: NDArray[np.float64]
 
     def figures(self) -> dict[str, float]:
-        """Median and ends of the 68 % interval of the Einstein radius, the mass and the rms, by name; lost draws."""
-        out: dict[str, float] = {}
+        """Median and ends of the 68 % interval of the Einstein radius, the mass and the rms, by name; lost draws.
+
+        Radius and mass are NaN where more than half of the draws have no curve: the others don't stand for them.
+        """
+        lost = float(np.isnan(self.einstein_radius_arcsec).mean())
+        out: dict[str, float] = {"draws_without_curve": lost}
         for name in ("einstein_radius_arcsec", "mass_msun", "image_rms_arcsec"):
-            low, median, high = interval_68(getattr(self, name))
+            curve = name != "image_rms_arcsec"
+            low, median, high = np.full(3, np.nan) if curve and lost > 0.5 else interval_68(getattr(self, name))
             out |= {name: float(median), f"{name}_low": float(low), f"{name}_high": float(high)}
-        out["draws_without_curve"] = float(np.isnan(self.einstein_radius_arcsec).mean())
         return out
 
 
@@ -91,19 +96,11 @@ def derived_quantities(posterior: LensPosterior, *, n_draws: int = 200, cells: i
     images, options, mode = posterior.images, posterior.options, posterior.mode
     z = posterior.draws(n_draws)
     n = len(images.family)
-    axis = _axis(posterior, cells)
+    inside = _within_curves(posterior, z, cells)
     with jax.enable_x64(True):
-        one = np.float64(1.0)
-        stretch, _, alpha_x, alpha_y = map(
-            np.asarray, _maps(z, mode.arrays, axis, one, names=mode.names, options=options)
-        )
         theta_x, theta_y, off_x, off_y, mu, arrival = (
             np.asarray(part)[:, :n] for part in _images(z, mode.arrays, names=mode.names, options=options)
         )
-    outlines = [tangential_outline(one_map, axis) for one_map in stretch]
-    inside = np.array(
-        [within_outline(line, axis, ax, ay) for line, ax, ay in zip(outlines, alpha_x, alpha_y, strict=True)]
-    )
     unit = critical_mass_per_arcsec2(images.z_lens, options.z_reference, options=options)
     delay = arrival * time_delay_days_per_arcsec2(images.z_lens, images.z_source, options=options)
     for name in images.names:
@@ -113,6 +110,22 @@ def derived_quantities(posterior: LensPosterior, *, n_draws: int = 200, cells: i
         np.sqrt(inside[:, 0] / np.pi), unit * inside[:, 1], mu, delay,
         np.sqrt((off_x**2 + off_y**2).mean(axis=1)), theta_x, theta_y,
     )  # fmt: skip
+
+
+def _within_curves(posterior: LensPosterior, z: NDArray[np.float64], cells: int) -> NDArray[np.float64]:
+    """``within_outline`` (k, 2) of each of z (k, d); a draw whose curve leaves the grid gets one of twice the reach."""
+    mode, inside = posterior.mode, np.full((len(z), 2), np.nan)
+    for widening in range(_WIDENINGS):
+        lost = np.flatnonzero(np.isnan(inside[:, 0]))
+        if not len(lost):
+            break
+        axis = 2.0**widening * _axis(posterior, cells)
+        with jax.enable_x64(True):
+            maps = _maps(z[lost], mode.arrays, axis, np.float64(1.0), names=mode.names, options=posterior.options)
+            stretch, _, alpha_x, alpha_y = map(np.asarray, maps)
+        for k, one_map, one_x, one_y in zip(lost, stretch, alpha_x, alpha_y, strict=True):
+            inside[k] = within_outline(tangential_outline(one_map, axis), axis, one_x, one_y)
+    return inside
 
 
 def critical_curves(
