@@ -1,0 +1,1 @@
+"""Tests of skytrace.surveys.spectra."""
