@@ -1,0 +1,14 @@
+"""From a supernova's spectrum to what it is made of: atomic tables. Names are loaded on first use."""
+
+from skytrace.compute.lazy_names import lazy_names
+
+_HOME = {
+    "AtomicData": "atomic_data",
+    "AtomicOptions": "atomic_options",
+    "atomic_from_arrays": "atomic_data",
+    "atomic_to_arrays": "atomic_data",
+    "load_atomic_data": "atomic_lines",
+    "partition_function": "atomic_data",
+}
+
+__getattr__, __dir__, __all__ = lazy_names(__name__, _HOME)
