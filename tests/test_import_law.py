@@ -6,7 +6,18 @@ from pathlib import Path
 import pytest
 
 SOURCE = Path(__file__).resolve().parents[1] / "src" / "skytrace"
-SCIENCE = ("imaging", "lensing", "sky", "learning", "audit", "selection", "supernovae", "clusters", "reporting")
+SCIENCE = (
+    "imaging",
+    "lensing",
+    "sky",
+    "learning",
+    "audit",
+    "selection",
+    "supernovae",
+    "clusters",
+    "spectra",
+    "reporting",
+)
 FOUNDATION = ("statistics", "compute", "errors")
 FRAME = ("settings", "hooks", "pipeline_registry", "cli", "catalog", "parameters", "provenance", "__main__")
 

@@ -42,10 +42,10 @@ def bound_levels(atomic: AtomicData) -> NDArray[np.bool_]:
 
 def largest_sobolev_depth(atomic: AtomicData) -> NDArray[np.float64]:
     """(l,) the largest Sobolev optical depth of each line over all conditions."""
-    densest = np.zeros(len(atomic.level_ion))
+    densest, bound = np.zeros(len(atomic.level_ion)), bound_levels(atomic)
     for temperature in TEMPERATURES_K:
         boltzmann = atomic.level_g * np.exp(-atomic.level_energy_ev / (BOLTZMANN_EV_PER_K * temperature))
-        sums = np.add.reduceat(np.where(bound_levels(atomic), boltzmann, 0.0), atomic.ion_first_level)
+        sums = np.add.reduceat(np.where(bound, boltzmann, 0.0), atomic.ion_first_level)
         for electrons in ELECTRONS_PER_CM3:
             ions = _ion_densities_per_cm3(atomic, sums, temperature, electrons)
             densest = np.maximum(densest, (ions / sums)[atomic.level_ion] * boltzmann)

@@ -6,10 +6,11 @@ doi 10.3847/1538-4365/adae00). Ionisation energies and atomic masses: the packag
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import importlib.util
 import io
-from functools import lru_cache
+import sqlite3
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -85,29 +86,45 @@ def read_levels(folder: Path, *, atomic_numbers: Sequence[int], highest_stage: i
     return table
 
 
-@lru_cache(maxsize=64)
-def _constants(z: int) -> tuple[float, dict[int, float]]:
-    """Atomic mass [u] and ionisation energies [eV] by stage (1 = from neutral) of one element."""
-    from mendeleev import element
-
-    found = element(z)
-    return float(found.atomic_weight), {int(stage): float(energy) for stage, energy in found.ionenergies.items()}
-
-
-def atomic_constants(atomic_numbers: Sequence[int], *, highest_stage: int) -> tuple[NDArray, dict[int, NDArray]]:
+def atomic_constants(
+    atomic_numbers: Sequence[int], *, highest_stage: int
+) -> tuple[NDArray[np.float64], dict[int, NDArray[np.float64]]]:
     """Atomic masses (e,) in u, and by Z the ionisation energies in eV of the stages 1 to ``highest_stage`` (at most Z).
 
-    Raises CatalogueError if one is not known.
+    They are read from mendeleev's table itself: its Python objects take seconds to import and to make. Raises
+    SurveyError if there is no such table, CatalogueError if a value is not known.
     """
     masses, energies = np.empty(len(atomic_numbers)), {}
+    weights, known = _mendeleev()
     for at, z in enumerate(atomic_numbers):
-        masses[at], known = _constants(int(z))
         stages = range(1, min(highest_stage, z) + 1)
-        missing = [stage for stage in stages if stage not in known]
+        missing = [f"ionisation energy of stage {stage}" for stage in stages if (z, stage) not in known]
+        missing += ["atomic mass"] * (z not in weights)
         if missing:
-            raise CatalogueError(f"no ionisation energy of Z = {z} stage {missing[0]} is known to mendeleev")
-        energies[int(z)] = np.array([known[stage] for stage in stages])
+            raise CatalogueError(f"mendeleev knows no {missing[0]} of Z = {z}")
+        masses[at] = weights[z]
+        energies[int(z)] = np.array([known[z, stage] for stage in stages])
     return masses, energies
+
+
+def _mendeleev() -> tuple[dict[int, float], dict[tuple[int, int], float]]:
+    """Atomic masses [u] by Z, and ionisation energies [eV] by Z and stage (1 = from neutral)."""
+    found = importlib.util.find_spec("mendeleev")
+    if found is None or not found.submodule_search_locations:
+        raise SurveyError("the package mendeleev, which brings ionisation energies, is not installed")
+    path = Path(found.submodule_search_locations[0]) / "elements.db"
+    try:
+        with contextlib.closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)) as table:
+            weights = table.execute("SELECT atomic_number, atomic_weight FROM elements").fetchall()
+            energies = table.execute(
+                "SELECT atomic_number, ion_charge + 1, ionization_energy FROM ionizationenergies"
+            ).fetchall()
+    except sqlite3.Error as error:
+        raise SurveyError(f"cannot read masses and ionisation energies from {path}: {error}") from error
+    return (
+        {z: weight for z, weight in weights if weight is not None},
+        {(z, stage): energy for z, stage, energy in energies if energy is not None},
+    )
 
 
 def _checked(path: Path) -> bytes:

@@ -4,7 +4,9 @@ A line's level is the one of its ion, term number and g that is nearest in energ
 level energies. One line is kept for each pair of levels, the strongest.
 
 Metastable levels are those that TARDIS's atomic files (Carsus) mark so: no line with log gf above a threshold (-3)
-leads down from them; all E1 lines of the list count, of any wavelength and before any cut.
+leads down from them; all E1 lines of the list count, of any wavelength and before any cut. The list begins at 1000 A,
+so a level whose decays are all of shorter wavelength counts as metastable too. Such levels lie at 12.7 eV or more,
+and hold no population that matters to a type Ia supernova.
 """
 
 from __future__ import annotations
@@ -26,7 +28,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = ["EV_CM", "cut_tables", "load_atomic_data"]
+__all__ = ["EV_CM", "assemble", "cut_tables", "f_lu_per_a_ul", "load_atomic_data", "match_levels"]
 
 EV_CM = 1.0 / 8065.543937  # hc in eV cm, CODATA 2018
 _DEFAULT = AtomicOptions()
@@ -40,16 +42,22 @@ def load_atomic_data(*, options: AtomicOptions = _DEFAULT, folder: Path | None =
     damaged, CatalogueError if the tables contradict each other.
     """
     folder = line_list_folder() if folder is None else folder
-    chosen = {"atomic_numbers": options.atomic_numbers, "highest_stage": options.highest_stage}
-    levels = {name: column.to_numpy() for name, column in read_levels(folder, **chosen).items()}
-    lines = read_lines(folder, **chosen)
+    numbers, highest = options.atomic_numbers, options.highest_stage
+    table = read_levels(folder, atomic_numbers=numbers, highest_stage=highest)
+    levels = {str(name): column.to_numpy() for name, column in table.items()}
+    levels["energy_ev"] = levels["energy_per_cm"] * EV_CM
+    lines = read_lines(folder, atomic_numbers=numbers, highest_stage=highest)
     lines["lower"] = match_levels(levels, lines, "lower")
     lines["upper"] = match_levels(levels, lines, "upper")
     for end in ("lower", "upper"):
         lines[f"energy_{end}_per_cm"] = levels["energy_per_cm"][lines[end]]
     lines = {name: column[_strongest_of_pair(lines)] for name, column in lines.items()}
-    masses, ionization = atomic_constants(options.atomic_numbers, highest_stage=options.highest_stage)
-    return cut_tables(_tables(levels, lines, options, masses, ionization), options)
+    lines["wavelength_angstrom"] = 1e8 / (lines["energy_upper_per_cm"] - lines["energy_lower_per_cm"])
+    lines["f_lu"] = lines["a_ul_per_s"] * f_lu_per_a_ul(levels, lines)
+    if options.overrides:
+        lines["f_lu"] = override_f_lu(lines, lines["f_lu"])
+    masses, ionization = atomic_constants(numbers, highest_stage=highest)
+    return cut_tables(assemble(levels, lines, options=options, masses=masses, ionization=ionization), options)
 
 
 def match_levels(levels: Mapping[str, NDArray], lines: Mapping[str, NDArray], end: str) -> NDArray[np.int64]:
@@ -75,6 +83,54 @@ def match_levels(levels: Mapping[str, NDArray], lines: Mapping[str, NDArray], en
     return order[np.take_along_axis(candidates, np.argmin(distance, axis=0)[None], axis=0)[0]]
 
 
+def f_lu_per_a_ul(levels: Mapping[str, NDArray], lines: Mapping[str, NDArray]) -> NDArray[np.float64]:
+    """(l,) absorption oscillator strength for A_ul = 1/s, of lines whose ends and wavelength are known."""
+    return F_LU_PER_A_UL * lines["wavelength_angstrom"] ** 2 * levels["g"][lines["upper"]] / levels["g"][lines["lower"]]
+
+
+def assemble(
+    levels: Mapping[str, NDArray], lines: Mapping[str, NDArray], *, options: AtomicOptions, masses: NDArray,
+    ionization: Mapping[int, NDArray],
+) -> AtomicData:  # fmt: skip
+    """All levels and lines as AtomicData, with the bare ion that ends each element and its one level.
+
+    levels: z, stage, g, energy_ev, sorted by ion and energy. lines: lower and upper (levels), wavelength_angstrom,
+    f_lu. masses: (e,) in u. ionization: by Z, energies in eV of the stages from 1 to the last that has levels.
+    """
+    numbers = options.atomic_numbers
+    ion_z = np.array([z for z in numbers for _ in range(len(ionization[z]) + 1)])
+    ion_stage = np.array([stage for z in numbers for stage in range(1, len(ionization[z]) + 2)])
+    bare = np.flatnonzero(np.r_[ion_z[1:] != ion_z[:-1], True])
+
+    decays = np.log10(levels["g"][lines["lower"]] * lines["f_lu"]) > options.metastable_log_gf
+    metastable = np.ones(len(levels["z"]), bool)
+    metastable[lines["upper"][decays]] = False
+
+    ion = np.searchsorted(ion_z * 64 + ion_stage, levels["z"].astype(np.int64) * 64 + levels["stage"])
+    all_ions = np.r_[ion, bare]
+    order = np.argsort(all_ions, kind="stable")
+    place = np.argsort(order)  # where each level has gone
+    by_wavelength = np.lexsort((lines["upper"], lines["lower"], lines["wavelength_angstrom"]))
+    sorted_lines = {name: lines[name][by_wavelength] for name in ("wavelength_angstrom", "f_lu", "lower", "upper")}
+    return AtomicData(
+        ion_z=ion_z,
+        ion_stage=ion_stage,
+        ionization_ev=np.concatenate([np.r_[ionization[z], np.nan] for z in numbers]),
+        level_ion=all_ions[order],
+        level_energy_ev=np.r_[levels["energy_ev"], np.zeros(len(bare))][order],
+        level_g=np.r_[levels["g"], np.ones(len(bare), np.int64)][order],
+        level_metastable=np.r_[metastable, np.ones(len(bare), bool)][order],
+        line_wavelength_angstrom=sorted_lines["wavelength_angstrom"],
+        line_f_lu=sorted_lines["f_lu"],
+        line_lower=place[sorted_lines["lower"]],
+        line_upper=place[sorted_lines["upper"]],
+        line_ion=ion[sorted_lines["lower"]],
+        line_a_ul_per_s=sorted_lines["f_lu"] / f_lu_per_a_ul(levels, sorted_lines),
+        element_z=np.array(numbers),
+        atomic_mass_u=masses,
+    )
+
+
 def cut_tables(atomic: AtomicData, options: AtomicOptions) -> AtomicData:
     """The lines in the wavelength range that are strong enough, and the levels that are bound or that these use."""
     wavelength = atomic.line_wavelength_angstrom
@@ -95,54 +151,3 @@ def _strongest_of_pair(lines: Mapping[str, NDArray]) -> NDArray[np.int64]:
     order = np.lexsort((-lines["a_ul_per_s"], lines["upper"], lines["lower"]))
     lower, upper = lines["lower"][order], lines["upper"][order]
     return order[np.r_[True, (np.diff(lower) != 0) | (np.diff(upper) != 0)]]
-
-
-def _tables(
-    levels: Mapping[str, NDArray], lines: dict[str, NDArray], options: AtomicOptions, masses: NDArray,
-    ionization: Mapping[int, NDArray],
-) -> AtomicData:  # fmt: skip
-    """All levels and lines as AtomicData, with the bare ion that ends each element and its one level."""
-    numbers = options.atomic_numbers
-    last = {z: min(options.highest_stage, z) for z in numbers}
-    ion_z = np.array([z for z in numbers for _ in range(last[z] + 1)])
-    ion_stage = np.array([stage for z in numbers for stage in range(1, last[z] + 2)])
-    bare = np.flatnonzero(np.r_[ion_z[1:] != ion_z[:-1], True])
-
-    f_lu, a_ul, wavelength = _strengths(lines, overrides=options.overrides)
-    decays = np.log10(lines["g_lower"] * f_lu) > options.metastable_log_gf
-    metastable = np.ones(len(levels["z"]), bool)
-    metastable[lines["upper"][decays]] = False
-
-    ion = np.searchsorted(ion_z * 64 + ion_stage, levels["z"] * 64 + levels["stage"])
-    all_ions = np.r_[ion, bare]
-    order = np.argsort(all_ions, kind="stable")
-    place = np.argsort(order)  # where each level of the file has gone
-    by_wavelength = np.lexsort((lines["upper"], lines["lower"], wavelength))
-    lower, upper = lines["lower"][by_wavelength], lines["upper"][by_wavelength]
-    return AtomicData(
-        ion_z=ion_z,
-        ion_stage=ion_stage,
-        ionization_ev=np.concatenate([np.r_[ionization[z], np.nan] for z in numbers]),
-        level_ion=all_ions[order],
-        level_energy_ev=np.r_[levels["energy_per_cm"] * EV_CM, np.zeros(len(bare))][order],
-        level_g=np.r_[levels["g"], np.ones(len(bare), np.int64)][order],
-        level_metastable=np.r_[metastable, np.ones(len(bare), bool)][order],
-        line_wavelength_angstrom=wavelength[by_wavelength],
-        line_f_lu=f_lu[by_wavelength],
-        line_lower=place[lower],
-        line_upper=place[upper],
-        line_ion=ion[lower],
-        line_a_ul_per_s=a_ul[by_wavelength],
-        element_z=np.array(numbers),
-        atomic_mass_u=masses,
-    )
-
-
-def _strengths(lines: dict[str, NDArray], *, overrides: bool) -> tuple[NDArray, NDArray, NDArray]:
-    """f_lu, A_ul [1/s] and vacuum wavelengths [A], each (l,)."""
-    wavelength = 1e8 / (lines["energy_upper_per_cm"] - lines["energy_lower_per_cm"])
-    per_a = F_LU_PER_A_UL * wavelength**2 * lines["g_upper"] / lines["g_lower"]
-    f_lu = per_a * lines["a_ul_per_s"]
-    if overrides:
-        f_lu = override_f_lu(lines, f_lu)
-    return f_lu, f_lu / per_a, wavelength
