@@ -9,6 +9,7 @@ _HOME = {
     "atomic_to_arrays": "atomic_data",
     "load_atomic_data": "atomic_lines",
     "partition_function": "atomic_data",
+    "read_line_list": "line_tables",
 }
 
 __getattr__, __dir__, __all__ = lazy_names(__name__, _HOME)
