@@ -73,8 +73,11 @@ def match_levels(levels: Mapping[str, NDArray], lines: Mapping[str, NDArray], en
     at = np.minimum(np.searchsorted(known, wanted), len(known) - 1)
     unknown = known[at] != wanted
     if unknown.any():
-        first = {name: lines[name][unknown][0] for name in ("z", "stage", f"term_{end}", f"g_{end}")}
-        raise CatalogueError(f"{unknown.sum()} lines have no {end} level in the level file, the first with {first}")
+        first = {name: int(lines[name][unknown][0]) for name in ("z", "stage", f"term_{end}", f"g_{end}")}
+        raise CatalogueError(
+            f"{unknown.sum()} lines have no {end} level in the level file, the first with {first}; the list has "
+            "lines of hydrogen-like ions (H I, He II, Li III, Be IV) by whole shells: leave these out"
+        )
     # one ascending axis for all: the number of (ion, term, g), then the energy within it
     target = lines[f"energy_{end}_per_cm"]
     right = np.searchsorted(number * _FARTHEST_PER_CM + energies, at * _FARTHEST_PER_CM + target)

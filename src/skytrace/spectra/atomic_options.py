@@ -20,9 +20,10 @@ _SUPERNOVA_IA = ("C", "O", "Mg", "Si", "S", "Ca", "Ti", "Cr", "Fe", "Co", "Ni")
 class AtomicOptions:
     """The lines and levels that are kept.
 
-    elements: their symbols. highest_stage: last ion with levels and lines (1 = neutral, 4 = IV); the next one is kept
-    bare. wavelength_low_angstrom, wavelength_high_angstrom: vacuum; the list itself begins at 1000 A. f_lu_least:
-    absorption oscillator strength that a line must exceed. sobolev_depth_least: Sobolev optical depth that it must
+    elements: their symbols (the list's lines of hydrogen-like ions are of whole shells and are refused).
+    highest_stage: last ion with levels and lines (1 = neutral, 4 = IV); the next one is kept bare.
+    wavelength_low_angstrom, wavelength_high_angstrom: vacuum; the list itself begins at 1000 A. f_lu_least: absorption
+    oscillator strength that a line must exceed. sobolev_depth_least: Sobolev optical depth that it must
     exceed somewhere in the conditions of ``atomic_cut`` (0 keeps all). metastable_log_gf: a level is metastable unless
     an E1 line with a larger log gf leads down from it. overrides: put the better-known gf values of ``gf_overrides`` in
     the place of the list's; off for comparisons with spectra that were computed from the list as it stands.

@@ -77,7 +77,7 @@ def _read(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
         raise SurveyError(f"cannot read {path} as parquet: {error}") from error
     missing = [name for name in columns if name not in table]
     if missing:
-        raise CatalogueError(f"{path} lacks the columns {', '.join(missing)}; there are {', '.join(table)}")
+        raise CatalogueError(f"{path} lacks the columns {', '.join(missing)}; there are {', '.join(map(str, table))}")
     table = table[list(columns)]
     wrong = [
         f"{name} is not a positive number in {count:,} rows"
