@@ -13,11 +13,11 @@ SI = next(window for window in TYPE_IA_FEATURES if window.name == "si_ii_6355")
 ONLY_SI = FeatureOptions(windows=(SI,))
 
 
-def p_cygni(velocity_km_s, depth=0.55, grid=GRID):
-    """A sloping continuum times an asymmetric trough (blue side 1.3 times as wide as the red) and an emission hump."""
+def p_cygni(velocity_km_s, depth=0.55, grid=GRID, widths=(52.0, 40.0)):
+    """A sloping continuum times a trough of two half Gaussians (blue, red width [A]) and an emission hump."""
     centre = SI.rest_angstrom * np.exp(-np.arctanh(np.asarray(velocity_km_s, float) / SPEED_OF_LIGHT_KM_S))[:, None]
     x = grid - centre
-    trough = depth * np.exp(-0.5 * (x / np.where(x < 0, 52.0, 40.0)) ** 2)
+    trough = depth * np.exp(-0.5 * (x / np.where(x < 0, *widths)) ** 2)
     hump = 0.25 * np.exp(-0.5 * ((grid - SI.rest_angstrom - 15.0) / 60.0) ** 2)
     return (1.5 - grid / 12_000.0) * (1.0 - trough + hump)
 
@@ -71,21 +71,22 @@ def test_features_without_noise_are_measured_where_they_are():
     assert table[["velocity_err_km_s", "depth_err", "pew_err_angstrom"]].isna().all(axis=None)
 
 
-def test_errors_describe_the_scatter_of_many_noisy_spectra():
-    clean = p_cygni([10_400.0])
+@pytest.mark.parametrize("depth, widths, seed", [(0.55, (52.0, 40.0), 13), (0.4, (48.0, 48.0), 71)])
+def test_errors_describe_the_scatter_of_many_noisy_spectra(depth, widths, seed):
+    clean = p_cygni([10_400.0], depth, widths=widths)
     exact = measure_features(GRID, clean, options=ONLY_SI).iloc[0]
     sigma = np.full((2000, GRID.size), 0.02 * clean.mean())
-    noisy = clean + sigma * np.random.default_rng(13).normal(size=sigma.shape)
+    noisy = clean + sigma * np.random.default_rng(seed).normal(size=sigma.shape)
     table = measure_features(GRID, noisy, sigma, options=ONLY_SI)
     assert (table["status"] == "ok").all()
     for name, error, largest_bias, scatter in (
         ("velocity_km_s", "velocity_err_km_s", 0.2, 1.0),
         ("depth", "depth_err", 0.3, 1.0),
-        ("pew_angstrom", "pew_err_angstrom", 0.6, 1.8),  # where the maxima lie is not in its error
+        ("pew_angstrom", "pew_err_angstrom", 0.6, 1.9),  # where the maxima lie is not in its error: too small by this
     ):
         pull = (table[name] - exact[name]) / table[error]
         assert abs(pull.mean()) < largest_bias, (name, pull.mean())
-        assert pull.std() == pytest.approx(scatter, abs=0.15), (name, pull.std())
+        assert pull.std() == pytest.approx(scatter, abs=0.15 * scatter), (name, pull.std())
 
 
 def test_masked_pixels_carry_no_weight():

@@ -6,7 +6,7 @@ weighted least squares, with a polynomial about its minimum, re-centred on its o
 relativistic Doppler formula, v = c tanh(ln(rest / wavelength)). Errors are linear propagation of independent pixel
 errors: of the polynomial's coefficients to the place and value of its minimum, of the pixels and both ends of the
 continuum to depth and width. Not in them: where the maxima lie, which moves a sloping continuum (at 2 % noise in pixels
-of 4 A widths scatter 1.8 times their stated error, velocities and depths 1.0 times), correlated errors, and that a
+of 4 A widths scatter 1.8 to 2 times their stated error, velocities and depths 1.0 times), correlated errors, and that a
 blend has no single rest wavelength. A trough whose blue side is 1.3 times as wide as its red one is measured 70 km/s
 too fast.
 """
