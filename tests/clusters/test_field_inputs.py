@@ -119,3 +119,13 @@ def test_images_that_are_no_fields_are_refused():
         inputs(np.zeros((2, 2, 64, 64)))
     with pytest.raises(PixelError, match="2 x k pixels"):
         inputs(np.zeros((2, 3, 63, 63)))
+
+
+@pytest.mark.parametrize("missing, silent", [(0, [6]), (1, [6, 7]), (2, [7])])
+def test_a_missing_band_leaves_nothing_off_the_sequence(missing, silent):
+    """Without the guard all of the cluster would be left, which is what a lens looks like."""
+    members = stars([(0.0, 0.0), (5.0, 2.0)], [(9.0, 22.0, 36.0), (3.0, 7.0, 12.0)])
+    members[:, missing] = np.nan
+    seen = inputs(members)[0]
+    assert all((seen[channel] == 0.0).all() for channel in silent)
+    assert np.isfinite(seen).all()

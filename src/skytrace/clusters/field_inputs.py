@@ -152,4 +152,6 @@ def _off_sequence(
             fluxes = bluer[aperture].sum(), redder[aperture].sum()
             colour = fluxes[1] / fluxes[0] if fluxes[0] > 0 else 1.0
             left[k, pair] = redder - np.clip(colour, 0.1, 30.0) * bluer
+            if not images[k, both].any(axis=(1, 2)).all():
+                left[k, pair] = 0.0  # a band without data takes nothing away: all of the cluster would be left
     return left

@@ -138,8 +138,8 @@ class ElkanNotoClassifier(_CrossFitted):
     form "case_control": P(y = 1 | x) = (1 - c) / c x g / (1 - g). It may exceed 1 where g is noisy; probabilities are
     cut there, logits are not. form "weighted": every unlabelled row is entered twice, as positive with that probability
     as its weight and as negative with the rest (their section 3); the logits of what is then fitted are at the share
-    (n_P + pi n_U) / (n_P + n_U) of positives and are shifted back to pi by ln(1 - c). The weights of a fold's rows come
-    from classifiers that have seen other folds, as in stacking.
+    (n_P + pi n_U) / (n_P + n_U) of positives and are shifted back to pi by ln(1 - c). The weights come from
+    classifiers cross-fitted on the rows of the other folds alone, or a row's own label would reach its logit.
 
     estimator: scikit-learn classifier with predict_proba, and for "weighted" with sample_weight; None: regularised
     boosted trees by ``trees``. Other parameters as ``NonNegativePUClassifier``.
@@ -167,22 +167,31 @@ class ElkanNotoClassifier(_CrossFitted):
         check_choice("form", self.form, _FORMS)
 
     def _cross_fit(self, X: NDArray, labelled: NDArray, fold: NDArray, seed: int) -> NDArray:
-        raw = super()._cross_fit(X, labelled, fold, seed)
         if self.form == "case_control":
-            return raw
-        slope, intercept = fit_label_scale(raw, labelled) if self.calibrate else (1.0, 0.0)
-        probability = np.exp(np.minimum(slope * raw + intercept + self._log_unlabelled_odds(), 0.0))
-        weight = np.where(labelled == 1, 1.0, probability)  # of a row as a positive
-        self.models_ = []
+            return super()._cross_fit(X, labelled, fold, seed)
+        raw, models = np.empty(len(X)), []
         for number in range(fold.max() + 1):
             held = fold == number
-            rows, positive = X[~held], weight[~held]
+            rows, positive = X[~held], self._weights(X[~held], labelled[~held], fold[~held], seed + number)
             copies, target = np.concatenate([rows, rows]), np.repeat([1, 0], len(rows))
             weights = np.concatenate([positive, 1.0 - positive])
             kept = weights > 0.0
-            self.models_.append(self._fit_model(copies[kept], target[kept], seed + number, weights[kept]))
-            raw[held] = self._raw_logits(self.models_[-1], X[held])
+            models.append(self._fit_model(copies[kept], target[kept], seed + number, weights[kept]))
+            raw[held] = self._raw_logits(models[-1], X[held])
+        self.models_ = models
         return raw
+
+    def _weights(self, X: NDArray, labelled: NDArray, fold: NDArray, seed: int) -> NDArray:
+        """Of rows as positives, (n,): 1 of known ones, else the probability told by classifiers of other folds of these
+        rows alone. Rows that the second stage is to be told for are not among them: their labels would come back.
+        """
+        codes = np.unique(fold, return_inverse=True)[1]
+        if codes.max() < 1:  # a single fold is left: halves of it
+            codes = fold_of_rows(labelled, 2, groups=None, random=check_random_state(seed))
+        raw = super()._cross_fit(X, labelled, codes, seed)
+        slope, intercept = fit_label_scale(raw, labelled) if self.calibrate else (1.0, 0.0)
+        probability = np.exp(np.minimum(slope * raw + intercept + self._log_unlabelled_odds(), 0.0))
+        return np.where(labelled == 1, 1.0, probability)
 
     def _fit_model(self, X: NDArray, target: NDArray, seed: int, weights: NDArray | None = None) -> Any:
         if self.estimator is None:

@@ -127,3 +127,28 @@ def test_files_that_cannot_be_used_are_refused_by_name(folder):
     fits.PrimaryHDU(np.zeros((9, 9))).writeto(folder / "blind.fits")
     with pytest.raises(SurveyError, match=r"blind\.fits has no celestial WCS"):
         ClusterMosaic(folder, options(images={**images, "i": "blind.fits"}, weights={})).clusters()
+
+
+def test_who_is_no_known_lens_or_nobody_knows_is_not_known(folder):
+    table = pd.read_parquet(folder / "clusters.parquet")
+    columns = {"cluster_id": "MEM_MATCH_ID", "ra": "RA", "dec": "DEC", "redshift": "Z_LAMBDA", "richness": "LAMBDA"}
+    chosen = options(minimum_valid_fraction=0.3, catalogue="known.csv", columns={**columns, "known_lens": "KNOWN"})
+    for values, expected in (
+        ([1, None, 0, 1], [True, False, False]), (["yes", "No", "", "y"], [True, False, False]),
+        ([True, False, True, True], [True, False, True]), (["T", "F", None, "F"], [True, False, False]),
+    ):  # fmt: skip
+        table.assign(KNOWN=values).to_csv(folder / "known.csv", index=False)
+        known = ClusterMosaic(folder, chosen).clusters()["known_lens"]
+        assert known.dtype == bool and known.tolist() == expected, values
+    table.assign(KNOWN=["perhaps", 0, 1, 1]).to_csv(folder / "known.csv", index=False)
+    with pytest.raises(SurveyError, match=r"known_lens = 'perhaps' in 1 rows"):
+        ClusterMosaic(folder, chosen).clusters()
+
+
+def test_other_pixels_in_a_file_of_the_same_name_are_other_content(folder):
+    before = ClusterMosaic(folder, options()).content()
+    assert set(before) == {f"{name}-{band}.fits" for name in ("image", "weight") for band in "gri"}
+    with fits.open(folder / "image-r.fits", mode="update") as hdus:
+        hdus[0].data[10, 10] += 5.0
+    after = ClusterMosaic(folder, options()).content()
+    assert {name for name in before if before[name] != after[name]} == {"image-r.fits"}

@@ -47,10 +47,10 @@ def cut_fields(survey: ClusterSurvey, clusters: Table, options: FieldOptions, cl
     """One row a cluster: cluster_id, shard (the file of its cutouts), row (in the file), padded_fraction and
     missing_fraction (of the worst band).
     """
-    told = getattr(survey, "options", None)
+    told, content = getattr(survey, "options", None), getattr(survey, "content", None)
     key = fingerprint(
         source_fingerprint(*_PIXELS_BY), survey.name, told if dataclasses.is_dataclass(told) else None, clusters,
-        options.fields,
+        options.fields, content() if content is not None else None,
     )  # fmt: skip
     folder = Path(options.folder) / f"fields-{key}"
     ids = clusters["cluster_id"].to_numpy(dtype=str)

@@ -8,6 +8,7 @@ it there is: nothing is padded with zeros, which would look like perfectly dark 
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -27,7 +28,7 @@ from skytrace.surveys.clusters.interface import (
     check_clusters,
 )
 from skytrace.surveys.clusters.options import MosaicOptions
-from skytrace.surveys.clusters.tables import read_cluster_table
+from skytrace.surveys.clusters.tables import known_flags, read_cluster_table
 from skytrace.surveys.data_root import require_folder, under_data_root
 from skytrace.surveys.stamps import paste_window, window_overlap
 
@@ -111,6 +112,20 @@ class ClusterMosaic:
         self.options = options if isinstance(options, MosaicOptions) else MosaicOptions.from_mapping(options)
         self.files_read: set[Path] = set()
 
+    def content(self) -> dict[str, str]:
+        """SHA-256 of every mosaic, by name: part of the name of what is cut from them. A missing one is "missing"."""
+        require_folder(self.folder, files=_FILES)
+        named = [name for files in (*self.options.images.values(), *self.options.weights.values()) for name in files]
+        found = {}
+        for name in sorted({name for name in named if name}):
+            path = self.folder / name
+            if not path.is_file():
+                found[name] = "missing"
+                continue
+            with path.open("rb") as stream:
+                found[name] = hashlib.file_digest(stream, "sha256").hexdigest()
+        return found
+
     @cached_property
     def mosaics(self) -> dict[str, list[Mosaic]]:
         """Band -> its mosaics. Raises SurveyError where pixel scales differ."""
@@ -177,7 +192,7 @@ class ClusterMosaic:
         path = require_folder(self.folder, files=_FILES) / self.options.catalogue
         found = read_cluster_table(path, self.options.columns)
         self.files_read.add(path)
-        known = found["known_lens"].astype(bool) if "known_lens" in found else False
+        known = known_flags(found["known_lens"], path) if "known_lens" in found else False
         found = found.reindex(columns=list(CLUSTER_COLUMNS))
         return found.assign(known_lens=known)
 

@@ -12,7 +12,13 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-__all__ = ["read_cluster_table"]
+    import numpy as np
+    from numpy.typing import NDArray
+
+__all__ = ["known_flags", "read_cluster_table"]
+
+_FLAGS = dict.fromkeys(("true", "t", "yes", "y", "1", "1.0"), True)
+_FLAGS |= dict.fromkeys(("false", "f", "no", "n", "0", "0.0", "", "nan", "none", "<na>", "--"), False)
 
 
 def read_cluster_table(path: Path, columns: Mapping[str, str]) -> pd.DataFrame:
@@ -31,6 +37,20 @@ def read_cluster_table(path: Path, columns: Mapping[str, str]) -> pd.DataFrame:
     found = pd.DataFrame({ours: table[theirs].to_numpy() for ours, theirs in columns.items()})
     found["cluster_id"] = found["cluster_id"].astype(str)
     return found
+
+
+def known_flags(values: pd.Series, path: Path) -> NDArray[np.bool_]:
+    """Which rows (n,) are known lenses: what is not filled in is not known. Raises SurveyError naming the file
+    and the first value that is neither true nor false.
+    """
+    words = values.map(lambda value: value.decode() if isinstance(value, bytes) else str(value)).str.strip().str.lower()
+    unknown = ~words.isin(_FLAGS.keys())
+    if unknown.any():
+        raise SurveyError(
+            f"cluster catalogue {path} has known_lens = {values[unknown].iloc[0]!r} in {int(unknown.sum())} rows; "
+            "true, t, yes, y, 1 and false, f, no, n, 0 are understood, and nothing for fields that nobody knows"
+        )
+    return words.map(_FLAGS).to_numpy(dtype=bool)
 
 
 def _read_table(path: Path) -> pd.DataFrame:
