@@ -30,7 +30,7 @@ class SimulationOptions:
     fine_km_s: float = 250.0
     coarse_iterations: int = 4
     fine_iterations: int = 2
-    core_rays: int = 6
+    core_rays: int = 12
     merged_depth: float = 0.6
     zeta: float = 0.5
     wavelength_low_angstrom: float = 1500.0
