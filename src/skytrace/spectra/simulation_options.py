@@ -19,7 +19,7 @@ class SimulationOptions:
     wavelength, and of the rays' cells, in the first coarse_iterations and in the last fine_iterations, of which the
     last gives the spectrum. core_rays: rays that meet the core. merged_depth: optical depth up to which neighbouring
     bins scatter together. zeta: share of recombinations that go directly to the ground level (Mazzali & Lucy 1993).
-    wavelength_low_angstrom, wavelength_high_angstrom: of the spectra that are given back; transfer runs from 800 to
+    wavelength_low_angstrom, wavelength_high_angstrom: of the spectra that are given back; transfer runs from 400 to
     30,000 A. tolerance: change of luminosity, and of the median zone's T_rad, in the last iteration above which a model
     is not called converged. atomic: lines and levels; a mapping of its options will do.
     """
@@ -30,7 +30,7 @@ class SimulationOptions:
     fine_km_s: float = 250.0
     coarse_iterations: int = 4
     fine_iterations: int = 2
-    core_rays: int = 12
+    core_rays: int = 8
     merged_depth: float = 0.6
     zeta: float = 0.5
     wavelength_low_angstrom: float = 1500.0

@@ -34,7 +34,7 @@ STEFAN_BOLTZMANN = 5.670374419e-5
 THOMSON_CM2 = 6.6524587321e-25
 #: Mean photon energy of a black body is k T / TEMPERATURE_OF_MEAN: pi^4 / (360 zeta(5)), energy-weighted.
 TEMPERATURE_OF_MEAN = np.pi**4 / 15.0 / (24.0 * 1.0369277551433699)
-LOWEST_ANGSTROM, HIGHEST_ANGSTROM = 800.0, 30_000.0
+LOWEST_ANGSTROM, HIGHEST_ANGSTROM = 400.0, 30_000.0
 _LONGEST_BINS = 16
 
 
@@ -67,7 +67,7 @@ class Emission:
 
 
 def bin_edges_angstrom(cell_km_s: float) -> NDArray[np.float64]:
-    """(b + 1,) edges of the bins of comoving wavelength, each ``cell_km_s`` wide, from 800 to 30,000 A."""
+    """(b + 1,) edges of the bins of comoving wavelength, each ``cell_km_s`` wide, from 400 to 30,000 A."""
     n_bins = int(np.ceil(np.log(HIGHEST_ANGSTROM / LOWEST_ANGSTROM) * LIGHT_KM_S / cell_km_s))
     return LOWEST_ANGSTROM * np.exp(np.arange(n_bins + 1) * cell_km_s / LIGHT_KM_S)
 
