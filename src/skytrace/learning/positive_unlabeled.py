@@ -186,6 +186,8 @@ class ElkanNotoClassifier(_CrossFitted):
         rows alone. Rows that the second stage is to be told for are not among them: their labels would come back.
         """
         codes = np.unique(fold, return_inverse=True)[1]
+        if labelled.sum() < 2:  # nothing can be cross-fitted: of the unlabelled rows the prior alone is known
+            return np.where(labelled == 1, 1.0, self.prior)
         if codes.max() < 1:  # a single fold is left: halves of it
             codes = fold_of_rows(labelled, 2, groups=None, random=check_random_state(seed))
         raw = super()._cross_fit(X, labelled, codes, seed)
