@@ -1,5 +1,7 @@
 """The free-form model: cells deflect as they must, and a round cluster's Einstein radius comes out of the ensemble."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from scipy.integrate import dblquad
@@ -69,3 +71,13 @@ def test_an_offset_from_the_parametric_radius_becomes_systematic():
     near, far = (free_form_systematic(ensemble, np.array([radius])) for radius in (20.0, 25.0))
     assert near["offset_arcsec"] - far["offset_arcsec"] == pytest.approx(5.0)
     assert far["between_slopes_arcsec"] == 0.0 and far["systematic_arcsec"] == pytest.approx(abs(far["offset_arcsec"]))
+
+
+def test_a_slope_without_a_curve_is_left_out_and_one_of_several_is_no_scatter():
+    radii = np.array([9.0, 11.0, np.nan, np.nan, 13.0, 15.0])
+    ensemble = SimpleNamespace(einstein_radius_arcsec=radii, slope=np.repeat([0.6, 0.8, 1.0], 2))
+    found = free_form_systematic(ensemble, np.array([12.0]))
+    assert found["between_slopes_arcsec"] == pytest.approx(2.0) and found["offset_arcsec"] == 0.0
+    assert found["systematic_arcsec"] == pytest.approx(2.0) and found["without_curve"] == pytest.approx(1 / 3)
+    ensemble.einstein_radius_arcsec = np.where(ensemble.slope > 0.9, np.nan, radii)
+    assert np.isnan(free_form_systematic(ensemble, np.array([12.0]))["systematic_arcsec"])

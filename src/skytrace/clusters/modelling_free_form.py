@@ -89,12 +89,15 @@ def free_form_systematic(ensemble: FreeFormEnsemble, einstein_radius_arcsec: NDA
     """What the form of the mass may do to the Einstein radius [arcsec]: parametric draws (k,) beside the ensemble.
 
     offset: ensemble's median less the parametric one. spread: half the 68 % interval over the ensemble.
-    between_slopes: standard deviation of the slopes' medians. systematic: the root of offset^2 + between_slopes^2.
+    between_slopes: standard deviation of the medians of slopes that have a curve in any draw, NaN where only one of
+    several has; what the others would say is not in it. systematic: the root of offset^2 + between_slopes^2.
     """
     drawn = ensemble.einstein_radius_arcsec
     low, median, high = np.nanpercentile(drawn, [15.865, 50.0, 84.135])
-    medians = [np.nanmedian(drawn[ensemble.slope == slope]) for slope in np.unique(ensemble.slope)]
-    offset, between = float(median - np.nanmedian(einstein_radius_arcsec)), float(np.std(medians))
+    slopes, curved = np.unique(ensemble.slope), np.unique(ensemble.slope[np.isfinite(drawn)])
+    medians = [np.nanmedian(drawn[ensemble.slope == slope]) for slope in curved]
+    offset = float(median - np.nanmedian(einstein_radius_arcsec))
+    between = float(np.std(medians)) if len(curved) >= min(2, len(slopes)) else float("nan")
     return {
         "free_form_radius_arcsec": float(median), "offset_arcsec": offset, "spread_arcsec": float(0.5 * (high - low)),
         "between_slopes_arcsec": between, "systematic_arcsec": float(np.hypot(offset, between)),
