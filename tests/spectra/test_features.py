@@ -5,8 +5,8 @@ import pytest
 
 from skytrace.errors import OptionError
 from skytrace.spectra.feature_options import TYPE_IA_FEATURES, FeatureOptions, FeatureWindow
-from skytrace.spectra.features import SPEED_OF_LIGHT_KM_S, line_velocity_km_s, measure_features
-from skytrace.spectra.wavelengths import air_to_vacuum
+from skytrace.spectra.features import line_velocity_km_s, measure_features
+from skytrace.spectra.wavelengths import SPEED_OF_LIGHT_KM_S, air_to_vacuum
 
 GRID = np.arange(3300.0, 9200.0, 4.0)
 SI = next(window for window in TYPE_IA_FEATURES if window.name == "si_ii_6355")

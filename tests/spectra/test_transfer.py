@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from skytrace.spectra.plasma import LineOpacity
-from skytrace.spectra.transfer import LIGHT_KM_S, bin_edges_angstrom, carry_light, draw_rays, planck_luminosity
+from skytrace.spectra.transfer import bin_edges_angstrom, carry_light, draw_rays, planck_luminosity
+from skytrace.spectra.wavelengths import SPEED_OF_LIGHT_KM_S
 
 TIME_S = 15.0 * 86_400.0
 EDGES = np.linspace(10_000.0, 30_000.0, 31)
@@ -47,7 +48,7 @@ def binned(light, low=3500.0, high=9000.0, width=30.0):
 
 def test_without_matter_the_core_is_seen_as_a_black_body_that_moves():
     light = carried()
-    core_cm, beta = EDGES[0] * 1e5 * TIME_S, EDGES[0] / LIGHT_KM_S
+    core_cm, beta = EDGES[0] * 1e5 * TIME_S, EDGES[0] / SPEED_OF_LIGHT_KM_S
     where = (light.wavelength_angstrom > 1500.0) & (light.wavelength_angstrom < 15_000.0)
     seen = light.wavelength_angstrom[where]
     mu = np.sqrt((np.arange(200) + 0.5) / 200.0)
@@ -61,7 +62,7 @@ def test_without_matter_the_field_dilutes_as_geometry_says():
     light = carried(cell=60.0, core_rays=40)
     middle = 0.5 * (EDGES[1:] + EDGES[:-1])
     expected = 0.5 * (1.0 - np.sqrt(1.0 - (EDGES[0] / middle) ** 2))
-    approach = 1.0 - 0.5 * (middle + np.sqrt(middle**2 - EDGES[0] ** 2)) / LIGHT_KM_S  # redshift of the core's light
+    approach = 1.0 - 0.5 * (middle + np.sqrt(middle**2 - EDGES[0] ** 2)) / SPEED_OF_LIGHT_KM_S
     np.testing.assert_allclose(light.dilution[2:] * (light.t_rad_k[2:] / 11_000.0) ** 4, (expected * approach)[2:],
                                rtol=0.06)  # fmt: skip
 
@@ -96,7 +97,7 @@ def test_a_single_line_has_the_profile_of_resonance_scattering():
     line, depth, cell = 5000.0, 1.0, 20.0
     lines = ([line], [np.full(60, depth)])
     with_line, without = (carried(cell, one, edges=edges, core_rays=30) for one in (lines, ((), ())))
-    velocity = LIGHT_KM_S * np.log(with_line.wavelength_angstrom / line)
+    velocity = SPEED_OF_LIGHT_KM_S * np.log(with_line.wavelength_angstrom / line)
     window = np.abs(velocity) < 3000.0
     measured = with_line.spectrum_erg_s_angstrom[window] / without.spectrum_erg_s_angstrom[window]
     expected = np.array([_profile(-v / 1000.0, depth, 2.5) for v in velocity[window]])

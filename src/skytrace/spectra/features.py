@@ -20,14 +20,14 @@ import numpy as np
 from skytrace.spectra.feature_options import FeatureOptions, FeatureWindow
 from skytrace.spectra.resampling import bin_edges
 from skytrace.spectra.smoothing import SmoothingOptions, smooth
+from skytrace.spectra.wavelengths import SPEED_OF_LIGHT_KM_S
 
 if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["SPEED_OF_LIGHT_KM_S", "line_velocity_km_s", "measure_features"]
+__all__ = ["line_velocity_km_s", "measure_features"]
 
-SPEED_OF_LIGHT_KM_S = 299_792.458
 #: Of the window's pixels, masked ones that are taken from the smoothed flux.
 _MOST_MASKED = 0.3
 #: A fitted minimum nearer to the end of the fitted range than this share of its half width is none.

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from skytrace.errors import CatalogueError
+from skytrace.spectra.atomic_cut import ATOMIC_MASS_G
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
 __all__ = ["LineOpacity", "PlasmaState", "PlasmaTables", "bin_opacity", "plasma_tables", "solve_plasma"]
 
 _STAGES = 4
-_U_GRAM = 1.66053906660e-24
 _CALCIUM = 20
 
 
@@ -85,7 +85,7 @@ def plasma_tables(atomic: AtomicData) -> PlasmaTables:
         wavelength_angstrom=atomic.line_wavelength_angstrom,
         lines=(strength, atomic.line_lower, atomic.line_upper, ratio),
         element_z=atomic.element_z,
-        atomic_mass_g=atomic.atomic_mass_u * _U_GRAM,
+        atomic_mass_g=atomic.atomic_mass_u * ATOMIC_MASS_G,
     )
 
 

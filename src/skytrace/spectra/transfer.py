@@ -21,6 +21,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from skytrace.spectra.wavelengths import SPEED_OF_LIGHT_KM_S
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -28,7 +30,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Emission", "Rays", "bin_edges_angstrom", "carry_light", "draw_rays", "planck_luminosity"]
 
-LIGHT_KM_S = 299_792.458
 PLANCK_ERG_S, BOLTZMANN_ERG_K, LIGHT_CM_S = 6.62607015e-27, 1.380649e-16, 2.99792458e10
 STEFAN_BOLTZMANN = 5.670374419e-5
 THOMSON_CM2 = 6.6524587321e-25
@@ -68,8 +69,8 @@ class Emission:
 
 def bin_edges_angstrom(cell_km_s: float) -> NDArray[np.float64]:
     """(b + 1,) edges of the bins of comoving wavelength, each ``cell_km_s`` wide, from 400 to 30,000 A."""
-    n_bins = int(np.ceil(np.log(HIGHEST_ANGSTROM / LOWEST_ANGSTROM) * LIGHT_KM_S / cell_km_s))
-    return LOWEST_ANGSTROM * np.exp(np.arange(n_bins + 1) * cell_km_s / LIGHT_KM_S)
+    n_bins = int(np.ceil(np.log(HIGHEST_ANGSTROM / LOWEST_ANGSTROM) * SPEED_OF_LIGHT_KM_S / cell_km_s))
+    return LOWEST_ANGSTROM * np.exp(np.arange(n_bins + 1) * cell_km_s / SPEED_OF_LIGHT_KM_S)
 
 
 def draw_rays(edges_km_s: NDArray[np.float64], *, cell_km_s: float, core_rays: int) -> Rays:
@@ -77,7 +78,7 @@ def draw_rays(edges_km_s: NDArray[np.float64], *, cell_km_s: float, core_rays: i
     from skytrace.spectra._transfer_kernels import trace_rays
 
     impact = np.concatenate([np.linspace(0.0, edges_km_s[0], core_rays, endpoint=False), edges_km_s])
-    area, cells, leaves, static, segments = trace_rays(impact, edges_km_s, LIGHT_KM_S, cell_km_s)
+    area, cells, leaves, static, segments = trace_rays(impact, edges_km_s, SPEED_OF_LIGHT_KM_S, cell_km_s)
     stretch, radius = static.T
     n_zones = len(edges_km_s) - 1
     shell = np.searchsorted(edges_km_s, radius, side="right") - 1
@@ -143,8 +144,8 @@ def carry_light(
         (opacity.depth, opacity.crowd, electron_depth.astype(np.float32)),
         (photons / unit).astype(np.float32), energy, (emergent, estimators),
     )  # fmt: skip
-    wavelength = LOWEST_ANGSTROM * np.exp((np.arange(len(emergent)) - reach) * cell / LIGHT_KM_S)
-    bin_width = wavelength * 2.0 * np.sinh(0.5 * cell / LIGHT_KM_S)
+    wavelength = LOWEST_ANGSTROM * np.exp((np.arange(len(emergent)) - reach) * cell / SPEED_OF_LIGHT_KM_S)
+    bin_width = wavelength * 2.0 * np.sinh(0.5 * cell / SPEED_OF_LIGHT_KM_S)
     light = emergent * unit * PLANCK_ERG_S * LIGHT_CM_S / (wavelength * 1e-8)
     fed = float((photons / unit).sum() * core_area)
     t_rad, dilution = _field_moments(estimators * unit * time_s * cell * 1e5, rays.edges_km_s * 1e5 * time_s)

@@ -12,8 +12,9 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["AIR_ABOVE_ANGSTROM", "air_to_vacuum", "vacuum_to_air"]
+__all__ = ["AIR_ABOVE_ANGSTROM", "SPEED_OF_LIGHT_KM_S", "air_to_vacuum", "vacuum_to_air"]
 
+SPEED_OF_LIGHT_KM_S = 299_792.458
 #: Air wavelengths are used above this one only.
 AIR_ABOVE_ANGSTROM = 2000.0
 #: Of the inverse, where Morton's equation is solved by iteration [A].
