@@ -84,7 +84,8 @@ class RoundImages(MockClusterImages):
 
 
 def test_the_true_radius_of_a_round_cluster_is_the_mocks_own_and_its_galaxies_only_add_to_it():
-    for row in simulate_clusters(np.arange(3), options=OPTIONS).to_dict("records"):
+    table = simulate_clusters(np.arange(8), options=OPTIONS)
+    for row in table[table["confuser"] != "merger"].head(3).to_dict("records"):  # a second halo widens the curve
         options = ClusterLensOptions(z_reference=row["z_source"])
         name = [row["cluster_id"]]
         bare = RoundImages(OPTIONS, RULE).truth(name, options=options).iloc[0]

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from skytrace.imaging.photometry import flux_nmgy
-from skytrace.surveys.clusters.population import angular_distance_mpc
+from skytrace.surveys.clusters.field_mass import place_of_several_images
+from skytrace.surveys.clusters.population import MAIN_SHARE, angular_distance_mpc
 from skytrace.surveys.clusters.red_sequence import (
     projected_nfw_radius,
     red_sequence_colours,
@@ -28,12 +29,15 @@ if TYPE_CHECKING:
 
 __all__ = ["Field", "Galaxies", "draw_field", "kpc_per_arcsec"]
 
+
 _FAINTEST_MEMBER, _FAINTEST_BACKGROUND = 4.0, 2.6  # [mag] from m*
 #: Share of blue galaxies: of the members of one cluster and another (0.05 to 0.5: Butcher & Oemler 1984), of a
-#: background cluster's brightest members, and of the galaxies of a red projection. As these stand the colour of a field
-#: tells lenses from the others hardly (tests/surveys/clusters/test_mock_hardness.py).
-_BLUE_MEMBERS, _BLUE_BACKGROUND, _BLUE_PROJECTED = (0.05, 0.5), 0.35, 0.2
-_BESIDE = ("blue_aligned", "galaxy_arc", "star")
+#: background cluster's brightest members (about half at z = 1 to 1.5: Brodwin et al. 2013), and of the galaxies of a
+#: projection. And how many galaxies of M* - 2.6 and brighter a projection of no special shape has at most, fewest and
+#: most, even in ln. As these stand the colour of a field tells lenses from the others hardly
+#: (tests/surveys/clusters/test_mock_hardness.py).
+_BLUE_MEMBERS, _BLUE_BACKGROUND, _BLUE_PROJECTED = (0.05, 0.5), 0.45, 0.4
+_PROJECTED = (15.0, 250.0)
 
 
 @dataclass(frozen=True)
@@ -76,12 +80,13 @@ class Field:
 
 def draw_field(row: Mapping, half_arcsec: float, rng: np.random.Generator, *, red_projection_share: float) -> Field:
     """The field of one row of ``simulate_clusters``; half_arcsec: half the side of the cutout."""
-    kind, z = row["kind"], row["z_lens"]
-    share = 0.6 if kind == "merger" else 1.0
+    # what confuses stands before lenses as often as before other clusters, or its absence would give them away
+    confuser, z = row["confuser"], row["z_lens"]
+    share = MAIN_SHARE if confuser == "merger" else 1.0
     blue_share = rng.uniform(*_BLUE_MEMBERS)
     members = _members(row, share, blue_share, half_arcsec, rng)
     second = (np.nan, np.nan)
-    if kind == "merger":
+    if confuser == "merger":
         angle, distance = rng.uniform(0, 2 * np.pi), rng.uniform(0.25, 0.8) * half_arcsec
         second = distance * np.cos(angle), distance * np.sin(angle)
         other = _members(row, 1.0 - share, blue_share, half_arcsec, rng)
@@ -92,20 +97,21 @@ def draw_field(row: Mapping, half_arcsec: float, rng: np.random.Generator, *, re
     scale = float(row["theta_e_bcg_arcsec"]) * (180.0 / 290.0) ** 2
     subhalos = np.stack([members.x[1:], members.y[1:], scale * np.sqrt(light), 9.0 * np.sqrt(light) + 0.5], axis=1)
     behind = _field_galaxies(half_arcsec, rng)
-    if kind == "lens":
-        behind = behind.joined(_background_cluster(row, rng))
+    if row["is_lens"]:
+        mass = Field(members, behind, subhalos, second, np.zeros(3), None, None)
+        behind = behind.joined(_background_cluster(row, place_of_several_images(row, mass, half_arcsec, rng), rng))
     foreground = members
-    if kind == "projection":
-        foreground = foreground.joined(_projected(int(row["n_background"]), half_arcsec, rng, tangential_share=0.5))
-    elif kind != "lens" and rng.random() < red_projection_share:
-        foreground = foreground.joined(_projected(int(rng.integers(20, 51)), half_arcsec, rng, tangential_share=0.0))
-    # what confuses lies before lenses as well, or its absence would give them away
-    beside = str(rng.choice(_BESIDE)) if kind == "lens" and rng.random() < 0.5 else kind
-    if beside == "blue_aligned":
+    if confuser == "projection":
+        most = int(rng.integers(20, 51))
+        foreground = foreground.joined(_projected(most, half_arcsec, rng, tangential_share=0.5))
+    elif rng.random() < red_projection_share:
+        most = int(np.exp(rng.uniform(*np.log(_PROJECTED))))
+        foreground = foreground.joined(_projected(most, half_arcsec, rng, tangential_share=0.0))
+    if confuser == "blue_aligned":
         foreground = foreground.joined(_blue(int(rng.integers(6, 16)), half_arcsec, rng))
-    arc = _galaxy_arc(members, half_arcsec, rng) if beside == "galaxy_arc" else None
+    arc = _galaxy_arc(members, half_arcsec, rng) if confuser == "galaxy_arc" else None
     star = None
-    if beside == "star" or rng.random() < 0.05:
+    if confuser == "star" or rng.random() < 0.05:
         star = (*rng.uniform(-0.9, 0.9, 2) * half_arcsec, rng.uniform(13.5, 18.0))
     icl = members.flux[0] * rng.uniform(0.15, 0.5)
     return Field(foreground, behind, subhalos, second, icl, arc, star)
@@ -156,10 +162,9 @@ def _size(offset: NDArray, z: float) -> NDArray[np.float64]:
     )
 
 
-def _background_cluster(row: Mapping, rng: np.random.Generator) -> Galaxies:
-    """20-50 members on the red sequence of z_source, their centre where halo and BCG make several images."""
+def _background_cluster(row: Mapping, centre: tuple[float, float], rng: np.random.Generator) -> Galaxies:
+    """20-50 members on the red sequence of z_source about ``centre`` [arcsec], where their brightest lies."""
     n, z = int(row["n_background"]), row["z_source"]
-    distance, angle = 0.4 * row["theta_e_arcsec"] * np.sqrt(rng.random()), rng.uniform(0, 2 * np.pi)
     radius = projected_nfw_radius(rng.random(n), concentration=4.0) * 8.0
     turn = rng.uniform(0, 2 * np.pi, n)
     offset = schechter_mag(rng.random(n), faintest=_FAINTEST_BACKGROUND)
@@ -168,7 +173,7 @@ def _background_cluster(row: Mapping, rng: np.random.Generator) -> Galaxies:
     colours = red_sequence_colours(z) + 0.06 * rng.standard_normal((n, 2))
     colours -= _star_forming(n, _BLUE_BACKGROUND, rng)
     return Galaxies(
-        distance * np.cos(angle) + radius * np.cos(turn), distance * np.sin(angle) + radius * np.sin(turn),
+        centre[0] + radius * np.cos(turn), centre[1] + radius * np.sin(turn),
         _fluxes(star_mag_i(z) + offset, *colours.T), 0.7 * _size(offset, z) * np.exp(0.25 * rng.standard_normal(n)),
         rng.uniform(1.0, 2.0, n), rng.uniform(0.4, 0.95, n), rng.uniform(0, np.pi, n),
     )  # fmt: skip

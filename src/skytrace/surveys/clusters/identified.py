@@ -16,12 +16,11 @@ import numpy as np
 import pandas as pd
 
 from skytrace.errors import CatalogueError, SurveyError, check_between, check_names, check_whole
+from skytrace.surveys.clusters.field_mass import deflection
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
-
-    from numpy.typing import NDArray
 
     from skytrace.clusters.modelling_options import ClusterLensOptions
     from skytrace.surveys.clusters.options import MockClusterOptions
@@ -243,27 +242,6 @@ class ImageTables:
         if missing:
             raise CatalogueError(f"{path} lacks columns {', '.join(missing)}; a table of this kind has {columns}")
         return table.loc[table["cluster_id"].astype(str).isin(list(cluster_ids)), list(columns)].reset_index(drop=True)
-
-
-def deflection(x: NDArray, y: NDArray, row: Mapping[str, Any], field: Any) -> tuple[NDArray, NDArray]:
-    """(alpha_x, alpha_y) [arcsec] of all the mass of one field of the mock, for its own source redshift, by the
-    formulae that its pixels are traced with (``rendering.lensed_light``; a test compares the two).
-    """
-    from skytrace.lensing.deflection import sie_deflection
-    from skytrace.lensing.nfw import nfw_deflection, truncated_isothermal_deflection
-
-    share = 0.6 if np.isfinite(field.second[0]) else 1.0
-    halo = row["scale_arcsec"], row["epsilon"], row["phi_rad"]
-    q = max(field.foreground.q[0], 0.6)
-    parts = [
-        nfw_deflection(x, y, share * row["kappa_s"], *halo),
-        sie_deflection(x, y, row["theta_e_bcg_arcsec"], q, row["phi_rad"]),
-    ]
-    if share < 1.0:
-        parts.append(nfw_deflection(x - field.second[0], y - field.second[1], (1.0 - share) * row["kappa_s"], *halo))
-    for at_x, at_y, theta_e, truncation in field.subhalos:
-        parts.append(truncated_isothermal_deflection(x - at_x, y - at_y, theta_e, truncation))
-    return np.sum([part[0] for part in parts], axis=0), np.sum([part[1] for part in parts], axis=0)
 
 
 def _no_rows(columns: tuple[str, ...]) -> pd.DataFrame:

@@ -32,10 +32,11 @@ CLUSTER_COLUMNS = (
     *(f"psf_fwhm_{band}_arcsec" for band in BANDS), *(f"depth_{band}_mag" for band in BANDS),
     *(f"zero_point_{band}_mag" for band in BANDS), "known_lens",
 )  # fmt: skip
-#: What only a simulated sky knows: is_lens, kind (lens, plain or a confuser), true redshifts, mass, theta_E of halo and
+#: What only a simulated sky knows: is_lens, confuser (what stands in the field besides its cluster, lens or not; plain:
+#: nothing), kind (lens, or what the confuser is), true redshifts, mass, theta_E of halo and
 #: BCG for a source at z_source, and how many members the background cluster (or the dense projection) has.
 CLUSTER_TRUTH_COLUMNS = (
-    "cluster_id", "is_lens", "kind", "z_lens", "z_source", "richness_true", "m200_msun", "concentration",
+    "cluster_id", "is_lens", "kind", "confuser", "z_lens", "z_source", "richness_true", "m200_msun", "concentration",
     "theta_e_arcsec", "n_background",
 )  # fmt: skip
 

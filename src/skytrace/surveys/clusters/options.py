@@ -11,7 +11,7 @@ from skytrace.errors import OptionError, check_between, check_names, check_whole
 
 __all__ = ["CONFUSERS", "MockClusterOptions", "MosaicOptions"]
 
-#: What a field that is no cluster-cluster lens can hold besides its cluster.
+#: What a field can hold besides its cluster and what that lenses.
 CONFUSERS = ("blue_aligned", "galaxy_arc", "merger", "projection", "star")
 
 
@@ -21,21 +21,23 @@ class MockClusterOptions:
     own number, so that cluster 17 is the same in a survey of 100 and of 100,000.
 
     lens_fraction: clusters that lens a background cluster; far above the sky's 1e-4, so that there is something to
-    learn from: what needs the prior must be told it. confuser_fraction: of the others, those that hold one of
-    CONFUSERS, in equal parts. red_projection_share: of the other fields, those with red galaxies of many redshifts
-    along the line of sight: the sample is one that colours have selected already, so colour alone finds no lenses.
+    learn from: what needs the prior must be told it. confuser_fraction: of all fields, lenses or not, those that hold
+    one of CONFUSERS, in equal parts. red_projection_share: of the fields without a projection among these, those with
+    galaxies of many redshifts along the line of sight, mostly red: the sample is one that colours have selected
+    already, so colour alone finds no lenses.
     label_fraction: lenses that are known, drawn at random among them. background_members: fewest and most galaxies of a
     background cluster; background_z: its lowest and highest redshift. pixels, pixel_scale_arcsec: of the cutouts.
     psf_fwhm_arcsec, depth_mag: medians in g, r, i (5 sigma, point source), with seeing_scatter (of ln) and
-    depth_scatter_mag from field to field. zero_point_scatter_mag: of the calibration. known_sigma_v, known_l_x: share
-    of clusters with a velocity dispersion, an X-ray luminosity. threads: that render; they change no pixel.
+    depth_scatter_mag from field to field, half of their variance from one HEALPix cell of 3.7 deg to the next.
+    zero_point_scatter_mag: of the calibration. known_sigma_v, known_l_x: share of clusters with a velocity dispersion,
+    an X-ray luminosity. threads: that render; they change no pixel.
     """
 
     n_clusters: int = 2000
     seed: int = 20261121
     lens_fraction: float = 0.1
     confuser_fraction: float = 0.6
-    red_projection_share: float = 0.7
+    red_projection_share: float = 0.8
     label_fraction: float = 0.3
     background_members: tuple[int, int] = (20, 50)
     background_z: tuple[float, float] = (0.8, 1.5)

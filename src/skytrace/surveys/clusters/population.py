@@ -14,6 +14,7 @@ import pandas as pd
 from skytrace.clusters.catalogue import comoving_distance_mpc
 from skytrace.clusters.options import BANDS
 from skytrace.lensing.nfw import nfw_mean_convergence
+from skytrace.sky.split import healpix_cell
 from skytrace.statistics.streams import normal_quantile, stream_uniforms
 from skytrace.surveys.clusters.interface import CLUSTER_COLUMNS
 from skytrace.surveys.clusters.options import CONFUSERS
@@ -23,11 +24,14 @@ if TYPE_CHECKING:
 
     from skytrace.surveys.clusters.options import MockClusterOptions
 
-__all__ = ["angular_distance_mpc", "cluster_table", "einstein_radius_arcsec", "simulate_clusters"]
+__all__ = ["MAIN_SHARE", "angular_distance_mpc", "cluster_table", "einstein_radius_arcsec", "simulate_clusters"]
 
+#: Of a merger's mass and members, what is the main cluster's.
+MAIN_SHARE = 0.6
 _ARCSEC = 206264.80625
 _CRITICAL = 1.663e18  # c^2 / (4 pi G) [Msun / Mpc]
 _RICHEST, _POOREST = 200.0, 20.0
+_SKY_NSIDE, _SKY_STREAM = 16, 63
 (
     _KIND, _CONFUSER, _Z, _ZS, _RICH, _MASS, _CONC, _EPS, _PHI, _MEMBERS, _KNOWN, _RICH_ERR, _Z_ERR, _SIGMA, _SIGMA_ERR,
     _LX, _LX_ERR, _RA, _DEC, _BCG, _SEEING, _DEPTH, _ZERO,
@@ -43,7 +47,7 @@ def simulate_clusters(numbers: NDArray[np.int64], *, options: MockClusterOptions
     other = np.array(CONFUSERS)[
         np.minimum((u[:, _CONFUSER] / max(options.confuser_fraction, 1e-12) * 5).astype(int), 4)
     ]
-    kind = np.where(is_lens, "lens", np.where(u[:, _CONFUSER] < options.confuser_fraction, other, "plain"))
+    confuser = np.where(u[:, _CONFUSER] < options.confuser_fraction, other, "plain")
     z_lens = 0.2 + 0.4 * u[:, _Z] ** 0.8
     low, high = options.background_z
     z_source = np.maximum(low + (high - low) * u[:, _ZS], z_lens + 0.25)
@@ -56,13 +60,14 @@ def simulate_clusters(numbers: NDArray[np.int64], *, options: MockClusterOptions
     table = pd.DataFrame(
         {
             "number": numbers, "cluster_id": [f"mock-{number:07d}" for number in numbers], "is_lens": is_lens,
-            "kind": kind, "z_lens": z_lens, "z_source": z_source, "richness_true": richness, "m200_msun": m200,
+            "kind": np.where(is_lens, "lens", confuser), "confuser": confuser, "z_lens": z_lens, "z_source": z_source,
+            "richness_true": richness, "m200_msun": m200,
             "concentration": concentration, "epsilon": 0.22 * u[:, _EPS], "phi_rad": np.pi * u[:, _PHI],
         }
     )  # fmt: skip
     fewest, most = options.background_members
     members = fewest + np.floor(u[:, _MEMBERS] * (most - fewest + 1)).astype(np.int64)
-    table["n_background"] = np.where(is_lens | (kind == "projection"), members, 0)
+    table["n_background"] = np.where(is_lens | (confuser == "projection"), members, 0)
     table["bcg_mag_offset"] = -1.9 + 0.35 * normal[:, _BCG] - 0.6 * np.log10(richness / 40.0)
     table["kappa_s"], table["scale_arcsec"] = _halo(table)
     dispersion = 290.0 * 10.0 ** (-0.1 * (table["bcg_mag_offset"] + 1.9))  # of the BCG, by Faber and Jackson
@@ -86,12 +91,13 @@ def angular_distance_mpc(z_low: NDArray[np.float64], z_high: NDArray[np.float64]
 
 
 def einstein_radius_arcsec(table: pd.DataFrame) -> NDArray[np.float64]:
-    """Radius (n,) [arcsec] inside which halo (round) and BCG have a mean convergence of 1, by bisection."""
+    """Radius (n,) [arcsec] inside which halo (round; a merger's main one) and BCG have a mean convergence of 1."""
+    share = np.where(table["confuser"] == "merger", MAIN_SHARE, 1.0)
     low, high = np.full(len(table), 1e-3), np.full(len(table), 120.0)
     kappa_s, scale, bcg = (table[name].to_numpy() for name in ("kappa_s", "scale_arcsec", "theta_e_bcg_arcsec"))
-    for _ in range(50):
+    for _ in range(50):  # bisection
         middle = 0.5 * (low + high)
-        inside = nfw_mean_convergence(middle, kappa_s, scale) + bcg / middle > 1.0
+        inside = nfw_mean_convergence(middle, share * kappa_s, scale) + bcg / middle > 1.0
         low, high = np.where(inside, middle, low), np.where(inside, high, middle)
     return 0.5 * (low + high)
 
@@ -125,10 +131,12 @@ def _measured(
         "l_x_erg_s": np.where(u[:, _LX] < options.known_l_x, l_x, np.nan),
         "known_lens": table["is_lens"].to_numpy() & (u[:, _KNOWN] < options.label_fraction),
     }  # fmt: skip
+    # neighbours on the sky were observed in the same nights
+    cell = healpix_cell(columns["ra"], columns["dec"], nside=_SKY_NSIDE)
+    nights = normal_quantile(stream_uniforms(cell, 6, seed=options.seed + _SKY_STREAM))
+    sky = np.sqrt(0.5) * (np.column_stack([normal[:, _SEEING : _SEEING + 3], normal[:, _DEPTH : _DEPTH + 3]]) + nights)
     for b, band in enumerate(BANDS):
-        columns[f"psf_fwhm_{band}_arcsec"] = options.psf_fwhm_arcsec[b] * np.exp(
-            options.seeing_scatter * normal[:, _SEEING + b]
-        )
-        columns[f"depth_{band}_mag"] = options.depth_mag[b] + options.depth_scatter_mag * normal[:, _DEPTH + b]
+        columns[f"psf_fwhm_{band}_arcsec"] = options.psf_fwhm_arcsec[b] * np.exp(options.seeing_scatter * sky[:, b])
+        columns[f"depth_{band}_mag"] = options.depth_mag[b] + options.depth_scatter_mag * sky[:, 3 + b]
         columns[f"zero_point_{band}_mag"] = 22.5 + options.zero_point_scatter_mag * normal[:, _ZERO + b]
     return columns

@@ -25,6 +25,7 @@ from skytrace.lensing.nfw import nfw_deflection
 from skytrace.lensing.rendering import render_lenses
 from skytrace.lensing.sources import SourceModel, sersic_b, sersic_flux
 from skytrace.surveys.clusters.galaxies import draw_field, kpc_per_arcsec
+from skytrace.surveys.clusters.population import MAIN_SHARE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -113,7 +114,7 @@ def lensed_light(row: Mapping, field: Field, *, options: MockClusterOptions) -> 
     cells = _FINE * (options.pixels + 2 * _MARGIN)
     axis = (np.arange(cells) - middle) * scale
     x, y = np.meshgrid(axis, axis)
-    share = 0.6 if np.isfinite(field.second[0]) else 1.0
+    share = MAIN_SHARE if np.isfinite(field.second[0]) else 1.0
     halo = (row["scale_arcsec"], row["epsilon"], row["phi_rad"])
     alpha_x, alpha_y = nfw_deflection(x, y, share * row["kappa_s"], *halo)
     bcg_x, bcg_y = _bcg_deflection(x, y, row["theta_e_bcg_arcsec"], max(field.foreground.q[0], 0.6), row["phi_rad"])
