@@ -31,7 +31,8 @@ PREVIEWS = {
     "FigureDataset": "ImagePreview",
 }
 WITHOUT_PREVIEW = {
-    "HTMLDataset", "MockClusterImagesDataset", "MockClustersDataset", "MockSupernovaDataset", "MockSurveyDataset",
+    "HTMLDataset", "MockClusterImagesDataset", "MockClustersDataset", "MockSpectrumDataset",
+    "MockSupernovaDataset", "MockSurveyDataset",
 }  # fmt: skip
 ROWS = 60
 #: Its stamps stay on disk: the catalog names the array.

@@ -9,7 +9,7 @@ from skytrace.errors import OptionError
 from skytrace.surveys.clusters.mosaic import ClusterMosaic
 
 
-@pytest.mark.parametrize(("environment", "n"), [("base", 3000), ("smoke", 240)])
+@pytest.mark.parametrize(("environment", "n"), [("base", 4000), ("smoke", 240)])
 def test_the_catalogs_options_are_those_of_the_mock(repository, environment, n):
     soft = {"parameters": "soft", "globals": "soft"}  # as in settings.py
     loader = OmegaConfigLoader(

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
-from skytrace.errors import OptionError, check_between, check_choice
+from skytrace.errors import OptionError, check_between, check_choice, check_names, check_whole
+from skytrace.spectra.simulation_options import SimulationOptions
 
-__all__ = ["SN2011feOptions", "SpectrumFileOptions"]
+__all__ = ["MockSpectrumOptions", "SN2011feOptions", "SpectrumFileOptions"]
 
 #: A spectrum of 10^6 pixels in text has about 60 MB.
 MAX_FILE_MB = 500.0
@@ -62,3 +66,68 @@ class SN2011feOptions:
         check_between("distance_modulus_mag", self.distance_modulus_mag, 28.0, 30.0)
         check_between("mwebv_mag", self.mwebv_mag, 0.0, 5.0)
         check_between("longest_angstrom", self.longest_angstrom, 7000.0, 30_000.0)
+
+    @classmethod
+    def from_mapping(cls, values: Mapping[str, Any]) -> SN2011feOptions:
+        """Options from a plain mapping (a catalog entry); raises OptionError naming a key that does not exist."""
+        check_names("spectrum of SN 2011fe", values, [f.name for f in dataclasses.fields(cls)])
+        return cls(**values)
+
+
+@dataclass(frozen=True)
+class MockSpectrumOptions:
+    """What the built-in supernova is and how it was observed.
+
+    parameters: the fifteen of ``spectra.EJECTA_PARAMETERS``. redshift, distance_modulus_mag, mwebv_mag, phase_day: of
+    the observed spectrum; phase_day in rest-frame days from B maximum, None where unknown. shortest_angstrom,
+    longest_angstrom, pixel_angstrom: its grid. signal_to_noise: of a pixel at the median flux. calibration_error: one
+    standard deviation, of the whole flux. seed: of noise and calibration. simulation: SimulationOptions; a mapping will
+    do.
+    """
+
+    parameters: Mapping[str, float]
+    redshift: float = 0.000804
+    distance_modulus_mag: float = 29.04
+    mwebv_mag: float = 0.009
+    phase_day: float | None = 0.0
+    shortest_angstrom: float = 2000.0
+    longest_angstrom: float = 10_200.0
+    pixel_angstrom: float = 5.0
+    signal_to_noise: float = 50.0
+    calibration_error: float = 0.01
+    seed: int = 20261122
+    simulation: SimulationOptions = field(default_factory=SimulationOptions)
+
+    def __post_init__(self) -> None:
+        from skytrace.spectra.ejecta import EJECTA_PARAMETERS
+
+        if isinstance(self.simulation, Mapping):  # YAML gives one
+            check_names("simulation", self.simulation, tuple(SimulationOptions.__dataclass_fields__))
+            object.__setattr__(self, "simulation", SimulationOptions(**self.simulation))
+        check_names("parameters of the mock spectrum", self.parameters, EJECTA_PARAMETERS)
+        missing = [name for name in EJECTA_PARAMETERS if name not in self.parameters]
+        if missing:
+            raise OptionError(f"parameters of the mock spectrum lack {', '.join(missing)}")
+        check_between("redshift", self.redshift, -0.01, 10.0)
+        check_between("distance_modulus_mag", self.distance_modulus_mag, 20.0, 50.0)
+        check_between("mwebv_mag", self.mwebv_mag, 0.0, 5.0)
+        if self.phase_day is not None:
+            check_between("phase_day", self.phase_day, -50.0, 1000.0)
+        low, high = (getattr(self.simulation, f"wavelength_{end}_angstrom") for end in ("low", "high"))
+        stretch = 1.0 + self.redshift
+        check_between("shortest_angstrom", self.shortest_angstrom, low * stretch, high * stretch)
+        check_between(
+            "longest_angstrom", self.longest_angstrom, self.shortest_angstrom, high * stretch, include_low=False
+        )
+        check_between("pixel_angstrom", self.pixel_angstrom, 0.1, 100.0)
+        check_between("signal_to_noise", self.signal_to_noise, 1.0, 1e6)
+        check_between("calibration_error", self.calibration_error, 0.0, 0.5)
+        check_whole("seed", self.seed, 0, 2**62)
+
+    @classmethod
+    def from_mapping(cls, values: Mapping[str, Any]) -> MockSpectrumOptions:
+        """Options from a plain mapping (a catalog entry); raises OptionError naming a key that does not exist."""
+        check_names("mock spectrum", values, [f.name for f in dataclasses.fields(cls)])
+        if "parameters" not in values:
+            raise OptionError("the mock spectrum has no parameters; give the fifteen of spectra.EJECTA_PARAMETERS")
+        return cls(**values)

@@ -16,9 +16,11 @@ from skytrace.surveys.data_root import require_folder, under_data_root
 from skytrace.surveys.spectra.options import SN2011feOptions
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import pandas as pd
 
-__all__ = ["read_sn2011fe", "sn2011fe_table"]
+__all__ = ["SN2011fe", "read_sn2011fe", "sn2011fe_table"]
 
 _FILES = "sn2011fe_spectra.parquet or sn2011fe_p00.1d.csv (HST spectra of SN 2011fe)"
 _COLUMNS = ("epoch", "mjd", "phase_day", "wavelength_angstrom", "flux", "flux_err")
@@ -69,3 +71,28 @@ def read_sn2011fe(
     )  # fmt: skip
     columns = (kept[name].to_numpy() for name in ("wavelength_angstrom", "flux", "flux_err"))
     return observed_spectrum(*columns, source=source, options=cleaning, handling=notes)
+
+
+class SN2011fe:
+    """A SpectrumSource of one epoch of SN 2011fe."""
+
+    name = "sn2011fe"
+    note = "an HST spectrum of SN 2011fe (Mazzali et al. 2014): nobody knows its true parameters"
+
+    def __init__(self, options: SN2011feOptions) -> None:
+        self.options = options
+        self.files_read: set[Path] = set()
+
+    def spectrum(self) -> ObservedSpectrum:
+        """See ``read_sn2011fe``."""
+        spectrum = read_sn2011fe(self.options)
+        self.files_read.add(under_data_root(self.options.folder) / self.options.file)
+        return spectrum
+
+    def truth(self) -> pd.DataFrame:
+        """No row."""
+        import pandas as pd
+
+        from skytrace.spectra.ejecta import EJECTA_PARAMETERS
+
+        return pd.DataFrame({name: pd.Series(dtype=float) for name in EJECTA_PARAMETERS})
