@@ -1,0 +1,72 @@
+"""How the emulator of spectra is trained (``spectral_emulator``). Imports nothing heavy."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from skytrace.errors import OptionError, check_between, check_choice, check_whole
+
+__all__ = ["EmulatorOptions"]
+
+#: Features of a type Ia supernova [Angstrom, rest], each with its weight in the loss (elsewhere 1).
+_WINDOWS = {
+    "ca_ii_hk": (3500.0, 4000.0, 2.0),
+    "fe_blend": (4600.0, 5200.0, 2.0),
+    "s_ii_w": (5200.0, 5700.0, 2.0),
+    "si_ii_6355": (5900.0, 6400.0, 2.0),
+    "o_i_7774": (7300.0, 7900.0, 2.0),
+    "ca_ii_ir": (8000.0, 8800.0, 2.0),
+}
+
+
+@dataclass(frozen=True)
+class EmulatorOptions:
+    """Network, loss and training.
+
+    hidden: widths of the layers. members: networks of the ensemble, each stopped on a part of its own. windows: name ->
+    (low, high, weight) [Angstrom] of the loss; elsewhere the weight is 1. stop_share: share of the training models by
+    which a member is stopped; error_share: share that no member sees, which measures the emulator's own error.
+    """
+
+    hidden: tuple[int, ...] = (512, 512, 256, 256, 128)
+    members: int = 3
+    windows: Mapping[str, tuple[float, float, float]] = field(default_factory=lambda: dict(_WINDOWS))
+    normalise_angstrom: tuple[float, float] = (4000.0, 7000.0)
+    softening: float = 0.05
+    variance: float = 0.9999
+    learning_rate: float = 2e-3
+    weight_decay: float = 1e-4
+    batch: int = 64
+    epochs: int = 200
+    patience: int = 60
+    stop_share: float = 0.1
+    error_share: float = 0.1
+    error_components: int = 30
+    device: str = "cpu"
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "hidden", tuple(self.hidden))
+        if not self.hidden:
+            raise OptionError("hidden = () has no layer")
+        for width in self.hidden:
+            check_whole("hidden", width, 1, 8192)
+        check_whole("members", self.members, 1, 64)
+        for name, window in self.windows.items():
+            if len(window) != 3:
+                raise OptionError(f"windows[{name!r}] = {window!r} is not (low, high, weight)")
+            check_between(f"windows[{name!r}][1]", window[1], window[0], 50_000.0, include_low=False)
+            check_between(f"windows[{name!r}][2]", window[2], 0.0, 1e3, include_low=False)
+        check_between("softening", self.softening, 1e-6, 1e3)
+        check_between("variance", self.variance, 0.0, 1.0, include_low=False, include_high=False)
+        check_between("learning_rate", self.learning_rate, 0.0, 1.0, include_low=False)
+        check_between("weight_decay", self.weight_decay, 0.0, 10.0)
+        check_whole("batch", self.batch, 1, 1_000_000)
+        check_whole("epochs", self.epochs, 1, 1_000_000)
+        check_whole("patience", self.patience, 1, 1_000_000)
+        check_between("stop_share", self.stop_share, 0.0, 0.5, include_low=False)
+        check_between("error_share", self.error_share, 0.0, 0.5, include_low=False)
+        check_whole("error_components", self.error_components, 1, 1000)
+        check_choice("device", self.device, ("auto", "cpu", "cuda"))
+        check_whole("seed", self.seed, 0, 2**32 - 1)
