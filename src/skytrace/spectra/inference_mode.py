@@ -1,0 +1,105 @@
+"""The mode of a spectrum's posterior and its curvature there: where samplers start, and the coordinates they use.
+
+Newton's method from the best of many draws of the prior, all starts at once; directions of wrong curvature are climbed,
+too. Everything is in z (``inference_density``), where the prior is a standard normal.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from scipy.special import ndtri
+
+from skytrace.compute.compiled import compiled_by_one
+from skytrace.spectra.inference_density import log_densities, log_density, prior_draws
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from skytrace.spectra.inference_model import InferenceModel
+    from skytrace.spectra.inference_options import LikelihoodOptions, SpectrumSamplerOptions
+    from skytrace.spectra.inference_target import SpectrumTarget
+
+__all__ = ["PosteriorMode", "climb", "find_mode", "in_batches"]
+
+_STEPS = (1.0, 0.5, 0.25, 0.1, 0.03, 0.01)
+_NEWTON, _LONGEST_STEP = 30, 2.0
+_LEAST_CURVATURE = 0.3  # of -ln density in z, where the prior alone has 1: a wall can halve it, not end it
+_SAME_MODE, _BATCH = 1.0, 256
+
+
+class PosteriorMode(NamedTuple):
+    """z (D,): the mode. root (D, D): z = mode + root @ w has the density's own covariance where w has the identity.
+    log_density at the mode. starts_at_mode: share of the starts that ended within 1 of it. ends (s, D), end_densities
+    (s,): of all starts, the best first.
+    """
+
+    z: NDArray[np.float64]
+    root: NDArray[np.float64]
+    log_density: float
+    starts_at_mode: float
+    ends: NDArray[np.float64]
+    end_densities: NDArray[np.float64]
+
+
+def find_mode(
+    target: SpectrumTarget, *, model: InferenceModel, options: LikelihoodOptions, sampler: SpectrumSamplerOptions
+) -> PosteriorMode:
+    """The best of ``sampler.n_starts`` climbs from the best of ``sampler.n_prior_draws`` draws of the prior."""
+    rng = np.random.default_rng([sampler.seed, 1])
+    drawn = prior_draws(sampler.n_prior_draws, target, model=model, options=options, rng=rng)
+    z = ndtri(np.clip(drawn, 1e-6, 1.0 - 1e-6))
+    with jax.enable_x64(True):
+        values = in_batches(lambda rows: log_densities(rows, target, model=model, options=options), z)
+        starts = z[np.argsort(-np.nan_to_num(values, nan=-np.inf), kind="stable")[: sampler.n_starts]]
+        ends, density, roots = (np.asarray(part) for part in climb(starts, target, model=model, options=options))
+    order = np.argsort(-np.nan_to_num(density, nan=-np.inf), kind="stable")
+    best = order[0]
+    share = float((density > density[best] - _SAME_MODE).mean())
+    return PosteriorMode(ends[best], roots[best], float(density[best]), share, ends[order], density[order])
+
+
+def in_batches(function: Any, rows: NDArray[np.float64], *, batch: int = _BATCH) -> NDArray[np.float64]:
+    """``function`` (n,) of rows (n, D), ``batch`` rows at a time, so that one program is compiled."""
+    size = min(batch, len(rows))
+    out = []
+    for first in range(0, len(rows), size):
+        part = rows[first : first + size]
+        filled = np.concatenate([part, np.repeat(part[:1], size - len(part), axis=0)])
+        out.append(np.asarray(function(filled))[: len(part)])
+    return np.concatenate(out)
+
+
+@compiled_by_one
+@partial(jax.jit, static_argnames=("model", "options"))
+def climb(z: Any, target: Any, *, model: Any, options: Any) -> tuple[Any, Any, Any]:
+    """Local maxima (s, D) from z (s, D), the log density (s,) and the root (s, D, D) of the curvature there."""
+
+    def value(z: Any) -> Any:
+        return log_density(z[None], target, model=model, options=options)[0]
+
+    def curvature(z: Any) -> tuple[Any, Any]:
+        eigenvalues, vectors = jnp.linalg.eigh(-jax.hessian(value)(z))
+        return jnp.maximum(jnp.abs(eigenvalues), _LEAST_CURVATURE), vectors
+
+    def advance(_: Any, state: Any) -> Any:
+        z, best = state
+        size, vectors = curvature(z)
+        step = vectors @ ((vectors.T @ jax.grad(value)(z)) / size)
+        step = step * jnp.minimum(1.0, _LONGEST_STEP / (jnp.linalg.norm(step) + 1e-12))
+        tried = z + jnp.array(_STEPS)[:, None] * step
+        values = jnp.nan_to_num(log_density(tried, target, model=model, options=options), nan=-jnp.inf)
+        at = jnp.argmax(values)
+        better = values[at] > best
+        return jnp.where(better, tried[at], z), jnp.where(better, values[at], best)
+
+    def one(z: Any) -> tuple[Any, Any, Any]:
+        end, best = jax.lax.fori_loop(0, _NEWTON, advance, (z, value(z)))
+        size, vectors = curvature(end)
+        return end, best, vectors / jnp.sqrt(size)
+
+    return jax.vmap(one)(z)

@@ -1,0 +1,140 @@
+"""What a spectrum's parameters are inferred with: a function from parameters to spectra and the region they may lie in.
+
+The region is a box, of which only a part is physical: velocities ascend, and mass fractions of a zone sum to 1 at most.
+All of that is linear in the parameters; its edge is softened by 0.5 %, so that samplers that follow gradients see it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from skytrace.errors import OptionError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from numpy.typing import NDArray
+
+__all__ = ["InferenceModel", "inference_model", "physical_limits"]
+
+#: Width of a constraint's edge as a share of the limit's own size: 50 km/s of 10,000, 0.005 of a mass fraction of 1.
+_SOFTNESS = {"velocity": 50.0, "fraction": 0.005}
+#: Largest sum of the mass fractions that parameters set: 1 less what is fixed (``ejecta``).
+_WALL_SPECIES, _CORE_SPECIES = ("X_Si_wall", "X_Fe_wall", "X_Ni"), ("X_Fe_core", "X_Ni")
+
+
+@dataclass(frozen=True, eq=False)
+class InferenceModel:
+    """A function from parameters to spectra, and where parameters may lie.
+
+    names, low, high, logarithmic (d,): the box; the prior is flat in it, or in the logarithm. wavelength_angstrom (m,);
+    unit_erg_s_a: y = asinh(L / unit). error_components (k, m), error_variance (m,): covariance of y's error at scale 1.
+    forward: parameters (n, d) to y (n, m) and the scale (n,) of its error, in JAX. limit_rows (c, d), limits (c,),
+    softness (c,): limit_rows @ parameters <= limits is physical.
+    """
+
+    names: tuple[str, ...]
+    low: NDArray[np.float64]
+    high: NDArray[np.float64]
+    logarithmic: NDArray[np.bool_]
+    wavelength_angstrom: NDArray[np.float64]
+    unit_erg_s_a: float
+    error_components: NDArray[np.float64]
+    error_variance: NDArray[np.float64]
+    forward: Callable[[Any], tuple[Any, Any]]
+    limit_rows: NDArray[np.float64]
+    limits: NDArray[np.float64]
+    softness: NDArray[np.float64]
+
+    def stretch(self, luminosity: Any) -> NDArray[np.float64]:
+        """y of luminosities [erg/s/A]."""
+        return np.arcsinh(np.asarray(luminosity, dtype=np.float64) / self.unit_erg_s_a)
+
+    def unstretch(self, stretched: Any) -> NDArray[np.float64]:
+        """The inverse of ``stretch``."""
+        return np.sinh(np.asarray(stretched, dtype=np.float64)) * self.unit_erg_s_a
+
+    def predict(self, parameters: Any, *, batch: int = 256) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """``forward`` in numpy, float64, ``batch`` models at a time."""
+        import jax
+
+        rows = np.atleast_2d(np.asarray(parameters, dtype=np.float64))
+        parts = []
+        with jax.enable_x64(True):
+            compiled = jax.jit(self.forward)
+            for first in range(0, len(rows), batch):
+                part = rows[first : first + batch]
+                filled = np.concatenate([part, np.repeat(part[:1], min(batch, len(rows)) - len(part), axis=0)])
+                parts.append([np.asarray(values)[: len(part)] for values in compiled(filled)])
+        return np.concatenate([part[0] for part in parts]), np.concatenate([part[1] for part in parts])
+
+
+def inference_model(
+    emulator: Any, space: Any = None, *, forward: Callable[[Any], tuple[Any, Any]] | None = None
+) -> InferenceModel:
+    """The model of a ``SpectrumEmulator`` in a ``ParameterSpace`` (None: the emulator's box, all flat).
+
+    forward: instead of ``jax_predict`` of that emulator. Raises OptionError for a space of other parameters, or one
+    that reaches beyond the box in which the emulator was trained.
+    """
+    names = tuple(emulator.names)
+    low, high = (np.asarray(end, dtype=np.float64) for end in (emulator.low, emulator.high))
+    logarithmic = np.zeros(len(names), dtype=bool)
+    if space is not None:
+        if tuple(space.names) != names:
+            raise OptionError(f"the space has {', '.join(space.names)}; the emulator was trained on {', '.join(names)}")
+        reach = 1e-6 * (high - low)
+        beyond = (np.asarray(space.low) < low - reach) | (np.asarray(space.high) > high + reach)
+        if beyond.any():
+            outside = ", ".join(name for name, out in zip(names, beyond, strict=True) if out)
+            raise OptionError(f"the space reaches beyond the box in which the emulator was trained in {outside}")
+        low, high = np.array(space.low, dtype=np.float64), np.array(space.high, dtype=np.float64)
+        logarithmic = np.array(space.logarithmic, dtype=bool)
+    if forward is None:
+        from skytrace.spectra.emulator import jax_predict
+
+        def forward(parameters: Any) -> tuple[Any, Any]:
+            return jax_predict(emulator, parameters)
+
+    return InferenceModel(
+        names, low, high, logarithmic, np.asarray(emulator.wavelength_angstrom, dtype=np.float64),
+        float(emulator.softening * emulator.level_erg_s_a), np.asarray(emulator.error_components, dtype=np.float64),
+        np.asarray(emulator.error_variance, dtype=np.float64), forward, *physical_limits(names),
+    )  # fmt: skip
+
+
+def physical_limits(names: Sequence[str]) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """rows (c, d), limits (c,) and softness (c,) of what is physical: rows @ parameters <= limits.
+
+    v_inner <= v_core <= v_wall, and the sums of mass fractions: of stage 1's core and wall with what is fixed there
+    (``ejecta``), and of each zone of a stage with zones (X_<species>_zone_<k>). Of parameters that are none of these
+    (the smooth modes of stage 3) nothing is known here.
+    """
+    from skytrace.spectra.ejecta import _FIXED, _SILICON_CORE
+
+    names = list(names)
+    rows: list[NDArray[np.float64]] = []
+    limits: list[float] = []
+    soft: list[float] = []
+
+    def add(terms: dict[str, float], limit: float, kind: str) -> None:
+        if all(name in names for name in terms):
+            row = np.zeros(len(names))
+            for name, factor in terms.items():
+                row[names.index(name)] = factor
+            rows.append(row)
+            limits.append(limit)
+            soft.append(_SOFTNESS[kind])
+
+    add({"v_inner": 1.0, "v_core": -1.0}, 0.0, "velocity")
+    add({"v_core": 1.0, "v_wall": -1.0}, 0.0, "velocity")
+    fixed = np.array([shares for shares in _FIXED.values()]).sum(axis=0)
+    add(dict.fromkeys(_CORE_SPECIES, 1.0), 1.0 - fixed[0] - _SILICON_CORE, "fraction")
+    add(dict.fromkeys(_WALL_SPECIES, 1.0), 1.0 - fixed[1], "fraction")
+    zones = sorted({name.rsplit("_zone_", 1)[1] for name in names if "_zone_" in name})
+    for zone in zones:
+        add({name: 1.0 for name in names if name.endswith(f"_zone_{zone}")}, 1.0, "fraction")
+    return np.array(rows).reshape(-1, len(names)), np.array(limits), np.array(soft)

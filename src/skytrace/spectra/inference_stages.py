@@ -1,0 +1,138 @@
+"""One stage of a recursive inference, and what passes to the next: relaxed ranges, or a narrowed prior."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from skytrace.errors import OptionError
+from skytrace.spectra.inference_agreement import agreement_table
+from skytrace.spectra.inference_density import INADEQUACY
+from skytrace.spectra.inference_mode import find_mode
+from skytrace.spectra.inference_nested import sample_nested
+from skytrace.spectra.inference_posterior import (
+    SpectrumPosterior,
+    predictive_check,
+    prior_widths,
+    spectrum_summary,
+    wall_check,
+)
+from skytrace.spectra.inference_sampling import sample_emcee, sample_nuts
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import pandas as pd
+    from numpy.typing import ArrayLike, NDArray
+
+    from skytrace.spectra.inference_mode import PosteriorMode
+    from skytrace.spectra.inference_model import InferenceModel
+    from skytrace.spectra.inference_options import LikelihoodOptions, SpectrumSamplerOptions
+    from skytrace.spectra.inference_target import SpectrumTarget
+    from skytrace.spectra.parameter_space import ParameterSpace
+
+__all__ = ["StageResult", "best_parameters", "infer_stage", "narrowed_space", "next_stage_space", "shrinkage_table"]
+
+
+@dataclass(frozen=True, eq=False)
+class StageResult:
+    """One stage. posteriors: by method, the first is the one that is kept. summary, agreement: tables (agreement is
+    None for one method). checks: posterior predictive. flags: everything that a reader must know, in words.
+    """
+
+    stage: int
+    posteriors: dict[str, SpectrumPosterior]
+    summary: pd.DataFrame
+    agreement: pd.DataFrame | None
+    checks: dict[str, float]
+    flags: tuple[str, ...]
+    mode: PosteriorMode
+
+    @property
+    def posterior(self) -> SpectrumPosterior:
+        """The one that is kept."""
+        return next(iter(self.posteriors.values()))
+
+
+def infer_stage(
+    target: SpectrumTarget, *, model: InferenceModel, options: LikelihoodOptions, sampler: SpectrumSamplerOptions,
+    stage: int = 1, error_fraction: ArrayLike | None = None,
+) -> StageResult:  # fmt: skip
+    """Every sampler of ``sampler.methods`` on one spectrum, their agreement, and the checks of the first one's draws.
+
+    error_fraction (m,): noise over flux, NaN where masked; the method "neural" needs it to simulate observations.
+    """
+    if "neural" in sampler.methods and error_fraction is None:
+        raise OptionError("methods has 'neural', which needs error_fraction, the noise of the spectrum over its flux")
+    mode = find_mode(target, model=model, options=options, sampler=sampler)
+    posteriors: dict[str, SpectrumPosterior] = {}
+    for method in sampler.methods:
+        if method == "nested":
+            posteriors[method] = sample_nested(target, model=model, options=options, sampler=sampler)
+        elif method == "neural":
+            from skytrace.spectra.inference_neural import sample_neural, train_neural
+
+            estimator = train_neural(target, error_fraction, model=model, options=options, sampler=sampler)
+            posteriors[method] = sample_neural(target, estimator, model=model, options=options, sampler=sampler)
+        else:
+            sample = {"nuts": sample_nuts, "emcee": sample_emcee}[method]
+            posteriors[method] = sample(target, model=model, options=options, sampler=sampler, mode=mode)
+    kept = posteriors[sampler.methods[0]]
+    priors = prior_widths(target, model=model, options=options)
+    agreement = agreement_table(list(posteriors.values())) if len(posteriors) > 1 else None
+    flags = [f"{one.method}: {words}" for one in posteriors.values() for words in one.failures]
+    flags += wall_check(kept, priors).values()
+    if agreement is not None:
+        flags += agreement.loc[~agreement["agrees"], "words"]
+    return StageResult(
+        stage, posteriors, spectrum_summary(kept, priors, constrained_below=sampler.constrained_below), agreement,
+        predictive_check(kept, target, model=model, options=options), tuple(flags), mode,
+    )  # fmt: skip
+
+
+def best_parameters(result: StageResult, model: InferenceModel, options: LikelihoodOptions) -> dict[str, float]:
+    """The parameters at the mode, in natural units: what the simulator is run again at ("closure")."""
+    from scipy.special import ndtr
+
+    from skytrace.spectra.inference_density import from_unit
+
+    parameters, _ = from_unit(ndtr(result.mode.z), model, options, xp=np)
+    return dict(zip(model.names, map(float, parameters), strict=True))
+
+
+def next_stage_space(result: StageResult, stage: int) -> ParameterSpace:
+    """The box of ``stage``: this stage's posterior means, relaxed; new parameters have their full range."""
+    from skytrace.spectra.parameter_space import stage_space
+
+    centre = dict(zip(result.summary["parameter"], result.summary["mean"], strict=True))
+    return stage_space(stage, {name: value for name, value in centre.items() if name != INADEQUACY})
+
+
+def narrowed_space(result: StageResult, space: ParameterSpace) -> tuple[ParameterSpace, float]:
+    """The prior of the next round of training, 1st to 99th percentile of the posterior plus 30 %, and log10 of the
+    volume that it leaves out of ``space``.
+    """
+    from skytrace.spectra.parameter_space import log10_compression, narrowed
+
+    samples: NDArray[np.float64] = np.column_stack([result.posterior.values[name].ravel() for name in space.names])
+    box = narrowed(space, samples)
+    return box, log10_compression(space, box)
+
+
+def shrinkage_table(results: Sequence[StageResult]) -> pd.DataFrame:
+    """One row a stage and parameter: stage, parameter, low68, high68, sd, prior_low, prior_high, width_of_prior, and
+    shrinkage, its sd over that of the last stage that had the parameter (NaN in the first).
+    """
+    import pandas as pd
+
+    columns = ["parameter", "low68", "high68", "sd", "prior_low", "prior_high", "width_of_prior"]
+    before: dict[str, float] = {}
+    parts = []
+    for result in results:
+        part = result.summary[columns].assign(stage=result.stage)
+        part["shrinkage"] = [row.sd / before.get(row.parameter, np.nan) for row in part.itertuples()]
+        before |= dict(zip(part["parameter"], part["sd"], strict=True))
+        parts.append(part)
+    return pd.concat(parts, ignore_index=True)[["stage", *columns, "shrinkage"]]
