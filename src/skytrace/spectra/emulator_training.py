@@ -18,7 +18,7 @@ from skytrace.spectra.emulator import SpectrumEmulator
 from skytrace.spectra.emulator_error import EmulatorError, fit_error
 from skytrace.spectra.emulator_inputs import emulator_inputs
 from skytrace.spectra.emulator_options import EmulatorOptions
-from skytrace.spectra.preprocessing import SpectrumTransform, TransformOptions, fit_transform, mean_flux
+from skytrace.spectra.preprocessing import SpectrumTransform, TransformOptions, fit_transform
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

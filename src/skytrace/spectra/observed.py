@@ -17,10 +17,16 @@ from skytrace.spectra.observed_options import CleaningOptions, SourceOptions
 from skytrace.spectra.wavelengths import air_to_vacuum
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["ObservedSpectrum", "observed_spectrum"]
+__all__ = ["ObservedSpectrum", "observed_spectrum", "spectrum_from_arrays", "spectrum_to_arrays"]
 
+#: Names of what a spectrum is made of, by kind.
+_ARRAYS = ("wavelength_angstrom", "flux", "error", "mask")
+_TEXTS = ("name", "frame")
+_NUMBERS = ("redshift", "phase_day", "distance_modulus_mag", "mwebv_mag")
 #: Pixels of the running median of the steps, with which a gap is found.
 _STEP_WINDOW_PX = 51
 #: Of all supernova spectra; what lies outside is in another unit than it is said to be.
@@ -230,3 +236,27 @@ def _check_coverage(
             f"{name}: {share:.3f} of the pixels in {low:g}-{high:g} A are unmasked; at least min_valid_fraction = "
             f"{options.min_valid_fraction:g} is asked"
         )
+
+
+def spectrum_to_arrays(spectrum: ObservedSpectrum) -> dict[str, NDArray]:
+    """The spectrum as named arrays without Python objects, for an npz; NaN is a number that is not known."""
+    arrays = {name: np.asarray(getattr(spectrum, name)) for name in (*_ARRAYS, *_TEXTS, "dereddened")}
+    for name in _NUMBERS:
+        value = getattr(spectrum, name)
+        arrays[name] = np.array(np.nan if value is None else value)
+    return arrays | {"handling": np.array(spectrum.handling, dtype=str)}
+
+
+def spectrum_from_arrays(arrays: Mapping[str, NDArray]) -> ObservedSpectrum:
+    """The inverse of ``spectrum_to_arrays``. Raises CatalogueError naming arrays that are missing."""
+    missing = [name for name in (*_ARRAYS, *_TEXTS, *_NUMBERS, "dereddened", "handling") if name not in arrays]
+    if missing:
+        raise CatalogueError(f"arrays of a spectrum lack {', '.join(missing)}; there are {', '.join(arrays)}")
+    numbers = {name: float(arrays[name]) for name in _NUMBERS}
+    return ObservedSpectrum(
+        **{name: np.asarray(arrays[name]) for name in _ARRAYS},
+        **{name: str(arrays[name]) for name in _TEXTS},
+        dereddened=bool(arrays["dereddened"]),
+        **{name: None if np.isnan(value) else value for name, value in numbers.items()},
+        handling=tuple(str(words) for words in arrays["handling"]),
+    )

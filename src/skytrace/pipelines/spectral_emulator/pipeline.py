@@ -1,0 +1,153 @@
+"""The whole of spectral_emulator that `kedro run --pipelines spectral_emulator` makes, stage by stage."""
+
+from kedro.pipeline import Node, Pipeline
+
+from skytrace.pipelines.spectral_emulator import observation, page, stages, studies
+from skytrace.pipelines.spectral_emulator.graph import STAGES, make_pipeline
+
+__all__ = ["create_pipeline"]
+
+_INFERENCE = ["params:likelihood", "params:sampler", "params:observation"]
+
+
+def create_pipeline(**_: object) -> Pipeline:
+    """The observed spectrum and the atoms; three stages of models, emulator and posterior; studies, figures, the page."""
+    return make_pipeline([*_given(), *(node for stage in STAGES for node in _stage(stage)), *_studies(), *_page()])
+
+
+def _given() -> list[Node]:
+    return [
+        Node(
+            observation.read_spectrum,
+            "supernova_spectrum",
+            ["observed_spectrum", "truth", "observation_report"],
+            name="read_spectrum",
+        ),
+        Node(
+            observation.tabulate_atoms, "params:simulator", ["atomic_tables", "atomic_report"], name="tabulate_atoms"
+        ),
+    ]
+
+
+def _stage(stage: str) -> list[Node]:
+    """Models, spectra, emulator and posterior of one stage; it begins where the one before ended."""
+    names = list(STAGES)
+    before = names[names.index(stage) - 1] if stage != names[0] else None
+    drawn = [f"{stage}.models", f"{stage}.space", f"{stage}.draws"]
+    options = f"params:{stage}"
+    if before is None:
+        draw = Node(stages.draw_first_models, options, drawn, name=f"{stage}.draw_models")
+    else:
+        draw = Node(
+            stages.draw_models_of(STAGES[stage]), [f"{before}.summary", options], drawn, name=f"{stage}.draw_models"
+        )
+    return [
+        draw,
+        Node(
+            stages.simulate_models,
+            [
+                f"{stage}.models",
+                "atomic_tables",
+                options,
+                "params:simulator",
+                "params:training",
+                "params:shards",
+                "params:cluster",
+            ],
+            [f"{stage}.spectra", f"{stage}.quarantine"],
+            name=f"{stage}.simulate_models",
+        ),
+        Node(
+            stages.train,
+            [f"{stage}.spectra", f"{stage}.space", options, "params:emulator"],
+            [f"{stage}.emulator", f"{stage}.error_by_wavelength", f"{stage}.emulator_report"],
+            name=f"{stage}.train",
+        ),
+        Node(
+            stages.infer,
+            [f"{stage}.emulator", f"{stage}.space", "observed_spectrum", options, *_INFERENCE],
+            [f"{stage}.posterior", f"{stage}.summary", f"{stage}.agreement", f"{stage}.inference_report"],
+            name=f"{stage}.infer",
+        ),
+    ]
+
+
+def _studies() -> list[Node]:
+    first, last = next(iter(STAGES)), list(STAGES)[-1]
+    return [
+        Node(
+            studies.measure_training_sizes,
+            [f"{first}.spectra", f"{first}.space", f"params:{first}", "params:emulator", "params:curve"],
+            ["training_sizes", "training_size_report"],
+            name="measure_training_sizes",
+        ),
+        Node(
+            studies.measure_coverage,
+            [
+                f"{first}.emulator",
+                f"{first}.space",
+                f"{first}.spectra",
+                "observed_spectrum",
+                f"params:{first}",
+                *_INFERENCE,
+                "params:coverage",
+                "params:shards",
+                "params:cluster",
+            ],
+            ["coverage_mocks", "coverage"],
+            name="measure_coverage",
+        ),
+        Node(
+            studies.close,
+            [
+                f"{last}.emulator",
+                f"{last}.space",
+                "observed_spectrum",
+                f"{last}.inference_report",
+                "params:likelihood",
+                "params:observation",
+                "params:simulator",
+            ],
+            ["closure_spectrum", "closure_report"],
+            name="close",
+        ),
+        Node(
+            studies.identify_lines,
+            [f"{last}.inference_report", "params:simulator", "params:knock_out"],
+            "line_identification",
+            name="identify_lines",
+        ),
+    ]
+
+
+def _page() -> list[Node]:
+    of_stages = {
+        f"{stage}_{what}": f"{stage}.{what}"
+        for stage in STAGES
+        for what in ("summary", "agreement", "emulator_report", "inference_report", "posterior", "draws")
+    }
+    one = next(iter(STAGES))
+    figures = [f"{name}{suffix}" for name in page.FIGURES for suffix in ("", "_pdf")]
+    return [
+        Node(
+            page.write_page,
+            {
+                "observation_report": "observation_report",
+                "atomic_report": "atomic_report",
+                "truth": "truth",
+                "closure_spectrum": "closure_spectrum",
+                "closure_report": "closure_report",
+                "line_identification": "line_identification",
+                "coverage": "coverage",
+                "training_sizes": "training_sizes",
+                "training_size_report": "training_size_report",
+                "error_by_wavelength": f"{one}.error_by_wavelength",
+                "last_emulator": f"{list(STAGES)[-1]}.emulator",
+                "last_space": f"{list(STAGES)[-1]}.space",
+                "likelihood": "params:likelihood",
+                **of_stages,
+            },
+            [*figures, "supernova_spectrum_page"],
+            name="write_page",
+        ),
+    ]

@@ -1,0 +1,164 @@
+"""Glue of one stage: its space and models, their spectra, the emulator of these, and the posterior that it gives."""
+
+from collections.abc import Callable
+from dataclasses import asdict, replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from skytrace.compute import ClusterOptions
+from skytrace.compute.json_values import json_ready
+from skytrace.pipelines.spectral_emulator.options import StageOptions
+from skytrace.pipelines.spectral_emulator.shards import ModelShardOptions, simulate_in_shards
+from skytrace.pipelines.spectral_emulator.simulators import SimulatorOptions
+from skytrace.spectra.emulator_options import EmulatorOptions
+from skytrace.spectra.inference_options import LikelihoodOptions, SpectrumSamplerOptions
+from skytrace.spectra.preprocessing import ObservationOptions
+from skytrace.spectra.training_options import TrainingSetOptions
+
+Arrays = dict[str, np.ndarray]
+Table = pd.DataFrame
+Report = dict[str, Any]
+
+__all__ = [
+    "draw_first_models", "draw_models_of", "infer", "observed_target", "parameter_space", "simulate_models",
+    "split_training", "train",
+]  # fmt: skip
+
+_SPACE = ("names", "low", "high", "unit", "relaxed_by_width", "logarithmic")
+
+
+def draw_first_models(options: StageOptions) -> tuple[Table, Table, Report]:
+    """Models of the fifteen parameters, those that the emulator may learn from first; the space; how they were drawn."""
+    from skytrace.spectra.parameter_space import stage_one_space
+
+    return _draw(stage_one_space(), options)
+
+
+def draw_models_of(stage: int) -> Callable[[Table, StageOptions], tuple[Table, Table, Report]]:
+    """The node function that draws the models of a later stage, about the posterior means of the one before."""
+
+    def draw_models(summary: Table, options: StageOptions) -> tuple[Table, Table, Report]:
+        from skytrace.spectra.parameter_space import stage_space
+
+        centre = dict(zip(summary["parameter"].astype(str), summary["mean"].astype(float), strict=True))
+        return _draw(stage_space(stage, centre), options)
+
+    return draw_models
+
+
+def _draw(space: Any, options: StageOptions) -> tuple[Table, Table, Report]:
+    from skytrace.spectra.parameter_space import draw_latin_hypercube
+
+    training, counts = draw_latin_hypercube(space, options.models, seed=options.seed)
+    held_out, other = draw_latin_hypercube(space, options.held_out, seed=options.seed + 1)
+    models = pd.concat([training, held_out], ignore_index=True)
+    table = pd.DataFrame({name: list(getattr(space, name)) for name in _SPACE})
+    report = {"models": options.models, "held_out": options.held_out, "training": counts, "held_out_draws": other}
+    return models, table, json_ready(report)
+
+
+def parameter_space(table: Table) -> Any:
+    """The ParameterSpace of its table."""
+    from skytrace.spectra.parameter_space import ParameterSpace
+
+    return ParameterSpace(**{name: tuple(table[name]) for name in _SPACE})
+
+
+def simulate_models(
+    models: Table, stage: StageOptions, simulator: SimulatorOptions, training: TrainingSetOptions,
+    shards: ModelShardOptions, cluster: ClusterOptions,
+) -> tuple[Arrays, Table]:  # fmt: skip
+    """Spectra of the models that came out well, and those in quarantine with the reason. Resumable; see ``shards``."""
+    from skytrace.spectra.training_set import training_set_to_arrays
+
+    found = simulate_in_shards(
+        models, seed=stage.seed, simulator=simulator, training=training, shards=shards, cluster=cluster
+    )  # fmt: skip
+    return training_set_to_arrays(found), found.quarantine
+
+
+def split_training(spectra: Arrays, stage: StageOptions) -> tuple[tuple[np.ndarray, ...], tuple[np.ndarray, ...]]:
+    """(parameters (n, d), luminosity (n, m) [erg/s/A]) to learn from, and those that no emulator may see."""
+    from skytrace.spectra.training_set import LUMINOSITY_UNIT_ERG_S_ANGSTROM
+
+    luminosity = spectra["luminosity_1e38"].astype(np.float64) * LUMINOSITY_UNIT_ERG_S_ANGSTROM
+    mine = spectra["model_id"] < stage.models
+    parts = tuple((spectra["parameters"][rows], luminosity[rows]) for rows in (mine, ~mine))
+    return parts[0], parts[1]
+
+
+def train(
+    spectra: Arrays, space: Table, stage: StageOptions, emulator: EmulatorOptions
+) -> tuple[Arrays, Table, Report]:
+    """The emulator; its error on held-out models by wavelength; and in numbers."""
+    from skytrace.spectra.emulator import emulator_to_arrays
+    from skytrace.spectra.emulator_training import train_emulator
+    from skytrace.spectra.emulator_validation import validate_emulator
+
+    (parameters, luminosity), (unseen, truth) = split_training(spectra, stage)
+    trained = train_emulator(
+        parameters, spectra["wavelength_angstrom"], luminosity, space=parameter_space(space), options=emulator
+    )
+    found = validate_emulator(trained, unseen, truth)
+    report = {"models": len(parameters), "held_out": len(unseen), "parameters": parameters.shape[1], **found.summary}
+    return emulator_to_arrays(trained), found.by_wavelength, json_ready(report)
+
+
+def observed_target(
+    observed: Arrays, model: Any, likelihood: LikelihoodOptions, observation: ObservationOptions, *, scales: Any
+) -> tuple[Any, np.ndarray, np.ndarray]:
+    """The likelihood's target, luminosity (m,) and error (m,) [erg/s/A] of the observed spectrum on the model's grid,
+    NaN where masked.
+    """
+    from skytrace.spectra.inference_target import observed_luminosity, spectrum_target
+    from skytrace.spectra.observed import spectrum_from_arrays
+    from skytrace.spectra.preprocessing import prepare_observed
+
+    spectrum = spectrum_from_arrays(observed)
+    prepared = prepare_observed(spectrum, model.wavelength_angstrom, options=observation)
+    luminosity, error = observed_luminosity(prepared)
+    target = spectrum_target(
+        luminosity, error, model, options=likelihood, scales=scales, phase_day=spectrum.phase_day
+    )
+    return target, luminosity, error
+
+
+def infer(
+    emulator: Arrays, space: Table, observed: Arrays, stage: StageOptions, likelihood: LikelihoodOptions,
+    sampler: SpectrumSamplerOptions, observation: ObservationOptions,
+) -> tuple[Any, Table, Table, Report]:  # fmt: skip
+    """The posterior that is kept; its summary by parameter; how the samplers agree; diagnostics and flags."""
+    from skytrace.spectra.emulator import emulator_from_arrays
+    from skytrace.spectra.inference_model import inference_model
+    from skytrace.spectra.inference_posterior import spectrum_inference_data
+    from skytrace.spectra.inference_stages import best_parameters, infer_stage
+
+    trained = emulator_from_arrays(emulator)
+    model = inference_model(trained, parameter_space(space))
+    target, luminosity, error = observed_target(
+        observed, model, likelihood, observation, scales=typical_scales(trained)
+    )
+    result = infer_stage(
+        target, model=model, options=likelihood, sampler=replace(sampler, methods=stage.methods),
+        error_fraction=error / np.abs(luminosity),
+    )  # fmt: skip
+    agreement = Table() if result.agreement is None else result.agreement
+    report = {
+        "samplers": {name: one.diagnostics for name, one in result.posteriors.items()},
+        "failures": {name: list(one.failures) for name, one in result.posteriors.items()},
+        "checks": result.checks, "flags": list(result.flags),
+        "best": best_parameters(result, model, likelihood), "likelihood": asdict(likelihood),
+        "bins": len(target.observed),
+    }  # fmt: skip
+    kept = spectrum_inference_data(result.posterior)
+    return kept, result.summary, agreement, json_ready(report)
+
+
+def typical_scales(emulator: Any) -> tuple[float, float]:
+    """Smallest and largest scale of the emulator's error over 512 models of its box."""
+    rng = np.random.default_rng(0)
+    drawn = emulator.low + rng.random((512, len(emulator.names))) * (emulator.high - emulator.low)
+    _, scale = emulator.predict_stretched(drawn)
+    return float(scale.min()), float(scale.max())

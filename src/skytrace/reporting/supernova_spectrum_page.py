@@ -1,0 +1,256 @@
+"""What a supernova is made of, as a page: every number from the pipeline's reports, with what it does not show."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from skytrace.reporting.evaluation_tables import DASH, PageTable, number_text
+from skytrace.reporting.section_page import Picture, Section, section_page
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["FIGURE_CAPTIONS", "supernova_spectrum_page"]
+
+#: Figure name -> what it shows.
+FIGURE_CAPTIONS = {
+    "spectrum": "Observed spectrum (black) with the last stage's posterior, 68 and 95 %; below, the residuals in units "
+    "of the whole error, and what each element's lines take away at the mode. Grey: windows that were left out.",
+    "corner": "Posterior of the first stage: contours hold 68 and 95 % of the draws. Red: the truth of a simulated "
+    "spectrum, where there is one.",
+    "shrinkage": "Posterior standard deviation over the prior's, by parameter and stage: 1 is what was known before.",
+    "abundances": "Mass fractions by velocity, last stage: median and 68 %. Most of what lies outside the region where "
+    "the lines form is the prior.",
+    "emulator_error": "Error of the first stage's emulator on models that it never saw, and how many of them its own "
+    "intervals hold.",
+    "training_size": "The same error by the number of models that the emulator learnt from, its power law, and the "
+    "published error.",
+    "coverage": "Share of simulated observations whose 68 % interval holds the truth, with 95 % Jeffreys intervals; "
+    "filled: constrained parameters; grey: the range asked for.",
+    "agreement": "Every other sampler against the first: offset of the mean, in its standard deviations, and ratio of "
+    "widths; grey: within what is asked.",
+}
+_ELEMENTS = {6: "C", 8: "O", 12: "Mg", 14: "Si", 16: "S", 20: "Ca", 22: "Ti", 24: "Cr", 26: "Fe", 27: "Co", 28: "Ni"}
+
+
+def supernova_spectrum_page(
+    reports: Mapping[str, Any], tables: Mapping[str, pd.DataFrame], figures: Mapping[str, bytes]
+) -> str:
+    """The page. reports: observation, atomic, closure, training_sizes, and inference, emulator and draws by stage (dicts
+    of stage -> report). tables: coverage, truth, and summary and agreement by stage. figures: PNG by name.
+    """
+    observed, stages = reports["observation"], list(reports["inference"])
+    pictures = {name: Picture(figures[name], caption) for name, caption in FIGURE_CAPTIONS.items() if name in figures}
+    return section_page(
+        f"What {observed['name']} is made of", observed["note"], _verdict(reports, tables),
+        [
+            Section("spectrum", "The spectrum", _spectrum_words(reports), (pictures["spectrum"],)),
+            *(
+                Section(
+                    stage, f"Stage {number}", _stage_words(reports, tables, stage),
+                    tuple(pictures[name] for name in _of_stage(number, len(stages)) if name in pictures),
+                    (_parameter_table(tables["summary"][stage], tables["truth"], number),),
+                )
+                for number, stage in enumerate(stages, start=1)
+            ),
+            Section(
+                "samplers", "Do the samplers agree?", _agreement_words(tables["agreement"][stages[0]]),
+                (pictures["agreement"],), (_sampler_table(reports["inference"][stages[0]]),),
+            ),
+            Section(
+                "emulator", "How good the emulator is", _emulator_words(reports),
+                (pictures["emulator_error"], pictures["training_size"]), (_emulator_table(reports["emulator"]),),
+            ),
+            Section(
+                "coverage", "Do the intervals hold what they say?", _coverage_words(tables["coverage"]),
+                (pictures["coverage"],), (_coverage_table(tables["coverage"]),),
+            ),
+            Section("limits", "What this does not show", _LIMITS),
+        ],
+    )  # fmt: skip
+
+
+_LIMITS = (
+    "The simulator is one-dimensional, with resonance scattering in place of fluorescence and a sharp photosphere. "
+    "Against Monte Carlo transfer with the same physics its spectra are 5 to 10 % off; against the same with "
+    "fluorescence more than twenty, most of it below 3500 Å, which is why that range is left out.",
+    "The fitted inadequacy widens the intervals by what the model cannot fit at the scale of its Gaussian process. It "
+    "does not know errors that look like a change of parameters.",
+    "A parameter that leans on a bound of its prior is a limit, not a measurement; one that is not constrained has the "
+    "prior's interval. The tables say which.",
+    "Coverage is measured on simulated spectra of the same simulator: it says that the inference works, not that the "
+    "ejecta of a real supernova are a member of this family.",
+)
+
+
+def _of_stage(number: int, last: int) -> tuple[str, ...]:
+    return ("corner",) if number == 1 else ("shrinkage", "abundances") if number == last else ()
+
+
+def _verdict(reports: Mapping[str, Any], tables: Mapping[str, Any]) -> tuple[str, ...]:
+    first = next(iter(tables["summary"].values()))
+    constrained = list(first.loc[first["constrained"], "parameter"])
+    walls = list(first.loc[first["flag"].astype(str) != "", "parameter"])
+    closure = reports["closure"]
+    closes = "closes" if closure["closes"] else "does not close"
+    truth = tables["truth"]
+    words = [
+        f"Of the fifteen parameters of the first stage {len(constrained)} are constrained by the spectrum to less than "
+        f"half of their prior's width: {_listed(constrained)}. {len(walls)} lie within 2 sigma of a bound of their "
+        f"prior: {_listed(walls)}.",
+        f"Run again at the mode of the last stage, the simulator {closes} with the emulator: rms "
+        f"{closure['rms_pull']:.2f} of the emulator's own error, {100 * closure['rms_of_peak_emulator']:.2f} % of the "
+        f"peak; from the observed spectrum it is {100 * closure['rms_of_peak_observed']:.1f} % of the peak away.",
+    ]
+    if len(truth):
+        inside = [
+            row.low68 <= float(truth[row.parameter].iloc[0]) <= row.high68
+            for row in first.itertuples() if row.parameter in truth
+        ]  # fmt: skip
+        words.append(
+            f"The truth is known here: {sum(inside)} of {len(inside)} intervals of 68 % of the first stage hold it. One "
+            "spectrum says little; the coverage below is measured on many."
+        )
+    return tuple(words)
+
+
+def _listed(names: list[str]) -> str:
+    return ", ".join(names) if names else "none"
+
+
+def _spectrum_words(reports: Mapping[str, Any]) -> tuple[str, ...]:
+    observed, last = reports["observation"], list(reports["inference"].values())[-1]
+    checks = last["checks"]
+    handled = "; ".join(observed["handling"]) or "nothing had to be mended"
+    return (
+        f"{observed['pixels'] - observed['masked']:,} usable pixels from {observed['shortest_angstrom']:.0f} to "
+        f"{observed['longest_angstrom']:.0f} Å, signal-to-noise ratio {observed['signal_to_noise']:.0f} a pixel; "
+        f"{handled}.",
+        f"Posterior predictive p of the last stage: {number_text(checks['predictive_p'])} with the fitted inadequacy, "
+        f"{number_text(checks['predictive_p_without_inadequacy'])} without it: by the latter the simulator and its "
+        "emulator alone would have to explain the spectrum.",
+    )
+
+
+def _stage_words(reports: Mapping[str, Any], tables: Mapping[str, Any], stage: str) -> tuple[str, ...]:
+    inference, emulator, draws = (reports[kind][stage] for kind in ("inference", "emulator", "draws"))
+    drawn = draws["training"]
+    rejected = drawn["rejected"] / max(drawn["drawn"], 1)
+    kept = next(iter(inference["samplers"]))
+    failed = inference["failures"][kept]
+    words = [
+        f"{emulator['parameters']} parameters; {emulator['models']:,} models to learn from, {emulator['held_out']:,} held "
+        f"out ({100 * rejected:.0f} % of the draws were unphysical and drawn anew). Median rms of the emulator "
+        f"{100 * emulator['rms_of_peak_median']:.2f} % of the peak, 95th percentile "
+        f"{100 * emulator['rms_of_peak_p95']:.2f} %.",
+        f"Sampled by {kept}" + (f"; it did not converge by its own rule: {'; '.join(failed)}." if failed else "."),
+    ]
+    flags = tables["summary"][stage]
+    said = [str(flag) for flag in flags["flag"] if str(flag)]
+    if said and len(said) <= 15:
+        words.append(f"Walls: {'; '.join(said)}.")
+    elif said:
+        words.append(f"{len(said)} of {len(flags)} parameters lie within 2 sigma of a bound; the table says which.")
+    return tuple(words)
+
+
+def _parameter_table(summary: pd.DataFrame, truth: pd.DataFrame, number: int) -> PageTable:
+    known = len(truth) > 0 and number == 1
+    rows = []
+    for row in summary.itertuples():
+        remark = "at a bound" if str(row.flag) else "" if row.constrained else "not constrained"
+        cells = [
+            str(row.parameter), f"{row.median:.5g}", f"{row.low68:.5g} to\u00a0{row.high68:.5g}",
+            f"{row.low95:.5g} to\u00a0{row.high95:.5g}", f"{row.prior_low:.5g} to\u00a0{row.prior_high:.5g}",
+            f"{row.width_of_prior:.2f}", remark,
+        ]  # fmt: skip
+        if known:
+            cells.insert(1, f"{truth[row.parameter].iloc[0]:.5g}" if row.parameter in truth else DASH)
+        rows.append(tuple(cells))
+    columns = ["parameter", *(["truth"] if known else []), "median", "68 %", "95 %", "prior", "width / prior", "remark"]
+    numeric = tuple(name not in ("parameter", "remark") for name in columns)
+    return PageTable(f"Parameters of stage {number}", tuple(columns), tuple(rows), numeric)
+
+
+def _agreement_words(agreement: pd.DataFrame) -> tuple[str, ...]:
+    if not len(agreement):
+        return ("One sampler ran: nothing to compare.",)
+    wrong = agreement[~agreement["agrees"].astype(bool)]
+    if not len(wrong):
+        return ("All agree: means within 0.2 of a standard deviation, widths within 20 %.",)
+    return (
+        f"{len(agreement) - len(wrong)} of {len(agreement)} comparisons agree (means within 0.2 of a standard deviation, "
+        "widths within 20 %). Where not:",
+        "; ".join(str(words) for words in wrong["words"]) + ".",
+    )
+
+
+def _sampler_table(report: Mapping[str, Any]) -> PageTable:
+    names = list(dict.fromkeys(name for one in report["samplers"].values() for name in one))
+    rows = tuple(
+        (method, *(number_text(one.get(name)) for name in names), "; ".join(report["failures"][method]) or "none")
+        for method, one in report["samplers"].items()
+    )
+    columns = ("sampler", *(name.replace("_", " ") for name in names), "failures")
+    return PageTable("Samplers of the first stage", columns, rows, (False, *[True] * len(names), False))
+
+
+def _emulator_words(reports: Mapping[str, Any]) -> tuple[str, ...]:
+    sizes = reports["training_sizes"]
+    published = sizes["published"]
+    atoms = reports["atomic"]
+    words = [f"The simulator knows {atoms['lines']:,} lines between {atoms['levels']:,} levels."]
+    if sizes["law"]:
+        law = sizes["law"]
+        low, high = law["slope_interval"]
+        first, last = law["goal_size_interval"]
+        words.append(
+            f"The median error falls as the {law['slope']:.2f} power of the number of models (95 %: {low:.2f} to "
+            f"{high:.2f}); by that law it meets the published {published['median_percent']:g} % (of "
+            f"{published['models']:,} models) at {number_text(law['goal_size'], decimals=0)} models "
+            f"({number_text(first, decimals=0)} to {number_text(last, decimals=0)}): an extrapolation."
+        )
+    return tuple(words)
+
+
+def _emulator_table(reports: Mapping[str, Any]) -> PageTable:
+    entries = {
+        "models": "models", "held_out": "held out", "parameters": "parameters",
+        "rms_of_peak_median": "median rms / peak", "rms_of_peak_p95": "95th percentile",
+        "covered_68": "in 68 % interval", "covered_95": "in 95 % interval",
+    }  # fmt: skip
+    rows = tuple(
+        (f"stage {number}", *(number_text(report.get(name)) for name in entries))
+        for number, report in enumerate(reports.values(), start=1)
+    )
+    return PageTable("Emulators on models they never saw", ("stage", *entries.values()), rows,
+                     (False, *[True] * len(entries)))  # fmt: skip
+
+
+def _coverage_words(coverage: pd.DataFrame) -> tuple[str, ...]:
+    words = []
+    for kind, mine in coverage.groupby("kind", sort=False):
+        asked = mine[mine["constrained"].astype(bool)]
+        holds = int((asked["holds"] == True).sum())  # noqa: E712 (an object column, empty where not asked)
+        words.append(
+            f"{str(kind).capitalize()}: {holds} of {len(asked)} constrained parameters have a coverage of 0.60 to 0.76 "
+            f"at 68 %; not constrained, and not asked: {_listed(list(mine.loc[~mine['constrained'].astype(bool), 'parameter']))}."
+        )
+    return tuple(words)
+
+
+def _coverage_table(coverage: pd.DataFrame) -> PageTable:
+    rows = tuple(
+        (
+            str(row.kind), str(row.parameter), number_text(int(row.n)), f"{row.covered_68:.2f}",
+            f"{row.covered_68_low:.2f} to\u00a0{row.covered_68_high:.2f}", f"{row.covered_95:.2f}",
+            f"{row.bias_sigma:+.2f}".replace("-", "\u2212"), f"{row.spread_sigma:.2f}",
+            "yes" if row.constrained else "no",
+        )
+        for row in coverage.itertuples()
+    )  # fmt: skip
+    columns = (
+        "mocks", "parameter", "n", "in 68 %", "its interval", "in 95 %", "bias / σ", "spread / σ", "constrained",
+    )  # fmt: skip
+    return PageTable("Coverage", columns, rows, (False, False, *[True] * 6, False))
