@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 
 __all__ = ["InferenceModel", "inference_model", "physical_limits"]
 
-#: Width of a constraint's edge as a share of the limit's own size: 50 km/s of 10,000, 0.005 of a mass fraction of 1.
-_SOFTNESS = {"velocity": 50.0, "fraction": 0.005}
-#: Largest sum of the mass fractions that parameters set: 1 less what is fixed (``ejecta``).
-_WALL_SPECIES, _CORE_SPECIES = ("X_Si_wall", "X_Fe_wall", "X_Ni"), ("X_Fe_core", "X_Ni")
+#: Width of a limit's edge: of velocities of 10,000 km/s, and of a sum of mass fractions.
+_SOFT_KM_S, _SOFT_FRACTION = 50.0, 0.005
+#: Abundances of stage 1 that share a layer.
+_OF_LAYER = (("X_Fe_core", "X_Ni"), ("X_Fe_wall", "X_Si_wall", "X_Ni"), ("X_Fe_outer", "X_Ni"))
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,32 +109,27 @@ def inference_model(
 def physical_limits(names: Sequence[str]) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
     """rows (c, d), limits (c,) and softness (c,) of what is physical: rows @ parameters <= limits.
 
-    v_inner <= v_core <= v_wall, and the sums of mass fractions: of stage 1's core and wall with what is fixed there
-    (``ejecta``), and of each zone of a stage with zones (X_<species>_zone_<k>). Of parameters that are none of these
-    (the smooth modes of stage 3) nothing is known here.
+    v_inner <= v_core <= v_wall, and in each layer of stage 1, or each zone of stage 2, mass fractions that leave oxygen
+    no less than nothing (``composition``). Of the smooth modes of stage 3 nothing is known here.
     """
-    from skytrace.spectra.ejecta import _FIXED, _SILICON_CORE
+    from skytrace.spectra.composition import COMPOSITION_Z, LAYER_PARAMETERS, mass_fractions, zone_columns, zones_in
 
     names = list(names)
-    rows: list[NDArray[np.float64]] = []
-    limits: list[float] = []
-    soft: list[float] = []
-
-    def add(terms: dict[str, float], limit: float, kind: str) -> None:
-        if all(name in names for name in terms):
-            row = np.zeros(len(names))
-            for name, factor in terms.items():
-                row[names.index(name)] = factor
-            rows.append(row)
-            limits.append(limit)
-            soft.append(_SOFTNESS[kind])
-
-    add({"v_inner": 1.0, "v_core": -1.0}, 0.0, "velocity")
-    add({"v_core": 1.0, "v_wall": -1.0}, 0.0, "velocity")
-    fixed = np.array([shares for shares in _FIXED.values()]).sum(axis=0)
-    add(dict.fromkeys(_CORE_SPECIES, 1.0), 1.0 - fixed[0] - _SILICON_CORE, "fraction")
-    add(dict.fromkeys(_WALL_SPECIES, 1.0), 1.0 - fixed[1], "fraction")
-    zones = sorted({name.rsplit("_zone_", 1)[1] for name in names if "_zone_" in name})
-    for zone in zones:
-        add({name: 1.0 for name in names if name.endswith(f"_zone_{zone}")}, 1.0, "fraction")
-    return np.array(rows).reshape(-1, len(names)), np.array(limits), np.array(soft)
+    groups: list[tuple[dict[str, float], float, float]] = [
+        ({"v_inner": 1.0, "v_core": -1.0}, 0.0, _SOFT_KM_S),
+        ({"v_core": 1.0, "v_wall": -1.0}, 0.0, _SOFT_KM_S),
+    ]
+    zones = zones_in(names)
+    empty = {name: np.zeros(1) for name in (zone_columns(zones) if zones else LAYER_PARAMETERS)}
+    room = mass_fractions({**empty, "t_exp": np.full(1, 20.0)}, zones=zones)[0, :, COMPOSITION_Z.index(8)]
+    sharing = [
+        tuple(name for name in empty if name.endswith(f"_zone_{zone}")) for zone in range(1, zones + 1)
+    ] or list(_OF_LAYER)  # fmt: skip
+    groups += [
+        (dict.fromkeys(group, 1.0), limit, _SOFT_FRACTION) for group, limit in zip(sharing, room, strict=True)
+    ]
+    groups = [group for group in groups if all(name in names for name in group[0])]
+    rows = np.zeros((len(groups), len(names)))
+    for row, (terms, _, _) in zip(rows, groups, strict=True):
+        row[[names.index(name) for name in terms]] = list(terms.values())
+    return rows, np.array([group[1] for group in groups]), np.array([group[2] for group in groups])
