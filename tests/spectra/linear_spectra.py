@@ -21,7 +21,8 @@ def linear_model(*, low=-3.0, high=3.0, scaled=False, names=NAMES):
     rng = np.random.default_rng(3)
     emulator = SimpleNamespace(
         names=names, low=np.full(3, low), high=np.full(3, high), wavelength_angstrom=WAVELENGTH, softening=0.05,
-        level_erg_s_a=20.0, error_components=0.02 * rng.normal(size=(4, BINS)), error_variance=np.full(BINS, 4e-4),
+        level_erg_s_a=20.0, logarithmic=np.zeros(3, dtype=bool),
+        error=SimpleNamespace(components=0.02 * rng.normal(size=(4, BINS)), variance=np.full(BINS, 4e-4)),
     )  # fmt: skip
 
     def forward(parameters):

@@ -104,20 +104,20 @@ def test_inference_data_holds_draws_and_says_what_failed(posteriors, target):
     assert data.observed_data["stretched"].to_numpy() == pytest.approx(target.observed)
 
 
-def test_truth_beyond_the_box_is_flagged_at_that_wall():
-    """A planted wall: the truth 1.0 of ``third`` lies beyond a box that ends at 0.9."""
-    model = linear_model(low=-0.9, high=0.9)
-    target = spectrum_target(*observation(model), model, options=OPTIONS)
+def test_truth_beyond_the_box_is_flagged_at_that_wall(model):
+    """A planted wall: the truth 3.05 of ``third`` lies beyond the box, which ends at 3."""
+    truth = np.array([0.5, -0.4, 3.05])
+    target = spectrum_target(*observation(model, truth=truth), model, options=OPTIONS)
     priors = prior_widths(target, model=model, options=OPTIONS)
     at_wall = sample_nuts(target, model=model, options=OPTIONS, sampler=SAMPLER)
     words = wall_check(at_wall, priors)
     assert set(words) == {"third"}
-    assert "upper bound 0.9" in words["third"]
+    assert "upper bound 3:" in words["third"]
     assert "lower limit" in words["third"]
     summary = spectrum_summary(at_wall, priors).set_index("parameter")
     assert summary.loc["third", "flag"] == words["third"]
     assert summary.loc["first", "flag"] == ""
-    assert summary.loc["third", "high95"] < 0.9
+    assert summary.loc["third", "high95"] < 3.0
 
 
 def test_a_parameter_that_follows_its_prior_is_called_open():
