@@ -43,7 +43,10 @@ def posterior_columns(posterior: Any) -> dict[str, NDArray[np.float64]]:
 
 
 @house_style
-def corner_figure(posterior: Any, *, truths: dict[str, float] | None = None) -> Figure:
+def corner_figure(
+    posterior: Any, *, truths: dict[str, float] | None = None, size_inches: float = DOUBLE_COLUMN_INCHES,
+    title_format: str = ".3f",
+) -> Figure:  # fmt: skip
     """Every pair of sampled parameters: contours that hold 68 and 95 % of the draws; titles: median and 68 %.
 
     truths: label -> value of a simulated sky, drawn as a line.
@@ -53,8 +56,7 @@ def corner_figure(posterior: Any, *, truths: dict[str, float] | None = None) -> 
     from matplotlib.figure import Figure
 
     columns = posterior_columns(posterior)
-    size = DOUBLE_COLUMN_INCHES
-    figure = Figure(figsize=(size, size))
+    figure = Figure(figsize=(size_inches, size_inches))
     FigureCanvasAgg(figure)
     draws = np.column_stack([values.ravel() for values in columns.values()])
     truth = [(truths or {}).get(name) for name in columns]
@@ -67,7 +69,7 @@ def corner_figure(posterior: Any, *, truths: dict[str, float] | None = None) -> 
         draws, fig=figure, labels=[_LABELS.get(name, name) for name in columns], levels=(0.68, 0.95), bins=30,
         range=spans, smooth=1.0, plot_datapoints=False, plot_density=False, fill_contours=True, color=COLOURS["blue"],
         truths=truth,
-        truth_color=COLOURS["vermilion"], quantiles=(0.16, 0.5, 0.84), show_titles=True, title_fmt=".3f",
+        truth_color=COLOURS["vermilion"], quantiles=(0.16, 0.5, 0.84), show_titles=True, title_fmt=title_format,
         title_kwargs={"fontsize": 6}, label_kwargs={"fontsize": 7}, max_n_ticks=3, hist_kwargs={"linewidth": 0.8},
         contour_kwargs={"linewidths": 0.7}, labelpad=0.08,
     )  # fmt: skip

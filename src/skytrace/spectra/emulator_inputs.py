@@ -92,7 +92,7 @@ def _composition(columns: Mapping[str, Any], xp: Any) -> list[Any]:
     layers = [name for name in (*_LAYER_IRON, "X_Si_wall", "X_Ni") if name in columns]
     if len(layers) < len(_LAYER_IRON) + 2:
         return []
-    from skytrace.spectra.ejecta import CO56_HALF_LIFE_DAY, NI56_HALF_LIFE_DAY
+    from skytrace.spectra.composition import CO56_HALF_LIFE_DAY, NI56_HALF_LIFE_DAY
 
     nickel_rate, cobalt_rate = np.log(2.0) / NI56_HALF_LIFE_DAY, np.log(2.0) / CO56_HALF_LIFE_DAY
     nickel = xp.exp(-nickel_rate * columns["t_exp"])

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from skytrace.errors import CatalogueError, check_between
+from skytrace.errors import CatalogueError
 from skytrace.spectra.inference_covariance import inadequacy_kernel, scale_nodes, whiten
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ def spectrum_target(
     values, sigma = np.asarray(luminosity, dtype=np.float64), np.asarray(error, dtype=np.float64)
     known = np.isfinite(values) & np.isfinite(sigma)
     used = used_bins(model.wavelength_angstrom, ~known, options)
-    rows, weights = _merged(used, options.merged_bins)
+    rows, weights = _merged(model.wavelength_angstrom, used, options.merged_bins)
     if len(rows) < 10:
         raise CatalogueError(f"{len(rows)} merged bins are left of {used.size}: at least 10 are asked; see excluded")
     places = np.flatnonzero(used)
@@ -102,9 +102,7 @@ def spectrum_target(
     emulator = components.T @ components + (mean * model.error_variance[places]) @ mean.T
     base = noise + options.log_scale_sigma**2 * np.outer(direction, direction)
     wavelength = model.wavelength_angstrom[places]
-    kernels = [
-        mean @ inadequacy_kernel(wavelength, length, options.kernel) @ mean.T for length in options.lengths_km_s
-    ]
+    kernels = [mean @ inadequacy_kernel(wavelength, length, options.kernel) @ mean.T for length in options.lengths_km_s]
     if not options.inadequacy:
         kernels = kernels[:1]
     nodes = scale_nodes(*(float(s) for s in np.asarray(scales)), options.scale_nodes)
@@ -128,16 +126,21 @@ def target_covariance(
     return (inverse * (1.0 + amplitude**2 * target.eigenvalues[length, node])) @ inverse.T
 
 
-def _merged(used: NDArray[np.bool_], size: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """rows, weights (k, size) of the runs of used bins cut into groups; a run's last one may have fewer."""
-    check_between("merged_bins", size, 1, used.size)
-    ends = np.flatnonzero(np.diff(np.concatenate([[False], used, [False]]).astype(int)))
+def _merged(
+    wavelength: NDArray[np.float64], used: NDArray[np.bool_], size: int
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """rows, weights (k, size) of the runs of used bins cut into groups; a run's last one may have fewer. A run ends at
+    a bin that is not used, and where the grid lacks bins.
+    """
+    places = np.flatnonzero(used)
+    step = np.diff(np.log(wavelength))
+    gap = (np.diff(places) > 1) | (np.diff(np.log(wavelength[places])) > 1.5 * np.median(step))
     rows, weights = [], []
-    for first, stop in zip(ends[::2], ends[1::2], strict=True):
-        for start in range(first, stop, size):
-            count = min(size, stop - start)
-            rows.append(np.concatenate([np.arange(start, start + count), np.full(size - count, start)]))
-            weights.append(np.concatenate([np.full(count, 1.0 / count), np.zeros(size - count)]))
+    for run in np.split(places, np.flatnonzero(gap) + 1):
+        for start in range(0, len(run), size):
+            group = run[start : start + size]
+            rows.append(np.concatenate([group, np.full(size - len(group), group[0])]))
+            weights.append(np.concatenate([np.full(len(group), 1.0 / len(group)), np.zeros(size - len(group))]))
     return np.array(rows, dtype=np.int64).reshape(-1, size), np.array(weights).reshape(-1, size)
 
 
