@@ -21,6 +21,7 @@ LINEAGES: dict[str, tuple[str, ...]] = {
     "injection_recovery": ("lens_finder.detector", "injection_recovery"),  # without the audit: nothing reads it
     "injection_studies": ("lens_finder", "injection_recovery", "injection_studies"),  # it scores the ensemble too
     "supernova": ("supernova",),
+    "spectral_emulator": ("spectral_emulator",),
     "cluster_pu": ("cluster_pu",),
     "cluster_modelling": ("cluster_pu", "cluster_modelling"),
 }

@@ -27,6 +27,7 @@ HEADLINES = {
     "lens_finder.detector": "the detector and its card",
     "supernova.supernova_page": "the distance laws compared, in words and figures",
     "supernova.supernovae": "one row a supernova",
+    "spectral_emulator.supernova_spectrum_page": "what the supernova is made of, in words and figures",
     "cluster_pu.triage_page": "candidates for clusters that lens clusters, ranked, with pictures",
     "cluster_pu.candidates": "one row a cluster field, best first",
     "cluster_pu.evaluation": "the ranking on test fields",
@@ -66,6 +67,16 @@ REPORTS = (
     "supernova.injection_report",
     "supernova.predictive_report",
     "supernova.truth_report",
+    "spectral_emulator.observation_report",
+    "spectral_emulator.atomic_report",
+    *(
+        f"spectral_emulator.{stage}.{name}"
+        for stage in ("stage_one", "stage_two", "stage_three")
+        for name in ("draws", "emulator_report", "error_by_wavelength", "summary", "agreement", "inference_report")
+    ),
+    "spectral_emulator.training_size_report",
+    "spectral_emulator.coverage",
+    "spectral_emulator.closure_report",
     "cluster_pu.survey_report",
     "cluster_pu.split_report",
     "cluster_pu.learning_report",
@@ -104,7 +115,7 @@ class Results:
         if not self.paths:
             asked = f" --env {env}" if env else ""
             return [f"no results yet: kedro run{asked} --pipelines injection_recovery", *self.notes]
-        of_lenses = any(not name.startswith(("supernova.", "cluster_pu.")) for name in self.paths)
+        of_lenses = any(not name.startswith(("supernova.", "spectral_emulator.", "cluster_pu.")) for name in self.paths)
         lines = [f"verdict: {self.verdict or 'none yet'}"] if of_lenses else []
         if self.auc is not None:
             auc = "detector: AUC {:.4f} [{:.4f}, {:.4f} at 95 %] on the test split".format(*self.auc)

@@ -15,11 +15,14 @@ __all__ = ["FIGURE_CAPTIONS", "supernova_spectrum_page"]
 
 #: Figure name -> what it shows.
 FIGURE_CAPTIONS = {
-    "spectrum": "Observed spectrum (black) with the last stage's posterior, 68 and 95 %; below, the residuals in units "
-    "of the whole error, and what each element's lines take away at the mode. Grey: windows that were left out.",
+    "spectrum": "Observed spectrum with the last stage's posterior, 68 and 95 %; below, residuals in y = asinh of the "
+    "luminosity, with the whole error and that without the fitted inadequacy. Grey: windows that were left out.",
+    "lines": "The simulator's spectrum at the mode of the last stage, and which element's lines make what of it: brown "
+    "where they take light away, violet where they send it. The plasma is that of the full model throughout.",
     "corner": "Posterior of the first stage: contours hold 68 and 95 % of the draws. Red: the truth of a simulated "
     "spectrum, where there is one.",
-    "shrinkage": "Posterior standard deviation over the prior's, by parameter and stage: 1 is what was known before.",
+    "shrinkage": "What passes from stage to stage: each stage's prior (thin) and 68 % interval (thick) on the range of "
+    "the first prior.",
     "abundances": "Mass fractions by velocity, last stage: median and 68 %. Most of what lies outside the region where "
     "the lines form is the prior.",
     "emulator_error": "Error of the first stage's emulator on models that it never saw, and how many of them its own "
@@ -31,21 +34,20 @@ FIGURE_CAPTIONS = {
     "agreement": "Every other sampler against the first: offset of the mean, in its standard deviations, and ratio of "
     "widths; grey: within what is asked.",
 }
-_ELEMENTS = {6: "C", 8: "O", 12: "Mg", 14: "Si", 16: "S", 20: "Ca", 22: "Ti", 24: "Cr", 26: "Fe", 27: "Co", 28: "Ni"}
 
 
 def supernova_spectrum_page(
     reports: Mapping[str, Any], tables: Mapping[str, pd.DataFrame], figures: Mapping[str, bytes]
 ) -> str:
-    """The page. reports: observation, atomic, closure, training_sizes, and inference, emulator and draws by stage (dicts
-    of stage -> report). tables: coverage, truth, and summary and agreement by stage. figures: PNG by name.
+    """The page. reports: observation, atomic, closure, training_sizes, and inference, emulator and draws by stage.
+    tables: coverage, truth, agreement of the first stage's samplers, and summary by stage. figures: PNG by name.
     """
     observed, stages = reports["observation"], list(reports["inference"])
     pictures = {name: Picture(figures[name], caption) for name, caption in FIGURE_CAPTIONS.items() if name in figures}
     return section_page(
         f"What {observed['name']} is made of", observed["note"], _verdict(reports, tables),
         [
-            Section("spectrum", "The spectrum", _spectrum_words(reports), (pictures["spectrum"],)),
+            Section("spectrum", "The spectrum", _spectrum_words(reports), (pictures["spectrum"], pictures["lines"])),
             *(
                 Section(
                     stage, f"Stage {number}", _stage_words(reports, tables, stage),
@@ -55,7 +57,7 @@ def supernova_spectrum_page(
                 for number, stage in enumerate(stages, start=1)
             ),
             Section(
-                "samplers", "Do the samplers agree?", _agreement_words(tables["agreement"][stages[0]]),
+                "samplers", "Do the samplers agree?", _agreement_words(tables["agreement"]),
                 (pictures["agreement"],), (_sampler_table(reports["inference"][stages[0]]),),
             ),
             Section(
@@ -109,8 +111,8 @@ def _verdict(reports: Mapping[str, Any], tables: Mapping[str, Any]) -> tuple[str
             for row in first.itertuples() if row.parameter in truth
         ]  # fmt: skip
         words.append(
-            f"The truth is known here: {sum(inside)} of {len(inside)} intervals of 68 % of the first stage hold it. One "
-            "spectrum says little; the coverage below is measured on many."
+            f"The truth is known here: {sum(inside)} of {len(inside)} intervals of 68 % of the first stage hold it. "
+            "One spectrum says little; the coverage below is measured on many."
         )
     return tuple(words)
 
@@ -140,8 +142,8 @@ def _stage_words(reports: Mapping[str, Any], tables: Mapping[str, Any], stage: s
     kept = next(iter(inference["samplers"]))
     failed = inference["failures"][kept]
     words = [
-        f"{emulator['parameters']} parameters; {emulator['models']:,} models to learn from, {emulator['held_out']:,} held "
-        f"out ({100 * rejected:.0f} % of the draws were unphysical and drawn anew). Median rms of the emulator "
+        f"{emulator['parameters']} parameters; {emulator['models']:,} models to learn from, {emulator['held_out']:,} "
+        f"held out ({100 * rejected:.0f} % of the draws were unphysical and drawn anew). Median rms of the emulator "
         f"{100 * emulator['rms_of_peak_median']:.2f} % of the peak, 95th percentile "
         f"{100 * emulator['rms_of_peak_p95']:.2f} %.",
         f"Sampled by {kept}" + (f"; it did not converge by its own rule: {'; '.join(failed)}." if failed else "."),
@@ -180,8 +182,8 @@ def _agreement_words(agreement: pd.DataFrame) -> tuple[str, ...]:
     if not len(wrong):
         return ("All agree: means within 0.2 of a standard deviation, widths within 20 %.",)
     return (
-        f"{len(agreement) - len(wrong)} of {len(agreement)} comparisons agree (means within 0.2 of a standard deviation, "
-        "widths within 20 %). Where not:",
+        f"{len(agreement) - len(wrong)} of {len(agreement)} comparisons agree (means within 0.2 of a standard "
+        "deviation, widths within 20 %). Where not:",
         "; ".join(str(words) for words in wrong["words"]) + ".",
     )
 
@@ -232,10 +234,11 @@ def _coverage_words(coverage: pd.DataFrame) -> tuple[str, ...]:
     words = []
     for kind, mine in coverage.groupby("kind", sort=False):
         asked = mine[mine["constrained"].astype(bool)]
+        loose = list(mine.loc[~mine["constrained"].astype(bool), "parameter"])
         holds = int((asked["holds"] == True).sum())  # noqa: E712 (an object column, empty where not asked)
         words.append(
             f"{str(kind).capitalize()}: {holds} of {len(asked)} constrained parameters have a coverage of 0.60 to 0.76 "
-            f"at 68 %; not constrained, and not asked: {_listed(list(mine.loc[~mine['constrained'].astype(bool), 'parameter']))}."
+            f"at 68 %; not constrained, and not asked: {_listed(loose)}."
         )
     return tuple(words)
 

@@ -258,9 +258,7 @@ def _set_rate(optimizer: Any, step: int, steps: int, peak: float) -> None:
         group["lr"] = peak * share
 
 
-def _stacked(
-    states: list[list[NDArray[np.float32]]], layer: int
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+def _stacked(states: list[list[NDArray[np.float32]]], layer: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """(a, in, out) and (a, 1, out) of one layer of all members."""
     weight = np.stack([np.ascontiguousarray(state[2 * layer].T) for state in states])
     return weight, np.stack([state[2 * layer + 1][None] for state in states])

@@ -22,7 +22,7 @@ from skytrace.spectra.inference_posterior import (
 from skytrace.spectra.inference_sampling import sample_emcee, sample_nuts
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping
 
     import pandas as pd
     from numpy.typing import ArrayLike, NDArray
@@ -121,8 +121,8 @@ def narrowed_space(result: StageResult, space: ParameterSpace) -> tuple[Paramete
     return box, log10_compression(space, box)
 
 
-def shrinkage_table(results: Sequence[StageResult]) -> pd.DataFrame:
-    """One row a stage and parameter: stage, parameter, low68, high68, sd, prior_low, prior_high, width_of_prior, and
+def shrinkage_table(summaries: Mapping[int, pd.DataFrame]) -> pd.DataFrame:
+    """Of the summaries by stage one row a stage and parameter: stage, parameter, low68, high68, sd, prior_low, prior_high, width_of_prior, and
     shrinkage, its sd over that of the last stage that had the parameter (NaN in the first).
     """
     import pandas as pd
@@ -130,8 +130,8 @@ def shrinkage_table(results: Sequence[StageResult]) -> pd.DataFrame:
     columns = ["parameter", "low68", "high68", "sd", "prior_low", "prior_high", "width_of_prior"]
     before: dict[str, float] = {}
     parts = []
-    for result in results:
-        part = result.summary[columns].assign(stage=result.stage)
+    for stage, summary in summaries.items():
+        part = summary[columns].assign(stage=stage)
         part["shrinkage"] = [row.sd / before.get(row.parameter, np.nan) for row in part.itertuples()]
         before |= dict(zip(part["parameter"], part["sd"], strict=True))
         parts.append(part)

@@ -11,7 +11,7 @@ _INFERENCE = ["params:likelihood", "params:sampler", "params:observation"]
 
 
 def create_pipeline(**_: object) -> Pipeline:
-    """The observed spectrum and the atoms; three stages of models, emulator and posterior; studies, figures, the page."""
+    """The observed spectrum and the atoms; three stages of models, emulator and posterior; studies; the page."""
     return make_pipeline([*_given(), *(node for stage in STAGES for node in _stage(stage)), *_studies(), *_page()])
 
 
@@ -23,9 +23,7 @@ def _given() -> list[Node]:
             ["observed_spectrum", "truth", "observation_report"],
             name="read_spectrum",
         ),
-        Node(
-            observation.tabulate_atoms, "params:simulator", ["atomic_tables", "atomic_report"], name="tabulate_atoms"
-        ),
+        Node(observation.tabulate_atoms, "params:simulator", ["atomic_tables", "atomic_report"], name="tabulate_atoms"),
     ]
 
 
@@ -64,9 +62,15 @@ def _stage(stage: str) -> list[Node]:
             name=f"{stage}.train",
         ),
         Node(
-            stages.infer,
+            stages.infer_in(STAGES[stage]),
             [f"{stage}.emulator", f"{stage}.space", "observed_spectrum", options, *_INFERENCE],
-            [f"{stage}.posterior", f"{stage}.summary", f"{stage}.agreement", f"{stage}.inference_report"],
+            [
+                f"{stage}.posterior",
+                f"{stage}.summary",
+                f"{stage}.fitted",
+                f"{stage}.agreement",
+                f"{stage}.inference_report",
+            ],
             name=f"{stage}.infer",
         ),
     ]
@@ -121,31 +125,25 @@ def _studies() -> list[Node]:
 
 
 def _page() -> list[Node]:
-    of_stages = {
-        f"{stage}_{what}": f"{stage}.{what}"
-        for stage in STAGES
-        for what in ("summary", "agreement", "emulator_report", "inference_report", "posterior", "draws")
-    }
-    one = next(iter(STAGES))
-    figures = [f"{name}{suffix}" for name in page.FIGURES for suffix in ("", "_pdf")]
+    first, last = next(iter(STAGES)), list(STAGES)[-1]
+    alone = (
+        "observed_spectrum", "observation_report", "atomic_report", "truth", "closure_report", "line_identification",
+        "coverage", "training_sizes", "training_size_report",
+    )  # fmt: skip
+    of_stages = ("summary", "emulator_report", "inference_report", "draws")
+    figures = [f"{name}{suffix}" for name in page.FIGURES for suffix in ("_figure", "_figure_pdf")]
     return [
         Node(
             page.write_page,
             {
-                "observation_report": "observation_report",
-                "atomic_report": "atomic_report",
-                "truth": "truth",
-                "closure_spectrum": "closure_spectrum",
-                "closure_report": "closure_report",
-                "line_identification": "line_identification",
-                "coverage": "coverage",
-                "training_sizes": "training_sizes",
-                "training_size_report": "training_size_report",
-                "error_by_wavelength": f"{one}.error_by_wavelength",
-                "last_emulator": f"{list(STAGES)[-1]}.emulator",
-                "last_space": f"{list(STAGES)[-1]}.space",
+                **{name: name for name in alone},
+                **{f"{stage}_{what}": f"{stage}.{what}" for stage in STAGES for what in of_stages},
+                "agreement": f"{first}.agreement",
+                "error_by_wavelength": f"{first}.error_by_wavelength",
+                "first_posterior": f"{first}.posterior",
+                "last_posterior": f"{last}.posterior",
+                "fitted": f"{last}.fitted",
                 "likelihood": "params:likelihood",
-                **of_stages,
             },
             [*figures, "supernova_spectrum_page"],
             name="write_page",

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import asdict, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -22,15 +22,16 @@ Table = pd.DataFrame
 Report = dict[str, Any]
 
 __all__ = [
-    "draw_first_models", "draw_models_of", "infer", "observed_target", "parameter_space", "simulate_models",
-    "split_training", "train",
+    "Observation", "draw_first_models", "draw_models_of", "error_scales", "infer_in", "observe", "parameter_space",
+    "simulate_models", "split_training", "train",
 ]  # fmt: skip
 
+_AGREEMENT = ("parameter", "method", "reference", "mean_offset_sigma", "width_ratio", "agrees", "words")
 _SPACE = ("names", "low", "high", "unit", "relaxed_by_width", "logarithmic")
 
 
 def draw_first_models(options: StageOptions) -> tuple[Table, Table, Report]:
-    """Models of the fifteen parameters, those that the emulator may learn from first; the space; how they were drawn."""
+    """Models of the fifteen parameters, those to learn from first; the space; how they were drawn."""
     from skytrace.spectra.parameter_space import stage_one_space
 
     return _draw(stage_one_space(), options)
@@ -106,57 +107,79 @@ def train(
     return emulator_to_arrays(trained), found.by_wavelength, json_ready(report)
 
 
-def observed_target(
-    observed: Arrays, model: Any, likelihood: LikelihoodOptions, observation: ObservationOptions, *, scales: Any
-) -> tuple[Any, np.ndarray, np.ndarray]:
-    """The likelihood's target, luminosity (m,) and error (m,) [erg/s/A] of the observed spectrum on the model's grid,
-    NaN where masked.
+class Observation(NamedTuple):
+    """An observed spectrum as a likelihood takes it: emulator, its model on the used bins, used (m,), luminosity and
+    error (m,) [erg/s/A] on the emulator's grid (NaN where masked), and the target; name: of the spectrum.
     """
-    from skytrace.spectra.inference_target import observed_luminosity, spectrum_target
+
+    emulator: Any
+    model: Any
+    used: np.ndarray
+    luminosity: np.ndarray
+    error: np.ndarray
+    target: Any
+    phase_day: float | None
+    name: str
+
+
+def observe(
+    emulator: Arrays, space: Table, observed: Arrays, likelihood: LikelihoodOptions, observation: ObservationOptions
+) -> Observation:
+    """The observed spectrum at rest, without dust, on the grid of the emulator."""
+    from skytrace.spectra.emulator import emulator_from_arrays
+    from skytrace.spectra.inference_model import inference_model
+    from skytrace.spectra.inference_target import observed_luminosity, spectrum_target, used_bins
     from skytrace.spectra.observed import spectrum_from_arrays
     from skytrace.spectra.preprocessing import prepare_observed
 
-    spectrum = spectrum_from_arrays(observed)
-    prepared = prepare_observed(spectrum, model.wavelength_angstrom, options=observation)
+    trained, spectrum = emulator_from_arrays(emulator), spectrum_from_arrays(observed)
+    prepared = prepare_observed(spectrum, trained.wavelength_angstrom, options=observation)
     luminosity, error = observed_luminosity(prepared)
+    used = used_bins(trained.wavelength_angstrom, ~np.isfinite(luminosity), likelihood)
+    model = inference_model(trained, parameter_space(space), bins=used)
     target = spectrum_target(
-        luminosity, error, model, options=likelihood, scales=scales, phase_day=spectrum.phase_day
-    )
-    return target, luminosity, error
-
-
-def infer(
-    emulator: Arrays, space: Table, observed: Arrays, stage: StageOptions, likelihood: LikelihoodOptions,
-    sampler: SpectrumSamplerOptions, observation: ObservationOptions,
-) -> tuple[Any, Table, Table, Report]:  # fmt: skip
-    """The posterior that is kept; its summary by parameter; how the samplers agree; diagnostics and flags."""
-    from skytrace.spectra.emulator import emulator_from_arrays
-    from skytrace.spectra.inference_model import inference_model
-    from skytrace.spectra.inference_posterior import spectrum_inference_data
-    from skytrace.spectra.inference_stages import best_parameters, infer_stage
-
-    trained = emulator_from_arrays(emulator)
-    model = inference_model(trained, parameter_space(space))
-    target, luminosity, error = observed_target(
-        observed, model, likelihood, observation, scales=typical_scales(trained)
-    )
-    result = infer_stage(
-        target, model=model, options=likelihood, sampler=replace(sampler, methods=stage.methods),
-        error_fraction=error / np.abs(luminosity),
+        luminosity[used], error[used], model, options=likelihood, scales=error_scales(trained),
+        phase_day=spectrum.phase_day,
     )  # fmt: skip
-    agreement = Table() if result.agreement is None else result.agreement
-    report = {
-        "samplers": {name: one.diagnostics for name, one in result.posteriors.items()},
-        "failures": {name: list(one.failures) for name, one in result.posteriors.items()},
-        "checks": result.checks, "flags": list(result.flags),
-        "best": best_parameters(result, model, likelihood), "likelihood": asdict(likelihood),
-        "bins": len(target.observed),
-    }  # fmt: skip
-    kept = spectrum_inference_data(result.posterior)
-    return kept, result.summary, agreement, json_ready(report)
+    return Observation(trained, model, used, luminosity, error, target, spectrum.phase_day, spectrum.name)
 
 
-def typical_scales(emulator: Any) -> tuple[float, float]:
+def infer_in(stage: int) -> Callable[..., tuple[Any, Table, Table, Table, Report]]:
+    """The node function of one stage's inference."""
+
+    def infer(
+        emulator: Arrays, space: Table, observed: Arrays, options: StageOptions, likelihood: LikelihoodOptions,
+        sampler: SpectrumSamplerOptions, observation: ObservationOptions,
+    ) -> tuple[Any, Table, Table, Table, Report]:  # fmt: skip
+        """The posterior that is kept; its summary by parameter; the spectra that it predicts, with residuals; how the
+        samplers agree; diagnostics and flags.
+        """
+        from skytrace.spectra import inference_predictions as predictions
+        from skytrace.spectra.inference_posterior import spectrum_inference_data
+        from skytrace.spectra.inference_stages import best_parameters, infer_stage
+
+        seen = observe(emulator, space, observed, likelihood, observation)
+        result = infer_stage(
+            seen.target, model=seen.model, options=likelihood, sampler=replace(sampler, methods=options.methods),
+            stage=stage, error_fraction=(seen.error / np.abs(seen.luminosity))[seen.used],
+        )  # fmt: skip
+        told: Report = {"model": seen.model, "options": likelihood}
+        spectra = predictions.posterior_spectra(result.posterior, seen.target, **told)
+        fitted = spectra.merge(predictions.standard_residuals(result.posterior, seen.target, **told))
+        agreement = Table(columns=_AGREEMENT) if result.agreement is None else result.agreement
+        report = {
+            "samplers": {name: one.diagnostics for name, one in result.posteriors.items()},
+            "failures": {name: list(one.failures) for name, one in result.posteriors.items()},
+            "checks": result.checks, "flags": list(result.flags), "bins": len(seen.target.observed),
+            "best": best_parameters(result, seen.model, likelihood), "likelihood": asdict(likelihood),
+        }  # fmt: skip
+        kept = spectrum_inference_data(result.posterior, seen.target, name=seen.name, stage=stage)
+        return kept, result.summary, fitted, agreement, json_ready(report)
+
+    return infer
+
+
+def error_scales(emulator: Any) -> tuple[float, float]:
     """Smallest and largest scale of the emulator's error over 512 models of its box."""
     rng = np.random.default_rng(0)
     drawn = emulator.low + rng.random((512, len(emulator.names))) * (emulator.high - emulator.low)

@@ -1,11 +1,10 @@
-"""Glue of what is asked of the emulator and its posteriors: the training-size curve, coverage, closure, identifications.
+"""Glue of what is asked of emulator and posteriors: the training-size curve, coverage, closure, identifications.
 
 Coverage is asked twice: of observations that the model itself draws, which tests the sampler, and of models that no
 emulator saw, which tests the emulator and its covariance too.
 """
 
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,16 +12,11 @@ import pandas as pd
 
 from skytrace.compute import ClusterOptions
 from skytrace.compute.json_values import json_ready
-from skytrace.pipelines.spectral_emulator.inference_shards import coverage_in_shards
+from skytrace.pipelines.spectral_emulator.inference_shards import MockShardOptions, coverage_in_shards
 from skytrace.pipelines.spectral_emulator.options import CoverageOptions, CurveOptions, KnockOutOptions, StageOptions
 from skytrace.pipelines.spectral_emulator.shards import ModelShardOptions
 from skytrace.pipelines.spectral_emulator.simulators import SimulatorOptions, open_simulator
-from skytrace.pipelines.spectral_emulator.stages import (
-    observed_target,
-    parameter_space,
-    split_training,
-    typical_scales,
-)
+from skytrace.pipelines.spectral_emulator.stages import error_scales, observe, parameter_space, split_training
 from skytrace.spectra.emulator_options import EmulatorOptions
 from skytrace.spectra.inference_options import LikelihoodOptions, SpectrumSamplerOptions
 from skytrace.spectra.preprocessing import ObservationOptions
@@ -33,11 +27,16 @@ Report = dict[str, Any]
 
 __all__ = ["close", "identify_lines", "measure_coverage", "measure_training_sizes"]
 
+#: Rms in sigma of the emulator's error up to which it closes with the simulator: its error is not white.
+_CLOSES = 2.0
+
 
 def measure_training_sizes(
     spectra: Arrays, space: Table, stage: StageOptions, emulator: EmulatorOptions, curve: CurveOptions
 ) -> tuple[Table, Report]:
-    """Median rms on held-out models of emulators of fewer models, and where their power law meets the published one."""
+    """Rms on every held-out model of emulators of fewer models; their medians, and where a power law through these
+    meets the published one.
+    """
     from skytrace.compute import progress
     from skytrace.spectra.emulator_validation import training_size_curve, training_size_errors
 
@@ -52,14 +51,14 @@ def measure_training_sizes(
         )["rms_of_peak"]
         for size in progress(sizes, total=len(sizes), description="training sizes")
     ]  # fmt: skip
-    table = Table({
-        "models": sizes, "rms_of_peak_median": [float(np.median(one)) for one in found],
-        "rms_of_peak_p95": [float(np.percentile(one, 95.0)) for one in found],
-    })  # fmt: skip
-    if len(sizes) < 2:
-        return table, {"sizes": sizes, "law": None, "published": _published(curve)}
-    law = training_size_curve(sizes, found, goal=curve.published_percent / 100.0)
-    return table, json_ready({"sizes": sizes, "law": law._asdict(), "published": _published(curve)})
+    table = pd.concat(
+        [Table({"models": size, "model": np.arange(len(one)), "rms_of_peak": one})
+         for size, one in zip(sizes, found, strict=True)], ignore_index=True
+    )  # fmt: skip
+    medians = [{"models": size, "median": float(np.median(one)), "p95": float(np.percentile(one, 95.0))}
+               for size, one in zip(sizes, found, strict=True)]  # fmt: skip
+    law = training_size_curve(sizes, found, goal=curve.published_percent / 100.0)._asdict() if len(sizes) > 1 else None
+    return table, json_ready({"sizes": medians, "law": law, "published": _published(curve)})
 
 
 def _published(curve: CurveOptions) -> Report:
@@ -71,27 +70,47 @@ def measure_coverage(
     likelihood: LikelihoodOptions, sampler: SpectrumSamplerOptions, observation: ObservationOptions,
     coverage: CoverageOptions, shards: ModelShardOptions, cluster: ClusterOptions,
 ) -> tuple[Table, Table]:  # fmt: skip
-    """Every mock's interval of every parameter; and by kind of mock and parameter how many hold the truth."""
-    from skytrace.spectra.emulator import emulator_from_arrays
+    """Every mock's interval of every parameter; and by kind of mock and parameter how many hold the truth. Mocks have
+    the mask, the noise and the calibration of the observed spectrum.
+    """
+    from skytrace.spectra import inference_mocks
     from skytrace.spectra.inference_coverage import coverage_report
-    from skytrace.spectra.inference_model import inference_model
+    from skytrace.spectra.inference_density import from_unit, prior_draws
 
-    trained = emulator_from_arrays(emulator)
-    model = inference_model(trained, parameter_space(space))
-    _, luminosity, error = observed_target(observed, model, likelihood, observation, scales=typical_scales(trained))
+    seen = observe(emulator, space, observed, likelihood, observation)
     _, (unseen, truth) = split_training(spectra, stage)
-    short = replace(
-        sampler, nuts_chains=2, nuts_warmup=coverage.warmup, nuts_draws=coverage.draws, seed=coverage.seed
+    fraction = seen.error / np.abs(seen.luminosity)
+    rngs = [np.random.default_rng([coverage.seed, kind]) for kind in range(3)]
+    told: Report = {"model": seen.model, "options": likelihood}
+    unit = prior_draws(coverage.mocks, seen.target, **told, rng=rngs[0])
+    own, own_error = inference_mocks.mock_of_draws(unit, fraction[seen.used], **told, rng=rngs[1])
+    some = slice(0, coverage.mocks)
+    other, other_error = inference_mocks.mock_of_spectra(
+        np.where(seen.used, truth[some], np.nan), fraction, options=likelihood, rng=rngs[2]
     )  # fmt: skip
-    table = coverage_in_shards(
-        trained, parameter_space(space), error / np.abs(luminosity), unseen, truth, options=likelihood, sampler=short,
-        coverage=coverage, scales=typical_scales(trained), folder=Path(shards.folder), cluster=cluster,
-    )  # fmt: skip
-    reports = [
-        coverage_report(mine.drop(columns="kind"), constrained_below=sampler.constrained_below).assign(kind=kind)
-        for kind, mine in table.groupby("kind", sort=False)
-    ]  # fmt: skip
-    return table, pd.concat(reports, ignore_index=True)
+    kinds = {
+        "drawn from the model": (_on_grid(own, seen.used), _on_grid(own_error, seen.used),
+                                 from_unit(unit, **told, xp=np)[0]),
+        "simulated, never seen": (other, other_error, unseen[some]),
+    }  # fmt: skip
+    short = replace(sampler, nuts_chains=2, nuts_warmup=coverage.warmup, nuts_draws=coverage.draws, seed=coverage.seed)
+    tables, reports = [], []
+    for kind, (luminosity, error, parameters) in kinds.items():
+        mine = coverage_in_shards(
+            luminosity, error, parameters, emulator=seen.emulator, space=parameter_space(space), options=likelihood,
+            sampler=short, shards=MockShardOptions(shards.folder, coverage.batch), cluster=cluster,
+            scales=error_scales(seen.emulator), phase_day=seen.phase_day,
+        )  # fmt: skip
+        tables.append(mine.assign(kind=kind))
+        reports.append(coverage_report(mine, constrained_below=sampler.constrained_below).assign(kind=kind))
+    return pd.concat(tables, ignore_index=True), pd.concat(reports, ignore_index=True)
+
+
+def _on_grid(values: np.ndarray, used: np.ndarray) -> np.ndarray:
+    """(n, m) of values (n, used bins); NaN elsewhere."""
+    every = np.full((len(values), len(used)), np.nan)
+    every[:, used] = values
+    return every
 
 
 def close(
@@ -101,33 +120,30 @@ def close(
     """The simulator run again at the mode: its spectrum beside the emulator's and the observed one, and how far apart
     they are in sigma of the emulator's error.
     """
-    from skytrace.spectra.emulator import emulator_from_arrays
-    from skytrace.spectra.inference_model import inference_model
-    from skytrace.spectra.inference_target import used_bins
     from skytrace.spectra.resampling import resample
 
-    trained = emulator_from_arrays(emulator)
-    model = inference_model(trained, parameter_space(space))
-    _, luminosity, error = observed_target(observed, model, likelihood, observation, scales=typical_scales(trained))
+    seen = observe(emulator, space, observed, likelihood, observation)
+    trained, used = seen.emulator, seen.used
     best = pd.DataFrame({name: [float(report["best"][name])] for name in trained.names})
     run = open_simulator(simulator)(best, 0)
     again = resample(run.wavelength_angstrom, run.luminosity[0], None, trained.wavelength_angstrom).flux[0]
     predicted = trained.predict(best.to_numpy())
-    pull = (trained.stretch(again) - predicted.stretched[0]) / predicted.sigma[0]
-    used = used_bins(trained.wavelength_angstrom, ~np.isfinite(luminosity), likelihood)
+    emulated, sigma = predicted.luminosity[0], predicted.sigma[0]
+    pull = (trained.stretch(again) - predicted.stretched[0]) / sigma
     table = Table({
-        "wavelength_angstrom": trained.wavelength_angstrom, "observed": luminosity, "observed_error": error,
-        "emulated": predicted.luminosity[0], "emulated_sigma": predicted.sigma[0], "simulated": again, "used": used,
+        "wavelength_angstrom": trained.wavelength_angstrom, "observed": seen.luminosity, "observed_error": seen.error,
+        "emulated": emulated, "emulated_sigma": sigma, "simulated": again, "used": used,
     })  # fmt: skip
     peak = np.nanmax(again[used])
-    figures = {
-        "parameters": report["best"], "converged": bool(run.converged[0]), "t_inner_k": float(run.t_inner_k[0]),
-        "rms_of_peak_emulator": float(np.sqrt(np.mean((predicted.luminosity[0] - again)[used] ** 2)) / peak),
-        "rms_of_peak_observed": float(np.sqrt(np.nanmean((luminosity - again)[used] ** 2)) / peak),
+    rms = {
+        "rms_of_peak_emulator": float(np.sqrt(np.mean((emulated - again)[used] ** 2)) / peak),
+        "rms_of_peak_observed": float(np.sqrt(np.mean((seen.luminosity - again)[used] ** 2)) / peak),
         "rms_pull": float(np.sqrt(np.mean(pull[used] ** 2))),
-    }  # fmt: skip
-    figures["closes"] = figures["rms_pull"] < 2.0
-    return table, json_ready(figures)
+    }
+    return table, json_ready({
+        "parameters": report["best"], "converged": bool(run.converged[0]), "t_inner_k": float(run.t_inner_k[0]), **rms,
+        "closes": rms["rms_pull"] < _CLOSES,
+    })  # fmt: skip
 
 
 def identify_lines(report: Report, simulator: SimulatorOptions, knock_out: KnockOutOptions) -> Table:
