@@ -9,7 +9,7 @@ width of stage 1's range. Narrowing a space between rounds of training (sequenti
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -33,23 +33,32 @@ __all__ = [
 
 #: Relaxation of an inherited parameter: of its value, or of the width of stage 1's range.
 _RELAXED_BY = 0.10
-#: low, high, unit, relaxed by width.
+
+
+class _Axis(NamedTuple):
+    low: float
+    high: float
+    unit: str
+    relaxed_by_width: bool = False
+    logarithmic: bool = False
+
+
 _STAGE_ONE = {
-    "log_L": (42.5, 43.5, "log10 erg/s", True),
-    "v_inner": (7000.0, 15_000.0, "km/s", False),
-    "log_rho_0": (-14.0, -12.3, "log10 g/cm3", True),
-    "density_exp": (-10.0, -4.0, "", True),
-    "T_e_ratio": (0.7, 1.0, "", False),
-    "v_core": (9000.0, 17_000.0, "km/s", False),
-    "v_wall": (12_000.0, 24_000.0, "km/s", False),
-    "X_Fe_core": (0.05, 0.85, "mass fraction", False),
-    "X_Si_wall": (0.05, 0.75, "mass fraction", False),
-    "v_break": (10_000.0, 22_000.0, "km/s", False),
-    "density_exp_outer": (-14.0, -4.0, "", True),
-    "t_exp": (10.0, 28.0, "d", False),
-    "X_Fe_wall": (0.001, 0.5, "mass fraction", False),
-    "X_Ni": (0.005, 0.25, "mass fraction", False),
-    "X_Fe_outer": (0.001, 0.15, "mass fraction", False),
+    "log_L": _Axis(42.5, 43.5, "log10 erg/s", True),
+    "v_inner": _Axis(7000.0, 15_000.0, "km/s"),
+    "log_rho_0": _Axis(-14.0, -12.3, "log10 g/cm3", True),
+    "density_exp": _Axis(-10.0, -4.0, "", True),
+    "T_e_ratio": _Axis(0.7, 1.0, ""),
+    "v_core": _Axis(9000.0, 17_000.0, "km/s"),
+    "v_wall": _Axis(12_000.0, 24_000.0, "km/s"),
+    "X_Fe_core": _Axis(0.05, 0.85, "mass fraction"),
+    "X_Si_wall": _Axis(0.05, 0.75, "mass fraction"),
+    "v_break": _Axis(10_000.0, 22_000.0, "km/s"),
+    "density_exp_outer": _Axis(-14.0, -4.0, "", True),
+    "t_exp": _Axis(10.0, 28.0, "d"),
+    "X_Fe_wall": _Axis(0.001, 0.5, "mass fraction"),
+    "X_Ni": _Axis(0.005, 0.25, "mass fraction"),
+    "X_Fe_outer": _Axis(0.001, 0.15, "mass fraction"),
 }
 _ZONES = {2: 6, 3: 15}
 #: Percentiles of the samples that a narrowed space spans, and what it adds on either side, of their distance.
@@ -129,8 +138,7 @@ class ParameterSpace:
 
 def stage_one_space() -> ParameterSpace:
     """The fifteen parameters of the ejecta and their ranges."""
-    low, high, unit, by_width = zip(*_STAGE_ONE.values(), strict=True)
-    return ParameterSpace(tuple(_STAGE_ONE), low, high, unit, by_width)
+    return _space(_STAGE_ONE)
 
 
 def stage_space(stage: int, centre: Mapping[str, float]) -> ParameterSpace:
@@ -146,25 +154,26 @@ def stage_space(stage: int, centre: Mapping[str, float]) -> ParameterSpace:
         raise OptionError(f"centre lacks {', '.join(missing)}; it has {', '.join(map(str, centre))}")
     rows = {}
     for name in SHARED_PARAMETERS:
-        low, high, unit, by_width = _STAGE_ONE[name]
-        value = float(centre[name])
-        check_between(f"centre's {name}", value, low, high)
-        reach = _RELAXED_BY * (high - low if by_width else abs(value))
-        rows[name] = (max(low, value - reach), min(high, value + reach), unit, by_width, False)
-    rows |= _abundances(stage)
-    low, high, unit, by_width, log = zip(*rows.values(), strict=True)
-    return ParameterSpace(tuple(rows), low, high, unit, by_width, log)
+        prior, value = _STAGE_ONE[name], float(centre[name])
+        check_between(f"centre's {name}", value, prior.low, prior.high)
+        reach = _RELAXED_BY * (prior.high - prior.low if prior.relaxed_by_width else abs(value))
+        rows[name] = prior._replace(low=max(prior.low, value - reach), high=min(prior.high, value + reach))
+    return _space(rows | _abundances(stage))
 
 
-def _abundances(stage: int) -> dict[str, tuple[float, float, str, bool, bool]]:
-    """The columns that a stage adds: low, high, unit, relaxed by width, logarithmic."""
+def _space(axes: Mapping[str, _Axis]) -> ParameterSpace:
+    columns = {key: tuple(getattr(axis, key) for axis in axes.values()) for key in _Axis._fields}
+    return ParameterSpace(tuple(axes), **columns)
+
+
+def _abundances(stage: int) -> dict[str, _Axis]:
+    """The parameters that a stage adds."""
     if stage == 3:
         from skytrace.spectra.abundance_profiles import MODE_RANGE, mode_columns
 
-        return dict.fromkeys(mode_columns(), (*MODE_RANGE, "quantile of a mode", True, False))
-    ranges = {f"X_{species}": bounds for species, bounds in ZONE_SPECIES.items()}
+        return dict.fromkeys(mode_columns(), _Axis(*MODE_RANGE, "quantile of a mode", True))
     return {
-        name: (*ranges[name.rsplit("_zone_", 1)[0]], "mass fraction", True, True)
+        name: _Axis(*ZONE_SPECIES[name.split("_")[1]], "mass fraction", True, True)
         for name in zone_columns(_ZONES[stage])
     }
 

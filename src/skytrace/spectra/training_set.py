@@ -118,7 +118,9 @@ def simulate_models(
             reasons.append("")
         except CatalogueError:
             raise
-        except (ArithmeticError, ValueError, SimulatorError) as error:
+        except SimulatorError as error:
+            reasons.append(str(error))
+        except (ArithmeticError, ValueError) as error:
             reasons.append(f"{type(error).__name__}: {error}")
     return out | {"reason": np.array(reasons, dtype=str)}
 

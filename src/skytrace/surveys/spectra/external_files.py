@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from skytrace.errors import SimulatorError, SurveyError
+from skytrace.spectra.atomic_cut import ATOMIC_MASS_G
 from skytrace.spectra.composition import COMPOSITION_Z
 from skytrace.spectra.transfer import STEFAN_BOLTZMANN
 
@@ -33,7 +34,6 @@ RESULT_FILES = ("lumina_spectrum_rotation.csv", "lumina_spectrum.csv")
 _LINE_FILE = "line_list.csv"
 _COLUMNS = ("wavelength_angstrom", "flux")
 _FEWEST_WAVELENGTHS = 50
-_ATOMIC_MASS_G = 1.66053906660e-24
 #: First guess: free electrons per nucleon, those of singly ionised silicon and iron.
 _ELECTRONS_PER_NUCLEON = 0.03
 _T_RAD_SLOPE = 0.45
@@ -67,7 +67,7 @@ def write_model(
     (folder / "config.json").write_text(json.dumps(configuration, indent=2) + "\n", encoding="utf-8")
     inner, outer, density = edges_cm_s[:-1], edges_cm_s[1:], ejecta.density_g_cm3[0]
     w, t_rad = first_guesses(edges_cm_s, float(t_inner))
-    electrons = density / _ATOMIC_MASS_G * _ELECTRONS_PER_NUCLEON
+    electrons = density / ATOMIC_MASS_G * _ELECTRONS_PER_NUCLEON
     _write_shells(folder / "geometry.csv", "r_inner,r_outer,v_inner,v_outer", inner * time_s, outer * time_s, inner,
                   outer)  # fmt: skip
     _write_shells(folder / "density.csv", "rho", density)

@@ -15,8 +15,8 @@ class ExternalSimulatorOptions:
     """An executable that keeps LUMINA's contract.
 
     executable: its path. reference_folder: the atomic files that every model's folder links to, absolute or under the
-    data root. work_folder: where models' folders are made, and removed; keep_failed leaves those of failed models. mode:
-    "rotation", or "rotation nlte". packets, iterations: of its Monte Carlo. zones: equal in velocity out to
+    data root. work_folder: where models' folders are made, and removed; keep_failed leaves those of failed models.
+    mode: "rotation", or "rotation nlte". packets, iterations: of its Monte Carlo. zones: equal in velocity out to
     outer_velocity_km_s. lines: n_lines of its configuration; None takes it from the reference folder's own
     configuration (config.json), else counts the rows of its line_list.csv. timeout_s: of one attempt; attempts: runs
     of a model before it is given up. flux_to_erg_s_angstrom: factor of the result's flux (LUMINA writes erg/s/cm).

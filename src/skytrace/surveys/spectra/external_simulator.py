@@ -25,6 +25,8 @@ from skytrace.surveys.data_root import require_folder, under_data_root
 from skytrace.surveys.spectra.external_files import WRITTEN_FILES, Spectrum, count_lines, read_result, write_model
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     import pandas as pd
 
     from skytrace.surveys.spectra.external_options import ExternalSimulatorOptions
@@ -104,7 +106,7 @@ def _link_reference(reference: Path, folder: Path) -> None:
 
 
 @contextlib.contextmanager
-def _own_folder(options: ExternalSimulatorOptions):
+def _own_folder(options: ExternalSimulatorOptions) -> Iterator[Path]:
     """A new folder with one for the model and one to run in, removed afterwards; kept, if so asked, on failure."""
     parent = Path(options.work_folder).expanduser().absolute()
     parent.mkdir(parents=True, exist_ok=True)
