@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import os
     from collections.abc import Collection
 
-__all__ = ["load_npz", "save_npz", "write_npz"]
+__all__ = ["is_whole_npz", "load_npz", "save_npz", "write_npz"]
 
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest time that a zip member can carry
 
@@ -80,3 +80,12 @@ def _plain_array(name: str, values: Any) -> np.ndarray:
             raise ShardError(f"array {name!r} holds Python objects; convert it to numbers or strings before saving")
         array = array.astype(str)
     return array
+
+
+def is_whole_npz(path: str | os.PathLike) -> bool:
+    """Whether ``path`` is a file that ``load_npz`` can read; a truncated one is not."""
+    try:
+        load_npz(path)
+    except (ShardError, OSError):
+        return False
+    return True

@@ -92,7 +92,10 @@ def validate_emulator(
     for name in ("rms_of_peak", "rms_of_mean"):
         values = by_model[name].to_numpy()
         summary |= {f"{name}_median": float(np.median(values)), f"{name}_p95": float(np.percentile(values, 95.0))}
-    summary |= {"fractional_median": float(np.median(fractional)), "fractional_p95": float(np.percentile(fractional, 95))}
+    summary |= {
+        "fractional_median": float(np.median(fractional)),
+        "fractional_p95": float(np.percentile(fractional, 95)),
+    }
     summary |= {name: float(share.mean()) for name, share in covered.items()}
     table = feature_errors(emulator.wavelength_angstrom, predicted.luminosity, flux, options=features)
     return EmulatorValidation(by_model, by_wavelength, table, summary)
@@ -196,7 +199,9 @@ def training_size_curve(
     table = np.asarray(errors, dtype=np.float64)
     log_size = np.log(np.asarray(sizes, dtype=np.float64))
     if table.ndim != 2 or len(table) != len(log_size) or len(np.unique(log_size)) < 2 or not (table > 0).all():
-        raise CatalogueError(f"errors of shape {table.shape} for {len(log_size)} sizes: two sizes and errors > 0 are asked")
+        raise CatalogueError(
+            f"errors of shape {table.shape} for {len(log_size)} sizes: two sizes and errors > 0 are asked"
+        )
     chosen = bootstrap_indices(table.shape[1], n_resamples=n_resamples, seed=seed)
     medians = np.concatenate([np.median(table, axis=1)[:, None], np.median(table[:, chosen], axis=2)], axis=1)
     centred = log_size - log_size.mean()

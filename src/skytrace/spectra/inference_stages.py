@@ -85,7 +85,7 @@ def infer_stage(
     flags = [f"{one.method}: {words}" for one in posteriors.values() for words in one.failures]
     flags += wall_check(kept, priors).values()
     if agreement is not None:
-        flags += agreement.loc[~agreement["agrees"], "words"]
+        flags += list(agreement.loc[~agreement["agrees"], "words"])  # a Series would be added to each word
     return StageResult(
         stage, posteriors, spectrum_summary(kept, priors, constrained_below=sampler.constrained_below), agreement,
         predictive_check(kept, target, model=model, options=options), tuple(flags), mode,

@@ -14,9 +14,10 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from skytrace.compute import ClusterOptions, fingerprint, load_npz, map_shards, save_npz
+from skytrace.compute.arrays import is_whole_npz
 from skytrace.compute.fingerprint import source_fingerprint
 from skytrace.compute.table_shards import is_whole, read_shard, save_shard
-from skytrace.errors import OptionError, ShardError, check_whole
+from skytrace.errors import OptionError, check_whole
 from skytrace.spectra.emulator import SpectrumEmulator, emulator_from_arrays, emulator_to_arrays
 from skytrace.spectra.inference_options import LikelihoodOptions, SpectrumSamplerOptions
 from skytrace.spectra.parameter_space import ParameterSpace
@@ -86,7 +87,7 @@ def coverage_in_shards(
     key = fingerprint(source_fingerprint(*_COMPUTED_BY), arrays, *settings, int(shards.mocks))
     folder = Path(shards.folder) / f"mocks-{key}"
     staged = folder / _MOCKS
-    if not _is_whole_npz(staged):
+    if not is_whole_npz(staged):
         save_npz(staged, **arrays)
     n = len(arrays["truth"])
     todo = [
@@ -142,11 +143,3 @@ def _staged(
     masked = ~np.isfinite(arrays["luminosity"]).all(axis=0)
     used = used_bins(emulator.wavelength_angstrom, masked, options)
     return inference_model(emulator, space, bins=used), used, arrays
-
-
-def _is_whole_npz(path: Path) -> bool:
-    try:
-        load_npz(path)
-    except (ShardError, OSError):
-        return False
-    return True

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from skytrace.compute.json_values import json_ready
-from skytrace.spectra.simulation_options import SimulationOptions
+from skytrace.pipelines.spectral_emulator.simulators import SimulatorOptions
 from skytrace.surveys.spectra.interface import SpectrumSource
 
 Arrays = dict[str, np.ndarray]
@@ -33,12 +33,12 @@ def read_spectrum(source: SpectrumSource) -> tuple[Arrays, Table, Report]:
     return spectrum_to_arrays(spectrum), source.truth(), json_ready(report)
 
 
-def tabulate_atoms(simulation: SimulationOptions) -> tuple[Arrays, Report]:
+def tabulate_atoms(simulator: SimulatorOptions) -> tuple[Arrays, Report]:
     """Levels and lines of the installed list as its options cut them, and how many there are of each element."""
     from skytrace.spectra.atomic_data import atomic_to_arrays
     from skytrace.spectra.atomic_lines import load_atomic_data
 
-    atomic = load_atomic_data(options=simulation.atomic)
+    atomic = load_atomic_data(options=simulator.built_in.atomic)
     element = atomic.ion_z[atomic.line_ion]
     lines = {str(z): int((element == z).sum()) for z in atomic.element_z}
     report = {

@@ -108,6 +108,7 @@ def _studies() -> list[Node]:
                 f"{last}.space",
                 "observed_spectrum",
                 f"{last}.inference_report",
+                "atomic_tables",
                 "params:likelihood",
                 "params:observation",
                 "params:simulator",
@@ -117,7 +118,7 @@ def _studies() -> list[Node]:
         ),
         Node(
             studies.identify_lines,
-            [f"{last}.inference_report", "params:simulator", "params:knock_out"],
+            [f"{last}.inference_report", "atomic_tables", "params:simulator", "params:knock_out"],
             "line_identification",
             name="identify_lines",
         ),

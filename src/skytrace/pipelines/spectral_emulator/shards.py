@@ -4,17 +4,21 @@ A shard is named by the parameters, the options, the simulator and the sources t
 never taken for this one's.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from pathlib import Path
 
 import pandas as pd
+from numpy.typing import NDArray
 
 from skytrace.compute import ClusterOptions, fingerprint, load_npz, map_shards, save_npz
+from skytrace.compute.arrays import is_whole_npz
 from skytrace.compute.fingerprint import source_fingerprint
 from skytrace.compute.table_shards import is_whole, read_shard, save_shard
-from skytrace.errors import OptionError, ShardError, check_whole
+from skytrace.errors import OptionError, check_whole
 from skytrace.pipelines.spectral_emulator.simulators import SimulatorOptions, open_simulator, simulator_fingerprint
+from skytrace.spectra.atomic_data import AtomicData, atomic_from_arrays
 from skytrace.spectra.training_options import TrainingSetOptions
 from skytrace.spectra.training_set import TrainingSet, assemble_training_set, simulate_models
 
@@ -25,7 +29,7 @@ _COMPUTED_BY = (
     __name__, "skytrace.spectra.training_set", "skytrace.spectra.training_options", "skytrace.spectra.resampling",
     "skytrace.compute.arrays", "skytrace.compute.shards", "skytrace.compute.table_shards",
 )  # fmt: skip
-_TABLE = "parameters.parquet"
+_TABLE, _ATOMS = "parameters.parquet", "atoms.npz"
 
 
 @dataclass(frozen=True)
@@ -43,10 +47,11 @@ class ModelShardOptions:
 
 @dataclass(frozen=True)
 class ModelShard:
-    """The file of models ``start`` to ``stop`` of the table of parameters."""
+    """The file of models ``start`` to ``stop`` of the table of parameters, and of the atomic tables."""
 
     path: Path
     table: Path
+    atoms: Path
     start: int
     stop: int
 
@@ -55,12 +60,15 @@ def simulate_in_shards(
     parameters: pd.DataFrame,
     *,
     seed: int,
+    atomic: Mapping[str, NDArray],
     simulator: SimulatorOptions,
     training: TrainingSetOptions,
     shards: ModelShardOptions,
     cluster: ClusterOptions,
 ) -> TrainingSet:
     """The training set of the models in the rows of ``parameters`` (model_id: the row's number), shard by shard.
+
+    atomic: the tables of the built-in simulator, as ``atomic_to_arrays`` makes them; an external one has its own.
 
     What is there already is not computed again, and what is in quarantine is decided anew. Raises OptionError for a
     training grid that the built-in simulator's wavelengths do not cover, and what ``assemble_training_set`` raises.
@@ -76,22 +84,26 @@ def simulate_in_shards(
         )
     table = parameters.reset_index(drop=True).rename_axis("model_id").reset_index()
     grid = (training.wavelength_low_angstrom, training.wavelength_high_angstrom, training.bins)
-    key = fingerprint(source_fingerprint(*_COMPUTED_BY), simulator_fingerprint(simulator), grid, int(seed), table)
+    named = simulator_fingerprint(simulator, atomic)
+    key = fingerprint(source_fingerprint(*_COMPUTED_BY), named, grid, int(seed), table)
     folder = Path(shards.folder) / f"models-{key}"
-    staged = folder / _TABLE
+    staged, atoms = folder / _TABLE, folder / _ATOMS
     if not is_whole(staged):
         save_shard(table, staged)
+    if not is_whole_npz(atoms):
+        save_npz(atoms, **atomic)
     todo = [
-        ModelShard(folder / f"spectra-{start:07d}-{stop:07d}.npz", staged, start, stop)
+        ModelShard(folder / f"spectra-{start:07d}-{stop:07d}.npz", staged, atoms, start, stop)
         for start in range(0, len(table), int(shards.models))
         for stop in (min(start + int(shards.models), len(table)),)
     ]
     for shard in todo:
-        if shard.path.exists() and not _is_whole_npz(shard.path):
+        if shard.path.exists() and not is_whole_npz(shard.path):
             shard.path.unlink()
     compute = partial(compute_model_shard, seed=seed, simulator=simulator, training=training)
     paths = map_shards(compute, todo, cluster=cluster, description="models")
     _staged.cache_clear()
+    _atomic.cache_clear()
     return assemble_training_set([load_npz(path) for path in paths], options=training)
 
 
@@ -100,7 +112,9 @@ def compute_model_shard(
 ) -> Path:
     """Simulate the models of one shard and write its file."""
     mine = _staged(shard.table).iloc[shard.start : shard.stop]
-    arrays = simulate_models(mine, simulate=open_simulator(simulator), seed=seed, options=training)
+    arrays = simulate_models(
+        mine, simulate=open_simulator(simulator, _atomic(shard.atoms)), seed=seed, options=training
+    )
     return save_npz(shard.path, **arrays)
 
 
@@ -110,9 +124,7 @@ def _staged(table: Path) -> pd.DataFrame:
     return read_shard(table)
 
 
-def _is_whole_npz(path: Path) -> bool:
-    try:
-        load_npz(path)
-    except ShardError:
-        return False
-    return True
+@lru_cache(maxsize=2)
+def _atomic(atoms: Path) -> AtomicData:
+    """The atomic tables of a run, read once a process."""
+    return atomic_from_arrays(load_npz(atoms))

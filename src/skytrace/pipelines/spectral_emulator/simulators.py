@@ -1,14 +1,16 @@
 """Which simulator computes the spectra: the built-in one, or an external program."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 
 import pandas as pd
+from numpy.typing import NDArray
 
 from skytrace.compute import fingerprint
 from skytrace.compute.fingerprint import source_fingerprint
 from skytrace.errors import OptionError, check_choice
+from skytrace.spectra.atomic_data import AtomicData
 from skytrace.spectra.simulate import SimulatedSpectra, simulate_spectra
 from skytrace.spectra.simulation_options import SimulationOptions
 from skytrace.surveys.spectra.external_options import ExternalSimulatorOptions
@@ -46,21 +48,26 @@ class SimulatorOptions:
                               "reference_folder and work_folder")  # fmt: skip
 
 
-def open_simulator(options: SimulatorOptions) -> Callable[[pd.DataFrame, int], SimulatedSpectra]:
-    """A function of one row of parameters and a seed, which the built-in simulator, drawing nothing, does not use."""
+def open_simulator(options: SimulatorOptions, atomic: AtomicData) -> Callable[[pd.DataFrame, int], SimulatedSpectra]:
+    """A function of one row of parameters and a seed, which the built-in simulator, drawing nothing, does not use.
+
+    atomic: tables of the built-in simulator; an external one has its own.
+    """
     if options.simulator == "external":
         return partial(simulate_externally, options=options.external)
-    return partial(_built_in, options=options.built_in)
+    return partial(_built_in, options=options.built_in, atomic=atomic)
 
 
-def simulator_fingerprint(options: SimulatorOptions) -> str:
-    """A name for everything that a spectrum depends on beside parameters and seed: sources, options, atomic files."""
+def simulator_fingerprint(options: SimulatorOptions, atomic: Mapping[str, NDArray]) -> str:
+    """A name for everything that a spectrum depends on beside parameters and seed: sources, options, atomic tables."""
     if options.external is not None and options.simulator == "external":
         return fingerprint(
             source_fingerprint(*_EJECTA, *_EXTERNAL), options.external, external_fingerprint(options.external)
         )
-    return fingerprint(source_fingerprint(*_EJECTA, *_BUILT_IN), options.built_in)
+    return fingerprint(source_fingerprint(*_EJECTA, *_BUILT_IN), options.built_in, dict(atomic))
 
 
-def _built_in(parameters: pd.DataFrame, seed: int, *, options: SimulationOptions) -> SimulatedSpectra:
-    return simulate_spectra(parameters, options=options)
+def _built_in(
+    parameters: pd.DataFrame, seed: int, *, options: SimulationOptions, atomic: AtomicData
+) -> SimulatedSpectra:
+    return simulate_spectra(parameters, options=options, atomic=atomic)

@@ -68,14 +68,14 @@ def parameter_space(table: Table) -> Any:
 
 
 def simulate_models(
-    models: Table, stage: StageOptions, simulator: SimulatorOptions, training: TrainingSetOptions,
+    models: Table, atomic: Arrays, stage: StageOptions, simulator: SimulatorOptions, training: TrainingSetOptions,
     shards: ModelShardOptions, cluster: ClusterOptions,
 ) -> tuple[Arrays, Table]:  # fmt: skip
     """Spectra of the models that came out well, and those in quarantine with the reason. Resumable; see ``shards``."""
     from skytrace.spectra.training_set import training_set_to_arrays
 
     found = simulate_in_shards(
-        models, seed=stage.seed, simulator=simulator, training=training, shards=shards, cluster=cluster
+        models, seed=stage.seed, atomic=atomic, simulator=simulator, training=training, shards=shards, cluster=cluster
     )  # fmt: skip
     return training_set_to_arrays(found), found.quarantine
 

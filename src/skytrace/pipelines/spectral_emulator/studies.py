@@ -29,6 +29,8 @@ __all__ = ["close", "identify_lines", "measure_coverage", "measure_training_size
 
 #: Rms in sigma of the emulator's error up to which it closes with the simulator: its error is not white.
 _CLOSES = 2.0
+#: Of mocks: drawn from emulator, its error, inadequacy and noise; and spectra of the simulator that no emulator saw.
+_KINDS = ("drawn from the model", "simulated, never seen")
 
 
 def measure_training_sizes(
@@ -88,22 +90,21 @@ def measure_coverage(
     other, other_error = inference_mocks.mock_of_spectra(
         np.where(seen.used, truth[some], np.nan), fraction, options=likelihood, rng=rngs[2]
     )  # fmt: skip
-    kinds = {
-        "drawn from the model": (_on_grid(own, seen.used), _on_grid(own_error, seen.used),
-                                 from_unit(unit, **told, xp=np)[0]),
-        "simulated, never seen": (other, other_error, unseen[some]),
-    }  # fmt: skip
     short = replace(sampler, nuts_chains=2, nuts_warmup=coverage.warmup, nuts_draws=coverage.draws, seed=coverage.seed)
-    tables, reports = [], []
-    for kind, (luminosity, error, parameters) in kinds.items():
-        mine = coverage_in_shards(
-            luminosity, error, parameters, emulator=seen.emulator, space=parameter_space(space), options=likelihood,
-            sampler=short, shards=MockShardOptions(shards.folder, coverage.batch), cluster=cluster,
-            scales=error_scales(seen.emulator), phase_day=seen.phase_day,
-        )  # fmt: skip
-        tables.append(mine.assign(kind=kind))
-        reports.append(coverage_report(mine, constrained_below=sampler.constrained_below).assign(kind=kind))
-    return pd.concat(tables, ignore_index=True), pd.concat(reports, ignore_index=True)
+    # both kinds together, so that one program serves all
+    table = coverage_in_shards(
+        np.concatenate([_on_grid(own, seen.used), other]), np.concatenate([_on_grid(own_error, seen.used), other_error]),
+        np.concatenate([from_unit(unit, **told, xp=np)[0], unseen[some]]), emulator=seen.emulator,
+        space=parameter_space(space), options=likelihood, sampler=short,
+        shards=MockShardOptions(shards.folder, coverage.batch), cluster=cluster, scales=error_scales(seen.emulator),
+        phase_day=seen.phase_day,
+    )  # fmt: skip
+    table = table.assign(kind=np.where(table["mock"] < len(own), *_KINDS))
+    reports = [
+        coverage_report(table[table["kind"] == kind], constrained_below=sampler.constrained_below).assign(kind=kind)
+        for kind in _KINDS
+    ]  # fmt: skip
+    return table, pd.concat(reports, ignore_index=True)
 
 
 def _on_grid(values: np.ndarray, used: np.ndarray) -> np.ndarray:
@@ -114,18 +115,19 @@ def _on_grid(values: np.ndarray, used: np.ndarray) -> np.ndarray:
 
 
 def close(
-    emulator: Arrays, space: Table, observed: Arrays, report: Report, likelihood: LikelihoodOptions,
+    emulator: Arrays, space: Table, observed: Arrays, report: Report, atomic: Arrays, likelihood: LikelihoodOptions,
     observation: ObservationOptions, simulator: SimulatorOptions,
 ) -> tuple[Table, Report]:  # fmt: skip
     """The simulator run again at the mode: its spectrum beside the emulator's and the observed one, and how far apart
     they are in sigma of the emulator's error.
     """
+    from skytrace.spectra.atomic_data import atomic_from_arrays
     from skytrace.spectra.resampling import resample
 
     seen = observe(emulator, space, observed, likelihood, observation)
     trained, used = seen.emulator, seen.used
     best = pd.DataFrame({name: [float(report["best"][name])] for name in trained.names})
-    run = open_simulator(simulator)(best, 0)
+    run = open_simulator(simulator, atomic_from_arrays(atomic))(best, 0)
     again = resample(run.wavelength_angstrom, run.luminosity[0], None, trained.wavelength_angstrom).flux[0]
     predicted = trained.predict(best.to_numpy())
     emulated, sigma = predicted.luminosity[0], predicted.sigma[0]
@@ -146,17 +148,18 @@ def close(
     })  # fmt: skip
 
 
-def identify_lines(report: Report, simulator: SimulatorOptions, knock_out: KnockOutOptions) -> Table:
+def identify_lines(report: Report, atomic: Arrays, simulator: SimulatorOptions, knock_out: KnockOutOptions) -> Table:
     """One row a wavelength and element at the mode: the spectrum with all lines, and without those of the element.
 
     Always by the built-in simulator, whatever the emulator learnt from: an external one does not say which line did it.
     """
     from skytrace.spectra import line_identification
-    from skytrace.spectra.atomic_lines import load_atomic_data
+    from skytrace.spectra.atomic_data import atomic_from_arrays
 
     best = pd.DataFrame({name: [float(value)] for name, value in report["best"].items()})
-    atomic = load_atomic_data(options=simulator.built_in.atomic)
-    found = line_identification.knock_out(best, knock_out.elements, atomic=atomic, options=simulator.built_in)
+    found = line_identification.knock_out(
+        best, knock_out.elements, atomic=atomic_from_arrays(atomic), options=simulator.built_in
+    )
     parts = [
         Table({
             "wavelength_angstrom": found.wavelength_angstrom, "atomic_number": z, "luminosity": found.luminosity,
