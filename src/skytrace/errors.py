@@ -11,6 +11,7 @@ __all__ = [
     "RealismGateFailed",
     "SelectionEnvelopeError",
     "ShardError",
+    "SimulatorError",
     "SkytraceError",
     "SurveyError",
     "check_between",
@@ -55,6 +56,10 @@ class SelectionEnvelopeError(SkytraceError, ValueError):
 
 class ShardError(SkytraceError):
     """A shard of a long computation could not be written or read back whole."""
+
+
+class SimulatorError(SkytraceError):
+    """A simulator gave no usable spectrum of a model; the message is the reason."""
 
 
 def check_between(

@@ -1,0 +1,1 @@
+"""spectral_emulator: what is SN 2011fe made of?"""
