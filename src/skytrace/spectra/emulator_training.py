@@ -6,6 +6,7 @@ for the emulator's error, which no member sees. Same numbers bit for bit on a CP
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
@@ -18,7 +19,7 @@ from skytrace.spectra.emulator import SpectrumEmulator
 from skytrace.spectra.emulator_error import EmulatorError, fit_error
 from skytrace.spectra.emulator_inputs import emulator_inputs
 from skytrace.spectra.emulator_options import EmulatorOptions
-from skytrace.spectra.preprocessing import SpectrumTransform, TransformOptions, fit_transform, mean_flux
+from skytrace.spectra.preprocessing import SpectrumTransform, TransformOptions, fit_transform
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -217,7 +218,7 @@ def _train_member(
     torch.manual_seed(int(np.random.SeedSequence([options.seed, member]).generate_state(1)[0]))
     widths = (task.inputs.shape[1], *options.hidden)
     layers: list[Any] = []
-    for wide, narrow in zip(widths[:-1], widths[1:], strict=True):
+    for wide, narrow in itertools.pairwise(widths):
         layers += [torch.nn.Linear(wide, narrow), torch.nn.SiLU()]
     network = torch.nn.Sequential(*layers, torch.nn.Linear(widths[-1], task.targets.shape[1])).to(device)
     optimizer = torch.optim.AdamW(network.parameters(), lr=options.learning_rate, weight_decay=options.weight_decay)
@@ -258,9 +259,7 @@ def _set_rate(optimizer: Any, step: int, steps: int, peak: float) -> None:
         group["lr"] = peak * share
 
 
-def _stacked(
-    states: list[list[NDArray[np.float32]]], layer: int
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+def _stacked(states: list[list[NDArray[np.float32]]], layer: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """(a, in, out) and (a, 1, out) of one layer of all members."""
     weight = np.stack([np.ascontiguousarray(state[2 * layer].T) for state in states])
     return weight, np.stack([state[2 * layer + 1][None] for state in states])
