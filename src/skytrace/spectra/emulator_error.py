@@ -1,5 +1,5 @@
-"""The emulator's own error, from residuals of models that it has not seen: a covariance over wavelength, of low rank and
-a diagonal, and a scale of each model by how far the members of the ensemble disagree about it.
+"""The emulator's own error, from residuals of models that it has not seen: a covariance over wavelength, of low rank
+and a diagonal, and a scale of each model by how far the members of the ensemble disagree about it.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
-"""What the emulator's network reads: the parameters on [-1, 1] and, of ejecta, quantities on which a spectrum hangs more
-directly: the core's temperature, ratios of velocities, optical depths per density at fixed velocities, cobalt and iron.
+"""What the emulator's network reads: the parameters on [-1, 1] and, of ejecta, quantities on which a spectrum hangs
+more directly: the core's temperature, ratios of velocities, density times time at fixed velocities, cobalt and iron.
 
 The same formulas serve numpy and JAX; all of them are smooth or continuous in the parameters.
 """
@@ -34,8 +34,8 @@ def emulator_inputs(
     box: tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.bool_]],
     xp: Any = np,
 ) -> Any:
-    """Inputs (n, q) of parameters (n, d) in the order of ``names``: each on [-1, 1] between the box's low and high (d,),
-    on a logarithmic axis where its third array says so, and the derived quantities where ``EJECTA_SHAPE`` is there.
+    """Inputs (n, q) of parameters (n, d) in the order of ``names``: each on [-1, 1] between the box's low and high
+    (d,), on a logarithmic axis where its third array says so, and derived quantities where ``EJECTA_SHAPE`` is there.
 
     xp: numpy or jax.numpy.
     """
@@ -88,7 +88,7 @@ def _not_zero(values: Any, xp: Any) -> Any:
 
 
 def _composition(columns: Mapping[str, Any], xp: Any) -> list[Any]:
-    """log10 of the layers' abundances, and of nickel, cobalt and iron at the time of the spectrum (``nickel_decay``)."""
+    """log10 of the layers' abundances, and of cobalt, nickel and iron at the spectrum's time (``nickel_decay``)."""
     layers = [name for name in (*_LAYER_IRON, "X_Si_wall", "X_Ni") if name in columns]
     if len(layers) < len(_LAYER_IRON) + 2:
         return []

@@ -38,9 +38,9 @@ class EmulatorOptions:
     learning_rate: float = 2e-3
     weight_decay: float = 1e-4
     batch: int = 64
-    epochs: int = 200
-    patience: int = 60
-    stop_share: float = 0.1
+    epochs: int = 100
+    patience: int = 40
+    stop_share: float = 0.05
     error_share: float = 0.1
     error_components: int = 30
     device: str = "cpu"

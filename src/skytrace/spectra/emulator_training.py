@@ -6,6 +6,7 @@ for the emulator's error, which no member sees. Same numbers bit for bit on a CP
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
@@ -217,7 +218,7 @@ def _train_member(
     torch.manual_seed(int(np.random.SeedSequence([options.seed, member]).generate_state(1)[0]))
     widths = (task.inputs.shape[1], *options.hidden)
     layers: list[Any] = []
-    for wide, narrow in zip(widths[:-1], widths[1:], strict=True):
+    for wide, narrow in itertools.pairwise(widths):
         layers += [torch.nn.Linear(wide, narrow), torch.nn.SiLU()]
     network = torch.nn.Sequential(*layers, torch.nn.Linear(widths[-1], task.targets.shape[1])).to(device)
     optimizer = torch.optim.AdamW(network.parameters(), lr=options.learning_rate, weight_decay=options.weight_decay)

@@ -1,0 +1,135 @@
+"""The emulator of spectra on an analytic family: what it predicts, in numpy, in JAX and from stored arrays."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from skytrace.compute.arrays import load_npz, save_npz
+from skytrace.errors import CatalogueError, OptionError
+from skytrace.spectra.emulator import emulator_from_arrays, emulator_to_arrays, jax_predict
+from skytrace.spectra.emulator_options import EmulatorOptions
+from skytrace.spectra.emulator_training import loss_weights, split_rows, train_emulator
+from skytrace.spectra.preprocessing import mean_flux
+from tests.spectra.emulated_family import WAVELENGTH, Box, draw, luminosity
+
+OPTIONS = EmulatorOptions(
+    hidden=(48, 48), members=2, epochs=60, batch=32, learning_rate=5e-3, patience=60, error_components=10
+)
+
+
+@pytest.fixture(scope="module")
+def emulator():
+    """Trained on 500 models of the family."""
+    theta = draw(500, seed=1)
+    return train_emulator(theta, WAVELENGTH, luminosity(theta), space=Box(), options=OPTIONS)
+
+
+def test_spectra_of_unseen_models_are_right_to_two_per_cent(emulator):
+    theta = draw(300, seed=2)
+    error = np.abs(emulator.predict(theta).luminosity / luminosity(theta) - 1.0)
+    assert np.median(error) < 0.005
+    assert np.percentile(error, 95.0) < 0.02
+
+
+def test_luminosity_scales_with_log_l(emulator):
+    theta = draw(50, seed=3)
+    theta[:, 0] = 42.7
+    brighter = theta.copy()
+    brighter[:, 0] = 43.2
+    ratio = emulator.predict(brighter).luminosity / emulator.predict(theta).luminosity
+    assert np.median(ratio) == pytest.approx(10.0**0.5, rel=0.005)
+
+
+def test_y_is_asinh_of_luminosity_over_one_fixed_level(emulator):
+    theta = draw(20, seed=4)
+    found = emulator.predict(theta)
+    assert emulator.softening == 0.05
+    np.testing.assert_allclose(found.luminosity, np.sinh(found.stretched) * 0.05 * emulator.level_erg_s_a, rtol=1e-12)
+    np.testing.assert_allclose(emulator.stretch(found.luminosity), found.stretched, rtol=1e-12)
+    level = mean_flux(WAVELENGTH, luminosity(draw(500, seed=1)), (4000.0, 7000.0))
+    assert emulator.level_erg_s_a == pytest.approx(np.exp(np.log(level).mean()), rel=0.05)
+
+
+def test_jax_gives_what_numpy_gives(emulator):
+    theta = draw(300, seed=5)
+    found = emulator.predict(theta)
+    y, scale = jax_predict(emulator, theta)
+    assert np.abs(np.asarray(y) - found.stretched).max() < 2e-5  # single precision on both sides
+    np.testing.assert_allclose(np.asarray(scale), found.scale, atol=5e-5)
+
+
+def test_gradient_in_jax_is_the_slope_of_numpy(emulator):
+    import jax
+
+    theta = draw(1, seed=6)
+    slope = jax.jacfwd(lambda t: jax_predict(emulator, t[None])[0][0])(theta[0].astype(np.float32))
+    step = np.array([0.02, 60.0, 60.0, 0.006])
+    for k in range(4):
+        ends = np.repeat(theta, 2, axis=0)
+        ends[:, k] += step[k] * np.array([-1.0, 1.0])
+        low, high = emulator.predict(ends).stretched
+        np.testing.assert_allclose(np.asarray(slope)[:, k] * step[k], (high - low) / 2.0, atol=3e-4)
+
+
+def test_training_is_the_same_bit_for_bit():
+    theta = draw(120, seed=7)
+    few = dataclasses.replace(OPTIONS, epochs=5, members=2)
+    one, two = (train_emulator(theta, WAVELENGTH, luminosity(theta), space=Box(), options=few) for _ in range(2))
+    ours, theirs = emulator_to_arrays(one), emulator_to_arrays(two)
+    assert list(ours) == list(theirs)
+    assert all(ours[name].tobytes() == theirs[name].tobytes() for name in ours)
+
+
+def test_an_emulator_comes_back_from_its_file_whole(emulator, tmp_path):
+    path = save_npz(tmp_path / "emulator.npz", **emulator_to_arrays(emulator))
+    back, theta = emulator_from_arrays(load_npz(path)), draw(10, seed=8)
+    for ours, theirs in zip(emulator.predict(theta), back.predict(theta), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    assert back.names == emulator.names
+    np.testing.assert_array_equal(back.covariance(), emulator.covariance())
+
+
+def test_arrays_without_a_bias_are_refused_by_its_name(emulator):
+    arrays = emulator_to_arrays(emulator)
+    del arrays["bias_1"]
+    with pytest.raises(CatalogueError, match="bias_1"):
+        emulator_from_arrays(arrays)
+
+
+def test_rows_for_the_error_are_apart_from_all_others_and_stops_from_each_other():
+    learn, stops, apart = split_rows(200, EmulatorOptions(members=3, stop_share=0.1, error_share=0.15))
+    assert len(apart) == 30
+    assert sorted([*learn, *apart]) == list(range(200))
+    assert [len(stop) for stop in stops] == [20, 20, 20]
+    assert len(set(np.concatenate(stops))) == 60
+    assert set(np.concatenate(stops)) <= set(learn)
+
+
+def test_windows_weigh_what_they_say_and_the_mean_is_one():
+    options = EmulatorOptions(windows={"line": (6000.0, 6300.0, 4.0)})
+    weights = loss_weights(WAVELENGTH, options)
+    inside = (WAVELENGTH >= 6000.0) & (WAVELENGTH <= 6300.0)
+    np.testing.assert_allclose(weights[inside], 4.0 * weights[~inside][0], rtol=1e-12)
+    assert weights.mean() == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [({"hidden": ()}, "no layer"), ({"softening": 0.0}, "softening"), ({"members": 0}, "members"),
+     ({"windows": {"line": (6300.0, 6000.0, 2.0)}}, "windows")],
+)  # fmt: skip
+def test_options_out_of_range_are_named(change, words):
+    with pytest.raises(OptionError, match=words):
+        EmulatorOptions(**change)
+
+
+def test_what_cannot_be_learnt_from_is_refused():
+    theta = draw(120, seed=9)
+    flux = luminosity(theta)
+    flux[7, 3] = np.inf
+    with pytest.raises(CatalogueError, match="row 7"):
+        train_emulator(theta, WAVELENGTH, flux, space=Box(), options=OPTIONS)
+    theta[5, 1] = 20_000.0
+    with pytest.raises(CatalogueError, match=r"temperature = 20000 of row 5"):
+        train_emulator(theta, WAVELENGTH, luminosity(theta), space=Box(), options=OPTIONS)
