@@ -1,4 +1,4 @@
-"""An observed spectrum as what a likelihood compares models to: used bins, merged, with their factorised covariances."""
+"""An observed spectrum as what a likelihood compares models to: used bins, merged, with factorised covariances."""
 
 from __future__ import annotations
 
