@@ -25,7 +25,7 @@ def linear_model(*, low=-3.0, high=3.0, scaled=False, names=NAMES):
         error=SimpleNamespace(components=0.02 * rng.normal(size=(4, BINS)), variance=np.full(BINS, 4e-4)),
     )  # fmt: skip
 
-    def forward(parameters):
+    def forward(_network, parameters):
         scale = jnp.exp(parameters[:, 0] / 3.0) if scaled else jnp.ones(parameters.shape[0])
         return LEVEL + parameters @ SLOPES, scale
 

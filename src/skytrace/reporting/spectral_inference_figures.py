@@ -107,7 +107,7 @@ def spectrum_fit_figure(
 def spectral_corner_figure(
     values: Mapping[str, ArrayLike], *, names: Sequence[str] | None = None, truths: Mapping[str, float] | None = None
 ) -> Figure:
-    """``corner_figure`` of the parameters ``names`` (None: all) of a posterior's values, with their labels and units."""
+    """``corner_figure`` of the parameters ``names`` (None: all) of a posterior's values, with labels and units."""
     import arviz
 
     chosen = list(values) if names is None else list(names)

@@ -28,6 +28,12 @@ _HOME = {
     "stage_one_space": "parameter_space",
     "stage_space": "parameter_space",
     "read_line_list": "line_tables",
+    "LikelihoodOptions": "inference_options",
+    "SpectrumSamplerOptions": "inference_options",
+    "coverage_of_mocks": "inference_coverage",
+    "infer_stage": "inference_stages",
+    "inference_model": "inference_model",
+    "spectrum_target": "inference_target",
 }
 
 __getattr__, __dir__, __all__ = lazy_names(__name__, _HOME)

@@ -95,7 +95,7 @@ def _misfit(parameters: Any, amplitude: Any, target: SpectrumTarget, model: Infe
     Between the nodes of the emulator's scale both are interpolated by Lagrange's polynomial in ln(scale), the first in
     its logarithm; at the nodes they are exact.
     """
-    stretched, scale = model.forward(parameters)
+    stretched, scale = model.forward(target.network, parameters)
     residual = target.observed - (stretched[:, target.rows] * target.weights).sum(axis=-1)
     white = jnp.einsum("ljab,nb->nlja", target.whitening, residual * target.root_weights)
     grown = 1.0 + amplitude[:, None, None, None] ** 2 * target.eigenvalues

@@ -32,8 +32,9 @@ class InferenceModel:
 
     names, low, high, logarithmic (d,): the box; the prior is flat in it, or in the logarithm. wavelength_angstrom (m,);
     unit_erg_s_a: y = asinh(L / unit). error_components (k, m), error_variance (m,): covariance of y's error at scale 1.
-    forward: parameters (n, d) to y (n, m) and the scale (n,) of its error, in JAX. limit_rows (c, d), limits (c,),
-    softness (c,): limit_rows @ parameters <= limits is physical.
+    forward: (network, parameters (n, d)) to y (n, m) and the scale (n,) of its error, in JAX; network: its arrays, which
+    compiled programs take as arguments, not as constants that the compiler would work on. limit_rows (c, d), limits
+    (c,), softness (c,): limit_rows @ parameters <= limits is physical.
     """
 
     names: tuple[str, ...]
@@ -44,7 +45,8 @@ class InferenceModel:
     unit_erg_s_a: float
     error_components: NDArray[np.float64]
     error_variance: NDArray[np.float64]
-    forward: Callable[[Any], tuple[Any, Any]]
+    network: Any
+    forward: Callable[[Any, Any], tuple[Any, Any]]
     limit_rows: NDArray[np.float64]
     limits: NDArray[np.float64]
     softness: NDArray[np.float64]
@@ -68,7 +70,7 @@ class InferenceModel:
             for first in range(0, len(rows), batch):
                 part = rows[first : first + batch]
                 filled = np.concatenate([part, np.repeat(part[:1], min(batch, len(rows)) - len(part), axis=0)])
-                parts.append([np.asarray(values)[: len(part)] for values in compiled(filled)])
+                parts.append([np.asarray(values)[: len(part)] for values in compiled(self.network, filled)])
         return np.concatenate([part[0] for part in parts]), np.concatenate([part[1] for part in parts])
 
 
@@ -78,12 +80,13 @@ def inference_model(
     *,
     bins: ArrayLike | None = None,
     single: bool = True,
-    forward: Callable[[Any], tuple[Any, Any]] | None = None,
+    forward: Callable[[Any, Any], tuple[Any, Any]] | None = None,
 ) -> InferenceModel:
     """The model of a ``SpectrumEmulator`` in a ``ParameterSpace`` (None: the emulator's own box).
 
     bins (m,): mask of the emulator's wavelengths that will be used; the others are never computed. single: networks in
-    single precision, half the cost, good to 1e-6 of y. forward: instead of ``jax_predict``; it gives the used bins.
+    single precision, half the cost, good to 1e-6 of y. forward: instead of ``jax_predict``, of an empty
+    network; it gives the used bins.
     Raises OptionError for a space of other parameters, or one that reaches beyond the box of the training.
     """
     names = tuple(emulator.names)
@@ -105,25 +108,31 @@ def inference_model(
         float(emulator.softening * emulator.level_erg_s_a),
         np.asarray(emulator.error.components, dtype=np.float64)[:, used],
         np.asarray(emulator.error.variance, dtype=np.float64)[used],
-        forward or _forward(emulator, used, np.float32 if single else np.float64), *physical_limits(names),
+        *(_network(emulator, used, np.float32 if single else np.float64) if forward is None else ((), forward)),
+        *physical_limits(names),
     )  # fmt: skip
 
 
-def _forward(emulator: Any, used: NDArray[np.bool_], dtype: Any) -> Callable[[Any], tuple[Any, Any]]:
-    """``jax_predict`` of the used bins, computed in ``dtype``."""
+def _network(
+    emulator: Any, used: NDArray[np.bool_], dtype: Any
+) -> tuple[dict[str, Any], Callable[[Any, Any], tuple[Any, Any]]]:
+    """The large arrays of an emulator, of the used bins, and ``jax_predict`` of these, computed in ``dtype``."""
     from skytrace.spectra.emulator import jax_predict
 
-    decoder = {"shape_mean": emulator.shape_mean[used], "shape_components": emulator.shape_components[:, used]}
+    network = {
+        "shape_mean": np.asarray(emulator.shape_mean[used], dtype=dtype),
+        "shape_components": np.asarray(emulator.shape_components[:, used], dtype=dtype),
+        "weights": tuple(np.asarray(layer, dtype=dtype) for layer in emulator.weights),
+        "biases": tuple(np.asarray(layer, dtype=dtype) for layer in emulator.biases),
+    }
     plain = ("low", "high", "input_mean", "input_scale", "output_mean", "output_scale", "level_slope")
-    cast = {name: np.asarray(array, dtype=dtype) for name, array in decoder.items()}
-    cast |= {name: np.asarray(getattr(emulator, name), dtype=dtype) for name in plain}
-    smaller = replace(emulator, **cast)
+    rest = replace(emulator, **{name: np.asarray(getattr(emulator, name), dtype=dtype) for name in plain})
 
-    def forward(parameters: Any) -> tuple[Any, Any]:
-        stretched, scale = jax_predict(smaller, parameters.astype(dtype))
+    def forward(network: dict[str, Any], parameters: Any) -> tuple[Any, Any]:
+        stretched, scale = jax_predict(replace(rest, **network), parameters.astype(dtype))
         return stretched.astype(np.float64), scale.astype(np.float64)
 
-    return forward
+    return network, forward
 
 
 def physical_limits(names: Sequence[str]) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:

@@ -16,6 +16,7 @@ from skytrace.compute.compiled import compiled_by_one
 from skytrace.spectra.inference_density import log_densities, log_density
 from skytrace.spectra.inference_mode import PosteriorMode, find_mode
 from skytrace.spectra.inference_posterior import SpectrumPosterior, with_diagnostics
+from skytrace.spectra.inference_target import SpectrumTarget
 from skytrace.statistics.nuts import nuts_draws
 
 if TYPE_CHECKING:
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 
     from skytrace.spectra.inference_model import InferenceModel
     from skytrace.spectra.inference_options import LikelihoodOptions, SpectrumSamplerOptions
-    from skytrace.spectra.inference_target import SpectrumTarget
 
 __all__ = ["nuts_of_targets", "sample_emcee", "sample_nuts"]
 
@@ -39,7 +39,7 @@ def sample_nuts(
     chains = sampler.nuts_chains
     with jax.enable_x64(True):
         keys = jax.random.split(jax.random.key(sampler.seed), chains)
-        same = jax.tree.map(lambda leaf: np.broadcast_to(leaf, (1, *np.shape(leaf))), target)
+        same = SpectrumTarget(*(np.asarray(leaf)[None] for leaf in target[:-1]), target.network)
         drawn = _chains(
             keys[None], same, mode.z[None], mode.root[None], model=model, options=options,
             lengths=(sampler.nuts_warmup, sampler.nuts_draws), target_accept=sampler.target_accept,
@@ -64,8 +64,9 @@ def nuts_of_targets(
     model: InferenceModel, options: LikelihoodOptions, warmup: int, draws: int, target_accept: float = 0.9,
     max_tree_depth: int = 6,
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:  # fmt: skip
-    """unit (t, chain, draw, D) and diverging (t, chain, draw) of t targets (each array with a first axis t), keys
-    (t, chain), modes (t, D) and roots (t, D, D), in one program. Call inside ``with jax.enable_x64(True)``.
+    """unit (t, chain, draw, D) and diverging (t, chain, draw) of t targets (arrays with a first axis t but for the
+    network), keys (t, chain), modes (t, D) and roots (t, D, D), in one program. Call inside
+    ``with jax.enable_x64(True)``.
     """
     drawn = _chains(
         keys, targets, modes, roots, model=model, options=options, lengths=(warmup, draws),
@@ -93,7 +94,8 @@ def _chains(
         )  # fmt: skip
 
     of_target = jax.vmap(chain, (0, None, None, None))
-    return jax.vmap(of_target)(keys, targets, modes, roots)
+    axes = SpectrumTarget(*[0] * (len(SpectrumTarget._fields) - 1), None)
+    return jax.vmap(of_target, (0, axes, 0, 0))(keys, targets, modes, roots)
 
 
 def sample_emcee(

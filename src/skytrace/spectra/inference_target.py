@@ -1,4 +1,4 @@
-"""An observed spectrum as what a likelihood compares models to: used bins, merged, with their factorised covariances."""
+"""An observed spectrum as what a likelihood compares models to: used bins, merged, with factorised covariances."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class SpectrumTarget(NamedTuple):
     rows, weights (k, g): bins of the model's grid, and their shares, in each merged bin. observed, wavelength_angstrom
     (k,). whitening (l, j, k, k), eigenvalues (l, j, k), log_determinant (l, j), log_scales (j,): of the covariance.
     root_weights (k,): square roots of the feature weights. explosion_day (3,): low, high and edge of t_exp, NaN where
-    flat. noise (k, k), direction (k,): noise and dy / dln L, from which mocks are drawn.
+    flat. noise (k, k), direction (k,): noise and dy / dln L. network: the model's arrays.
     """
 
     rows: NDArray[np.int64]
@@ -42,6 +42,7 @@ class SpectrumTarget(NamedTuple):
     explosion_day: NDArray[np.float64]
     noise: NDArray[np.float64]
     direction: NDArray[np.float64]
+    network: Any
 
 
 def observed_luminosity(
@@ -113,7 +114,7 @@ def spectrum_target(
     centre = mean @ wavelength
     return SpectrumTarget(
         rows, weights, mean @ y, centre, matrices, eigenvalues, determinants, nodes, _root_weights(centre, options),
-        _explosion(options, phase_day), noise, direction,
+        _explosion(options, phase_day), noise, direction, model.network,
     )  # fmt: skip
 
 
