@@ -3,6 +3,7 @@
 import os
 import signal
 import sys
+from functools import cache
 from pathlib import Path
 
 import pandas as pd
@@ -11,6 +12,8 @@ from skytrace.compute import ClusterOptions
 from skytrace.pipelines.spectral_emulator import shards
 from skytrace.pipelines.spectral_emulator.shards import ModelShardOptions, simulate_in_shards
 from skytrace.pipelines.spectral_emulator.simulators import SimulatorOptions
+from skytrace.spectra.atomic_data import atomic_to_arrays
+from skytrace.spectra.atomic_lines import load_atomic_data
 from skytrace.spectra.parameter_space import draw_latin_hypercube, stage_one_space
 from skytrace.spectra.simulation_options import SimulationOptions
 from skytrace.spectra.training_options import TrainingSetOptions
@@ -24,12 +27,17 @@ COARSE = SimulationOptions(
 TRAINING = TrainingSetOptions(bins=50, quarantine_unconverged=False)
 
 
+@cache
+def atoms() -> dict:
+    return atomic_to_arrays(load_atomic_data(options=COARSE.atomic))
+
+
 def models() -> pd.DataFrame:
     return draw_latin_hypercube(stage_one_space(), N_MODELS, seed=1)[0]
 
 
 def train(folder: Path, *, cluster: str = "inline", workers: int = 1, **changes) -> TrainingSet:
-    fields = {"seed": 3, "simulator": SimulatorOptions(built_in=COARSE), "training": TRAINING}
+    fields = {"seed": 3, "atomic": atoms(), "simulator": SimulatorOptions(built_in=COARSE), "training": TRAINING}
     return simulate_in_shards(
         models(), shards=ModelShardOptions(str(folder), models=2),
         cluster=ClusterOptions(cluster=cluster, workers=workers), **(fields | changes),

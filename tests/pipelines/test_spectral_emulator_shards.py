@@ -97,9 +97,9 @@ def test_an_external_program_takes_the_place_of_the_built_in_simulator(tmp_path)
     assert told == set(training.seed.tolist())
     train(tmp_path / "shards", simulator=simulator)
     assert len(log.read_text().splitlines()) == N_MODELS, "finished models were run again"
-    before = simulator_fingerprint(simulator)
+    before = simulator_fingerprint(simulator, {})
     (reference / "behaviour.json").write_text(json.dumps({"kind": "crash"}))
-    assert simulator_fingerprint(simulator) != before
+    assert simulator_fingerprint(simulator, {}) != before
     with pytest.raises(SimulatorError, match=r"7 of 7 models are in quarantine.* 7 exit status 3"):
         train(tmp_path / "shards", simulator=simulator)
 

@@ -39,7 +39,7 @@ def flat_emulator():
 
 
 def test_errors_are_drawn_in_per_cent_of_as_many_models_as_there_are(validation):
-    above, below = emulator_error_figure(validation, windows=[(3500.0, 4000.0)]).axes
+    above, below = emulator_error_figure(validation.by_wavelength, models=321, windows=[(3500.0, 4000.0)]).axes
     assert above.get_title() == "321 held-out models"
     np.testing.assert_allclose(above.lines[1].get_ydata(), np.linspace(1.0, 3.0, 50))
     np.testing.assert_allclose(below.lines[0].get_ydata(), 94.0)
