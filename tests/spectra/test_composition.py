@@ -8,6 +8,8 @@ from skytrace.errors import CatalogueError
 from skytrace.spectra.composition import COMPOSITION_Z, ZONE_SPECIES, layers_as_zones, zone_columns
 from skytrace.spectra.ejecta import ejecta_zones, nickel_decay, physical_problems
 from skytrace.spectra.parameter_space import draw_latin_hypercube, stage_one_space
+from skytrace.spectra.simulate import simulate_spectra
+from skytrace.spectra.simulation_options import SimulationOptions
 from tests.spectra.test_ejecta import table
 
 
@@ -25,6 +27,16 @@ def test_a_table_of_zones_that_mimics_stage_one_has_the_same_ejecta(models, zone
     layers, own = ejecta_zones(models), ejecta_zones(layers_as_zones(models, zones=zones))
     np.testing.assert_array_equal(own.density_g_cm3, layers.density_g_cm3)
     np.testing.assert_allclose(own.mass_fraction, layers.mass_fraction, rtol=1e-13)
+
+
+def test_a_table_of_zones_that_mimics_stage_one_has_the_same_spectrum(models, atomic):
+    options = SimulationOptions(
+        zones=12, coarse_km_s=1000.0, fine_km_s=1000.0, coarse_iterations=2, fine_iterations=1, core_rays=3
+    )
+    layers = simulate_spectra(models.iloc[:2], options=options, atomic=atomic)
+    own = simulate_spectra(layers_as_zones(models.iloc[:2]), options=options, atomic=atomic)
+    np.testing.assert_allclose(own.luminosity, layers.luminosity, rtol=1e-5)  # the march counts in 32 bits
+    np.testing.assert_allclose(own.t_rad_k, layers.t_rad_k, rtol=1e-6)
 
 
 def test_zones_are_equal_in_velocity_within_core_wall_and_outer_layers():

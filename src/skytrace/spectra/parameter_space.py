@@ -187,13 +187,13 @@ def narrowed(space: ParameterSpace, samples: ArrayLike) -> ParameterSpace:
     unit = space.to_unit(samples)
     if len(unit) < 100:
         raise OptionError(f"{len(unit)} samples do not give a 1st and a 99th percentile: at least 100 do")
-    wrong = [name for name, bad in zip(space.names, ~np.isfinite(unit).all(axis=0), strict=True) if bad]
+    wrong = [name for name, column in zip(space.names, unit.T, strict=True) if not np.isfinite(column).all()]
     if wrong:
         raise OptionError(f"samples of {', '.join(wrong)} are not finite")
     first, last = np.percentile(unit, _PERCENTILES, axis=0)
     added = _ADDED * (last - first)
     low, high = np.maximum(first - added, 0.0), np.minimum(last + added, 1.0)
-    wrong = [name for name, bad in zip(space.names, ~(low < high), strict=True) if bad]
+    wrong = [name for name, left, right in zip(space.names, low, high, strict=True) if not left < right]
     if wrong:
         raise OptionError(f"samples of {', '.join(wrong)} do not vary, or lie outside the space")
     bounds = space.from_unit(np.stack([low, high]))
