@@ -41,7 +41,7 @@ def simulated(n: int) -> tuple[Any, Any, Any, float]:
     start = time.process_time()
     spectra = simulate_spectra(table)
     seconds = (time.process_time() - start) / n
-    grid = np.exp(np.arange(np.log(2500.0), np.log(10_500.0), 1000.0 / SPEED_OF_LIGHT_KM_S))
+    grid = np.exp(np.arange(np.log(2500.0), np.log(10_500.0), 500.0 / SPEED_OF_LIGHT_KM_S))
     flux = resample(spectra.wavelength_angstrom, spectra.luminosity, None, grid).flux
     good = spectra.converged & np.isfinite(flux).all(axis=1)
     return table.to_numpy(dtype=float)[good], grid, flux[good], seconds

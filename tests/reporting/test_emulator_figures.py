@@ -52,7 +52,7 @@ def test_examples_show_truth_and_prediction_over_the_same_peak():
     assert [axis.get_visible() for axis in figure.axes] == [True, True, True, False]
     np.testing.assert_allclose(figure.axes[0].lines[0].get_ydata(), 1.0)
     np.testing.assert_allclose(figure.axes[0].lines[1].get_ydata(), 1.1, rtol=1e-6)
-    np.testing.assert_allclose(figure.axes[0].lines[2].get_ydata(), 0.1 - 0.15, rtol=1e-5)
+    np.testing.assert_allclose(figure.axes[0].lines[2].get_ydata(), 0.1 - 0.2, rtol=1e-5)
 
 
 def test_curve_is_drawn_to_the_goal_and_its_bytes_do_not_change():

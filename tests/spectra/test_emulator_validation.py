@@ -29,13 +29,13 @@ def test_a_line_moved_by_500_km_s_is_measured_as_that():
     grid = np.geomspace(3500.0, 9000.0, 600)
 
     def spectrum(velocity, depth):
-        centre = 6357.0 * (1.0 - velocity / 299_792.458)
+        centre = 6357.0 * np.exp(-np.arctanh(velocity / 299_792.458))
         return np.atleast_2d(1.0 - depth * np.exp(-0.5 * ((grid - centre) / 60.0) ** 2))
 
     table = feature_errors(grid, spectrum(11_500.0, 0.5), spectrum(11_000.0, 0.6)).set_index("feature")
     line = table.loc["si_ii_6355"]
     assert line["models"] == 1
-    assert line["velocity_median_km_s"] == pytest.approx(490.0, abs=15.0)  # relativistic against classical Doppler
+    assert line["velocity_median_km_s"] == pytest.approx(500.0, abs=10.0)
     assert line["depth_abs"] == pytest.approx(0.1, abs=0.01)
     assert table.loc["ca_ii_ir", "models"] == 0
     assert np.isnan(table.loc["ca_ii_ir", "velocity_median_km_s"])
@@ -43,7 +43,7 @@ def test_a_line_moved_by_500_km_s_is_measured_as_that():
 
 def emulator_with_errors(sigma):
     """One whose y is off by Gaussian errors of 0.1, and that says ``sigma``."""
-    theta = draw(2000, seed=1)
+    theta = draw(400, seed=1)
     truth = luminosity(theta)
     off = np.random.default_rng(2).normal(0.0, 0.1, truth.shape)
 
@@ -97,10 +97,11 @@ def test_one_point_of_the_curve_sees_neither_held_models_nor_more_than_its_size(
     options = EmulatorOptions(hidden=(16,), members=1, epochs=20, batch=16, learning_rate=5e-3, stop_share=0.1)
     one = training_size_errors(100, theta, WAVELENGTH, flux, held, space=Box(), options=options)
     other = flux.copy()
-    other[held] *= 2.0  # what is held out moves the errors, and by exactly what an untouched emulator gives
+    other[held] *= 2.0  # the emulator cannot know
     two = training_size_errors(100, theta, WAVELENGTH, other, held, space=Box(), options=options)
     assert one["rms_of_peak"].shape == (50,)
-    assert np.median(two["rms_of_peak"]) == pytest.approx(0.5, abs=0.2)
-    assert np.median(one["rms_of_peak"]) < 0.1
+    missed = spectrum_rms(flux[held], other[held])["rms_of_peak"].to_numpy()
+    assert np.median(one["rms_of_peak"]) < 0.2 * np.median(missed)
+    assert two["rms_of_peak"] == pytest.approx(missed, rel=0.5)
     with pytest.raises(CatalogueError, match="150 models"):
         training_size_errors(151, theta, WAVELENGTH, flux, held, space=Box(), options=options)

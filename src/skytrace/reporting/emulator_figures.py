@@ -26,12 +26,16 @@ if TYPE_CHECKING:
 
 __all__ = ["emulator_error_figure", "emulator_examples_figure", "training_size_figure"]
 
+#: Where a model is dark the fraction has no meaning: errors above are not shown.
+_HIGHEST_PERCENT = 200.0
 _WAVELENGTH = "Rest wavelength [Å]"
 _INTENDED = {"covered_68": 0.683, "covered_95": 0.95}
 
 
 @house_style
-def emulator_error_figure(table: pd.DataFrame, *, models: int, windows: Sequence[tuple[float, float]] = ()) -> Figure:
+def emulator_error_figure(
+    table: pd.DataFrame, *, models: int, windows: Sequence[tuple[float, float]] = ()
+) -> Figure:
     """Above: fractional error of the flux, median and 95th percentile over held-out models, by wavelength. Below: share
     of the models within the emulator's 68 and 95 % intervals. windows [Å]: shaded, as those of the loss.
     """
@@ -40,6 +44,7 @@ def emulator_error_figure(table: pd.DataFrame, *, models: int, windows: Sequence
     for name, colour, label in (("error_p95", "sky", "95th percentile"), ("error_median", "blue", "median")):
         above.plot(x, 100.0 * table[name], color=COLOURS[colour], lw=1.0, label=label)
     above.set(ylabel="Error of the flux [%]", yscale="log", title=f"{models} held-out models")
+    above.set_ylim(top=min(above.get_ylim()[1], _HIGHEST_PERCENT))
     above.legend(frameon=False, ncols=2)
     for name, colour in (("covered_95", "sky"), ("covered_68", "blue")):
         below.plot(x, 100.0 * table[name], color=COLOURS[colour], lw=1.0)
@@ -74,9 +79,9 @@ def emulator_examples_figure(
         axis.fill_between(x, bottom / peak, top / peak, color=COLOURS["orange"], alpha=0.35, lw=0, label="68 % band")
         axis.plot(x, mine / peak, color=COLOURS["black"], lw=0.8, label="simulated")
         axis.plot(x, emulated / peak, color=COLOURS["vermilion"], lw=0.8, ls="--", label="emulated")
-        axis.plot(x, (emulated - mine) / peak - 0.15, color=COLOURS["blue"], lw=0.6, label="difference $-$ 0.15")
-        axis.axhline(-0.15, color="0.6", lw=0.4)
-        axis.set(xlim=(x[0], x[-1]), ylim=(-0.3, 1.15))
+        axis.plot(x, (emulated - mine) / peak - 0.2, color=COLOURS["blue"], lw=0.6, label="difference $-$ 0.2")
+        axis.axhline(-0.2, color="0.6", lw=0.4)
+        axis.set(xlim=(x[0], x[-1]), ylim=(-0.45, 1.15))
         axis.text(0.98, 0.95, title, transform=axis.transAxes, ha="right", va="top", fontsize=7)
     for axis in axes.flat[len(truth) :]:
         axis.set_visible(False)

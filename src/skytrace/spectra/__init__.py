@@ -6,6 +6,12 @@ Names are loaded on first use.
 from skytrace.compute.lazy_names import lazy_names
 
 _HOME = {
+    "EmulatorOptions": "emulator_options",
+    "SpectrumEmulator": "emulator",
+    "emulator_from_arrays": "emulator",
+    "emulator_to_arrays": "emulator",
+    "jax_predict": "emulator",
+    "train_emulator": "emulator_training",
     "AtomicData": "atomic_data",
     "AtomicOptions": "atomic_options",
     "EJECTA_PARAMETERS": "ejecta",

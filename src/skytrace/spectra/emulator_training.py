@@ -170,12 +170,17 @@ def _task(
     transform: SpectrumTransform,
     weights: NDArray[np.float64],
 ) -> tuple[_Task, tuple[NDArray[np.float64], ...]]:
-    """The task, and mean and scale of inputs and of targets, of the models to learn from."""
+    """The task, and mean and scale of inputs and of targets, of the models to learn from.
+
+    All scores have one scale: with one each the small ones, noisier, are learnt at the others' expense.
+    """
     input_mean, input_scale = inputs[learn].mean(axis=0), inputs[learn].std(axis=0)
     input_scale = np.where(input_scale > 0, input_scale, 1.0)
-    output_mean, output_scale = targets[learn].mean(axis=0), targets[learn].std(axis=0)
-    output_scale = np.where(output_scale > 0, output_scale, 1.0)
     pixels = len(weights)
+    output_mean, spread = targets[learn].mean(axis=0), targets[learn].std(axis=0)
+    power = (spread[:-1] ** 2).sum() + pixels * spread[-1] ** 2
+    output_scale = np.full(len(spread), np.sqrt(power) if power > 0 else 1.0)
+    output_scale[-1] /= np.sqrt(pixels)
     gram = np.eye(len(output_scale))  # the mean flux moves every pixel by about as much in y
     gram[:-1, :-1] = (transform.components * weights) @ transform.components.T / pixels
     metric = output_scale[:, None] * np.linalg.cholesky(gram)
