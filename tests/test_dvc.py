@@ -45,7 +45,7 @@ def test_what_dvc_leaves_to_git_is_not_ignored_by_git(repository):
     stages = yaml.safe_load((repository / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
     left = [
         path.replace("${sky}", "mock").replace("${detector_sky}", "mock").replace("${supernova_sky}", "mock")
-        .replace("${cluster_pu_sky}", "mock")
+        .replace("${cluster_pu_sky}", "mock").replace("${spectrum_sky}", "mock")
         for stage in stages.values()
         for entry in (*stage["outs"], *stage["metrics"], *stage["plots"]) if isinstance(entry, dict)
         for path, options in entry.items() if options.get("cache") is False
@@ -103,7 +103,7 @@ def first_clone(tmp_path_factory, repository) -> Clone:
             shutil.copy2(source, target)
     names = folder / "conf" / "base" / "globals.yml"
     text = names.read_text()
-    skies = ("sky", "detector_sky", "supernova_sky", "cluster_pu_sky")
+    skies = ("sky", "detector_sky", "supernova_sky", "cluster_pu_sky", "spectrum_sky")
     for key, old in (("env", "base"), *((name, "mock") for name in skies)):
         assert f"\n{key}: {old}" in text
         text = text.replace(f"\n{key}: {old}", f"\n{key}: smoke")

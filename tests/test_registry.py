@@ -33,7 +33,14 @@ def test_a_lineage_starts_at_raw_sky_and_nothing_else(requested, name):
     requested([name])
     lineage = register_pipelines()[name]
     raw = {data for data in lineage.inputs() if not data.startswith("params:") and data != "parameters"}
-    assert raw <= {"survey", "detector_survey", "supernova_survey", "cluster_survey", "cluster_images"}
+    assert raw <= {
+        "survey",
+        "detector_survey",
+        "supernova_survey",
+        "supernova_spectrum",
+        "cluster_survey",
+        "cluster_images",
+    }
 
 
 def test_every_node_carries_the_tag_of_its_own_pipeline_and_a_readable_name(requested):

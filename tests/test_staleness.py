@@ -24,7 +24,7 @@ FRAME = ("skytrace.settings", "skytrace.pipeline_registry", "skytrace.datasets")
 #: Classes of datasets that only the catalog of one pipeline names: they decide nothing in the stages of the others.
 DATASETS_OF = {
     "skytrace.datasets.supernova_survey": "supernova", "skytrace.datasets.cluster_survey": "cluster_pu",
-    "skytrace.datasets.cluster_images": "cluster_modelling",
+    "skytrace.datasets.cluster_images": "cluster_modelling", "skytrace.datasets.spectrum_source": "spectral_emulator",
 }  # fmt: skip
 ENVIRONMENTS = sorted(folder.name for folder in (SOURCE.parents[1] / "conf").iterdir() if any(folder.glob("*.yml")))
 
@@ -140,19 +140,19 @@ def test_a_change_of_what_decides_results_makes_the_stages_stale_and_one_of_word
     for stage in stages.values():
         for entry in (*stage["outs"], *stage["metrics"], *stage["plots"]):
             text = next(iter(entry)) if isinstance(entry, dict) else entry
-            for key in ("release", "sky", "detector_sky", "supernova_sky", "cluster_pu_sky"):
+            for key in ("release", "sky", "detector_sky", "supernova_sky", "cluster_pu_sky", "spectrum_sky"):
                 text = text.replace(f"${{{key}}}", str(values[key]))
             outputs.append(text)
     studies = "injection_studies"  # reads the outputs of both others
     both, first, second = (
         ["injection_recovery", studies, "lens_finder"], [studies, "lens_finder"], ["injection_recovery", studies],
     )  # fmt: skip
-    every = sorted([*both, "supernova", "cluster_pu", "cluster_modelling"])
+    every = sorted([*both, "supernova", "spectral_emulator", "cluster_pu", "cluster_modelling"])
     edits = {
         "requirements.lock": ("\n", every),
         "src/skytrace/parameters.py": ("\n", every),
         "src/skytrace/selection/arcs.py": ("\n", every),  # the mock survey's discoveries go by it
-        "src/skytrace/supernovae/quality.py": ("\n", ["supernova"]),
+        "src/skytrace/supernovae/quality.py": ("\n", ["spectral_emulator", "supernova"]),
         "conf/smoke/globals.yml": ("\nnews: 1\n", every),
         "conf/smoke/catalog_survey.yml": ("\n", every),
         "conf/smoke/parameters_supernova.yml": ("\nnews: 1\n", ["supernova"]),

@@ -161,15 +161,15 @@ def test_next_stage_relaxes_the_means(result):
     centre = {name: 0.5 * (low + high) for name, low, high in zip(one.names, one.low, one.high, strict=True)}
     centre["T_e_ratio"] = 0.8
     summary = pd.DataFrame({"parameter": [*centre, "inadequacy"], "mean": [*centre.values(), 0.1]})
-    space = next_stage_space(replace(result, summary=summary), 2)
+    space = next_stage_space(summary, 2)
     at = space.names.index("T_e_ratio")
     assert (space.low[at], space.high[at]) == pytest.approx((0.72, 0.88))
     assert space.size == 58
 
 
 def test_shrinkage_is_the_ratio_of_widths_from_stage_to_stage(result):
-    later = replace(result, stage=2, summary=result.summary.assign(sd=0.5 * result.summary["sd"]))
-    table = shrinkage_table([result, later])
+    later = result.summary.assign(sd=0.5 * result.summary["sd"])
+    table = shrinkage_table({1: result.summary, 2: later})
     assert table.loc[table["stage"] == 1, "shrinkage"].isna().all()
     assert table.loc[table["stage"] == 2, "shrinkage"].to_numpy() == pytest.approx(0.5)
 

@@ -33,9 +33,7 @@ _INTENDED = {"covered_68": 0.683, "covered_95": 0.95}
 
 
 @house_style
-def emulator_error_figure(
-    table: pd.DataFrame, *, models: int, windows: Sequence[tuple[float, float]] = ()
-) -> Figure:
+def emulator_error_figure(table: pd.DataFrame, *, models: int, windows: Sequence[tuple[float, float]] = ()) -> Figure:
     """Above: fractional error of the flux, median and 95th percentile over held-out models, by wavelength. Below: share
     of the models within the emulator's 68 and 95 % intervals. windows [Å]: shaded, as those of the loss.
     """

@@ -102,11 +102,13 @@ def best_parameters(result: StageResult, model: InferenceModel, options: Likelih
     return dict(zip(model.names, map(float, parameters), strict=True))
 
 
-def next_stage_space(result: StageResult, stage: int) -> ParameterSpace:
-    """The box of ``stage``: this stage's posterior means, relaxed; new parameters have their full range."""
+def next_stage_space(summary: pd.DataFrame, stage: int) -> ParameterSpace:
+    """The box of ``stage``: posterior means of the earlier stage's summary, relaxed; new parameters have their full
+    range.
+    """
     from skytrace.spectra.parameter_space import stage_space
 
-    centre = dict(zip(result.summary["parameter"], result.summary["mean"], strict=True))
+    centre = dict(zip(summary["parameter"].astype(str), summary["mean"].astype(float), strict=True))
     return stage_space(stage, {name: value for name, value in centre.items() if name != INADEQUACY})
 
 
@@ -122,8 +124,9 @@ def narrowed_space(result: StageResult, space: ParameterSpace) -> tuple[Paramete
 
 
 def shrinkage_table(summaries: Mapping[int, pd.DataFrame]) -> pd.DataFrame:
-    """Of the summaries by stage one row a stage and parameter: stage, parameter, low68, high68, sd, prior_low, prior_high, width_of_prior, and
-    shrinkage, its sd over that of the last stage that had the parameter (NaN in the first).
+    """Of the summaries by stage: one row a stage and parameter, with stage, parameter, low68, high68, sd, prior_low,
+    prior_high, width_of_prior, and shrinkage, its sd over that of the last stage that had the parameter (NaN in the
+    first).
     """
     import pandas as pd
 

@@ -41,10 +41,9 @@ def draw_models_of(stage: int) -> Callable[[Table, StageOptions], tuple[Table, T
     """The node function that draws the models of a later stage, about the posterior means of the one before."""
 
     def draw_models(summary: Table, options: StageOptions) -> tuple[Table, Table, Report]:
-        from skytrace.spectra.parameter_space import stage_space
+        from skytrace.spectra.inference_stages import next_stage_space
 
-        centre = dict(zip(summary["parameter"].astype(str), summary["mean"].astype(float), strict=True))
-        return _draw(stage_space(stage, centre), options)
+        return _draw(next_stage_space(summary, stage), options)
 
     return draw_models
 

@@ -93,7 +93,8 @@ def measure_coverage(
     short = replace(sampler, nuts_chains=2, nuts_warmup=coverage.warmup, nuts_draws=coverage.draws, seed=coverage.seed)
     # both kinds together, so that one program serves all
     table = coverage_in_shards(
-        np.concatenate([_on_grid(own, seen.used), other]), np.concatenate([_on_grid(own_error, seen.used), other_error]),
+        np.concatenate([_on_grid(own, seen.used), other]),
+        np.concatenate([_on_grid(own_error, seen.used), other_error]),
         np.concatenate([from_unit(unit, **told, xp=np)[0], unseen[some]]), emulator=seen.emulator,
         space=parameter_space(space), options=likelihood, sampler=short,
         shards=MockShardOptions(shards.folder, coverage.batch), cluster=cluster, scales=error_scales(seen.emulator),
