@@ -32,9 +32,9 @@ class InferenceModel:
 
     names, low, high, logarithmic (d,): the box; the prior is flat in it, or in the logarithm. wavelength_angstrom (m,);
     unit_erg_s_a: y = asinh(L / unit). error_components (k, m), error_variance (m,): covariance of y's error at scale 1.
-    forward: (network, parameters (n, d)) to y (n, m) and the scale (n,) of its error, in JAX; network: its arrays, which
-    compiled programs take as arguments, not as constants that the compiler would work on. limit_rows (c, d), limits
-    (c,), softness (c,): limit_rows @ parameters <= limits is physical.
+    forward: (network, parameters (n, d)) to y (n, m) and the scale (n,) of its error, in JAX; network: its arrays,
+    which compiled programs take as arguments, not as constants that the compiler would work on. limit_rows (c, d),
+    limits (c,), softness (c,): limit_rows @ parameters <= limits is physical.
     """
 
     names: tuple[str, ...]
