@@ -102,7 +102,9 @@ def train(
         parameters, spectra["wavelength_angstrom"], luminosity, space=parameter_space(space), options=emulator
     )
     found = validate_emulator(trained, unseen, truth)
-    report = {"models": len(parameters), "held_out": len(unseen), "parameters": parameters.shape[1], **found.summary}
+    report = {
+        **found.summary, "models": len(parameters), "held_out": len(unseen), "parameters": parameters.shape[1],
+    }  # fmt: skip
     return emulator_to_arrays(trained), found.by_wavelength, json_ready(report)
 
 

@@ -63,7 +63,7 @@ class MockSpectrum:
         error = level / options.signal_to_noise * np.sqrt(0.5 + 0.5 * np.maximum(seen, 0.0) / level)
         flux = scale * (seen + error * rng.standard_normal(len(seen)))
         source = SourceOptions(
-            name="simulated supernova", frame="observed", medium="vacuum", dereddened=False,
+            name="a simulated supernova", frame="observed", medium="vacuum", dereddened=False,
             redshift=options.redshift, distance_modulus_mag=options.distance_modulus_mag,
             mwebv_mag=options.mwebv_mag, phase_day=options.phase_day,
         )  # fmt: skip
