@@ -101,8 +101,9 @@ def coverage_in_shards(
     compute = partial(
         compute_mock_shard, space=space, options=options, sampler=sampler, scales=tuple(scales), phase_day=phase_day
     )
+    if cluster.cluster == "inline":
+        _staged(staged, space, options)  # made once, not by two threads at a time: programs are compiled for one model
     paths = map_shards(compute, todo, cluster=cluster, description="mocks")
-    _staged.cache_clear()
     return pd.concat([read_shard(path) for path in paths], ignore_index=True)
 
 
