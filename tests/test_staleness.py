@@ -24,7 +24,8 @@ FRAME = ("skytrace.settings", "skytrace.pipeline_registry", "skytrace.datasets")
 #: Classes of datasets that only the catalog of one pipeline names: they decide nothing in the stages of the others.
 DATASETS_OF = {
     "skytrace.datasets.supernova_survey": "supernova", "skytrace.datasets.cluster_survey": "cluster_pu",
-    "skytrace.datasets.cluster_images": "cluster_modelling", "skytrace.datasets.supernova_spectrum": "spectral_emulator",
+    "skytrace.datasets.cluster_images": "cluster_modelling",
+    "skytrace.datasets.supernova_spectrum": "spectral_emulator",
 }  # fmt: skip
 ENVIRONMENTS = sorted(folder.name for folder in (SOURCE.parents[1] / "conf").iterdir() if any(folder.glob("*.yml")))
 

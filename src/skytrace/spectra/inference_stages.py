@@ -135,7 +135,8 @@ def shrinkage_table(summaries: Mapping[int, pd.DataFrame]) -> pd.DataFrame:
     parts = []
     for stage, summary in summaries.items():
         part = summary[columns].assign(stage=stage)
-        part["shrinkage"] = [row.sd / before.get(row.parameter, np.nan) for row in part.itertuples()]
+        names = part["parameter"].astype(str)
+        part["shrinkage"] = part["sd"] / names.map(before).astype(float)
         before |= dict(zip(part["parameter"], part["sd"], strict=True))
         parts.append(part)
     return pd.concat(parts, ignore_index=True)[["stage", *columns, "shrinkage"]]

@@ -74,8 +74,8 @@ def knock_out(
     edges = bin_edges_angstrom(options.fine_km_s)
 
     def seen(kept: NDArray[np.bool_]) -> NDArray[np.float64]:
-        strength, *levels = tables.lines
-        some = replace(tables, lines=(np.where(kept, strength, np.float32(0.0)), *levels))
+        strength, lower, upper, ratio = tables.lines
+        some = replace(tables, lines=(np.where(kept, strength, np.float32(0.0)), lower, upper, ratio))
         opacity = bin_opacity(some, state, edges, time_s=model.time_s)
         light = carry_light(
             rays, opacity, state.electron_density_cm3,
