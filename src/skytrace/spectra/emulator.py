@@ -189,11 +189,12 @@ def emulator_from_arrays(arrays: dict[str, NDArray]) -> SpectrumEmulator:
         np.asarray(arrays["error_components"]), np.asarray(arrays["error_variance"]),
         float(arrays["error_share"]), float(arrays["error_typical_spread"]),
     )  # fmt: skip
+    parts: dict[str, Any] = {name: np.asarray(arrays[name]) for name in _PLAIN}
+    parts |= {name: float(arrays[name]) for name in _SCALARS}
     return SpectrumEmulator(
         names=tuple(str(name) for name in arrays["names"]),
         weights=tuple(np.asarray(arrays[f"weight_{layer}"]) for layer in range(layers)),
         biases=tuple(np.asarray(arrays[f"bias_{layer}"]) for layer in range(layers)),
         error=error,
-        **{name: np.asarray(arrays[name]) for name in _PLAIN},
-        **{name: float(arrays[name]) for name in _SCALARS},
+        **parts,
     )

@@ -57,7 +57,8 @@ def coverage_of_mocks(
     if len({target.observed.shape for target in targets}) > 1:
         raise CatalogueError("mocks of one call must have the same masked bins")
     *columns, _ = zip(*targets, strict=True)
-    stacked = SpectrumTarget(*map(np.stack, columns), model.network)
+    leaves: list[Any] = [*(np.stack(column) for column in columns), model.network]
+    stacked = SpectrumTarget(*leaves)
     ids = np.asarray(ids)
     with jax.enable_x64(True):
         ends, roots = _modes(targets, model, options, sampler)

@@ -103,13 +103,14 @@ def inference_model(
         low, high = np.array(space.low, dtype=np.float64), np.array(space.high, dtype=np.float64)
         logarithmic = np.array(space.logarithmic, dtype=bool)
     used = np.ones(len(emulator.wavelength_angstrom), bool) if bins is None else np.asarray(bins, dtype=bool)
+    network, decode = ((), forward) if forward else _network(emulator, used, np.float32 if single else np.float64)
+    rows, limits, softness = physical_limits(names)
     return InferenceModel(
         names, low, high, logarithmic, np.asarray(emulator.wavelength_angstrom, dtype=np.float64)[used],
         float(emulator.softening * emulator.level_erg_s_a),
         np.asarray(emulator.error.components, dtype=np.float64)[:, used],
         np.asarray(emulator.error.variance, dtype=np.float64)[used],
-        *(_network(emulator, used, np.float32 if single else np.float64) if forward is None else ((), forward)),
-        *physical_limits(names),
+        network, decode, rows, limits, softness,
     )  # fmt: skip
 
 

@@ -39,7 +39,8 @@ def sample_nuts(
     chains = sampler.nuts_chains
     with jax.enable_x64(True):
         keys = jax.random.split(jax.random.key(sampler.seed), chains)
-        same = SpectrumTarget(*(np.asarray(leaf)[None] for leaf in target[:-1]), target.network)
+        leaves: list[Any] = [*(np.asarray(leaf)[None] for leaf in target[:-1]), target.network]
+        same = SpectrumTarget(*leaves)
         drawn = _chains(
             keys[None], same, mode.z[None], mode.root[None], model=model, options=options,
             lengths=(sampler.nuts_warmup, sampler.nuts_draws), target_accept=sampler.target_accept,
@@ -94,7 +95,8 @@ def _chains(
         )  # fmt: skip
 
     of_target = jax.vmap(chain, (0, None, None, None))
-    axes = SpectrumTarget(*[0] * (len(SpectrumTarget._fields) - 1), None)
+    first: list[Any] = [*[0] * (len(SpectrumTarget._fields) - 1), None]
+    axes = SpectrumTarget(*first)
     return jax.vmap(of_target, (0, axes, 0, 0))(keys, targets, modes, roots)
 
 

@@ -74,7 +74,8 @@ def infer_stage(
         elif method == "neural":
             from skytrace.spectra.inference_neural import sample_neural, train_neural
 
-            estimator = train_neural(target, error_fraction, model=model, options=options, sampler=sampler)
+            noise = np.asarray(error_fraction, dtype=np.float64)
+            estimator = train_neural(target, noise, model=model, options=options, sampler=sampler)
             posteriors[method] = sample_neural(target, estimator, model=model, options=options, sampler=sampler)
         else:
             sample = {"nuts": sample_nuts, "emcee": sample_emcee}[method]

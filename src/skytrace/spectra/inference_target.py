@@ -106,7 +106,8 @@ def spectrum_target(
     kernels = [mean @ inadequacy_kernel(wavelength, length, options.kernel) @ mean.T for length in options.lengths_km_s]
     if not options.inadequacy:
         kernels = kernels[:1]
-    nodes = scale_nodes(*(float(s) for s in np.asarray(scales)), options.scale_nodes)
+    smallest, largest = (float(scale) for scale in np.asarray(scales))
+    nodes = scale_nodes(smallest, largest, options.scale_nodes)
     parts = [[whiten(base + np.exp(2.0 * node) * emulator, kernel) for node in nodes] for kernel in kernels]
     matrices, eigenvalues, determinants = (
         np.array([[part[i] for part in row] for row in parts]) for i in range(3)

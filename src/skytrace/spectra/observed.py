@@ -7,7 +7,7 @@ the pixel is masked.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -252,11 +252,8 @@ def spectrum_from_arrays(arrays: Mapping[str, NDArray]) -> ObservedSpectrum:
     missing = [name for name in (*_ARRAYS, *_TEXTS, *_NUMBERS, "dereddened", "handling") if name not in arrays]
     if missing:
         raise CatalogueError(f"arrays of a spectrum lack {', '.join(missing)}; there are {', '.join(arrays)}")
-    numbers = {name: float(arrays[name]) for name in _NUMBERS}
-    return ObservedSpectrum(
-        **{name: np.asarray(arrays[name]) for name in _ARRAYS},
-        **{name: str(arrays[name]) for name in _TEXTS},
-        dereddened=bool(arrays["dereddened"]),
-        **{name: None if np.isnan(value) else value for name, value in numbers.items()},
-        handling=tuple(str(words) for words in arrays["handling"]),
-    )
+    parts: dict[str, Any] = {name: np.asarray(arrays[name]) for name in _ARRAYS}
+    parts |= {name: str(arrays[name]) for name in _TEXTS}
+    parts |= {name: None if np.isnan(arrays[name]) else float(arrays[name]) for name in _NUMBERS}
+    handling = tuple(str(words) for words in arrays["handling"])
+    return ObservedSpectrum(**parts, dereddened=bool(arrays["dereddened"]), handling=handling)
