@@ -174,18 +174,24 @@ def test_shrinkage_is_the_ratio_of_widths_from_stage_to_stage(result):
     assert table.loc[table["stage"] == 2, "shrinkage"].to_numpy() == pytest.approx(0.5)
 
 
-def test_neural_estimator_recovers_the_posterior_and_ranks_evenly(model):
+def test_neural_estimator_recovers_the_posterior_and_ranks_evenly():
+    """Of an inexact emulator, so that the posterior is some tenth of the box: few simulations teach no narrow one. Its
+    error is Gaussian in y; noise of 40 % of the flux is not, and there simulations and likelihood differ by a third.
+    """
     from skytrace.spectra.inference_neural import neural_ranks, sample_neural, train_neural
     from skytrace.supernovae.simulation_based_calibration import rank_test
 
-    target = spectrum_target(*observation(model), model, options=OPTIONS)
-    sampler = SpectrumSamplerOptions(neural_simulations=3000, neural_components=8, neural_epochs=30)
+    model, truth = linear_model(low=-1.5, high=1.5, variance=0.16), np.array([0.3, -0.4, 0.2])
+    true = model.unstretch(LEVEL + truth @ SLOPES)
+    target = spectrum_target(true, ERROR_FRACTION * true, model, options=OPTIONS)
+    sampler = SpectrumSamplerOptions(neural_simulations=4000, neural_components=8, neural_epochs=60)
     estimator = train_neural(target, ERROR_FRACTION, model=model, options=OPTIONS, sampler=sampler)
     drawn = sample_neural(target, estimator, model=model, options=OPTIONS, sampler=sampler).table()
     mean, spread, _ = exact_posterior(target, target_covariance(target))
     sd = np.sqrt(np.diag(spread))
-    assert np.abs((drawn.mean(axis=0) - mean) / sd).max() < 1.0
-    assert drawn.std(axis=0) / sd == pytest.approx(1.0, abs=0.5)
+    assert (sd > 0.05).all()
+    assert np.abs((drawn.mean(axis=0) - mean) / sd).max() < 0.5
+    assert drawn.std(axis=0) / sd == pytest.approx(1.0, abs=0.3)
     ranks = neural_ranks(
         estimator, target, ERROR_FRACTION, model=model, options=OPTIONS, n_simulations=200, n_ranks=100
     )  # fmt: skip

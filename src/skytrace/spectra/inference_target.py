@@ -82,7 +82,8 @@ def spectrum_target(
     """The target of a spectrum (m,) on the model's grid, in erg/s/A, NaN where masked, with its 1 sigma errors.
 
     correlation (m, m), sparse or dense: of the noise; None: independent bins. scales: smallest and largest scale of the
-    emulator's error that may occur. phase_day: days from B maximum, which ``options.explosion`` needs. Raises
+    emulator's error that may occur. phase_day: days from B maximum, which ``options.explosion`` needs. Noise goes to y
+    by its derivative: 1 % too small where it is 10 % of the flux, 6 % at 20 %, 45 % at 40 %. Raises
     CatalogueError where fewer than 10 merged bins are left, or the phase is missing.
     """
     values, sigma = np.asarray(luminosity, dtype=np.float64), np.asarray(error, dtype=np.float64)
