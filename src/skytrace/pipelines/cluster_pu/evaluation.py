@@ -271,6 +271,7 @@ def _at_survey(
     """Discoveries against hours of review among the clusters of a real catalogue, at the given prior and at that of
     chance alignments. The ranking is that of the test fields here: nobody has looked at the survey's pixels.
     """
+    from skytrace.learning.pu_losses import shifted_logits as at_prior
     from skytrace.learning.rare_events import discovery_curve
 
     if survey["status"] != "read":
@@ -278,15 +279,28 @@ def _at_survey(
     curves = {}
     for name in ("given", "by_alignment"):
         told = dataclasses.replace(rare, prior=survey["prior"][name], survey_size=survey["clusters"])
-        curves[name] = discovery_curve(score, labels, options=told, cells=cells).to_dict("records")
+        there = _probability(at_prior(score, from_prior=rare.prior, to_prior=told.prior))
+        curve = discovery_curve(score, labels, options=told, cells=cells, probabilities=there)
+        curves[name] = curve.to_dict("records")
     return {"catalogue": survey["catalogue"], "clusters": survey["clusters"], "discovery_curve": curves}
 
 
 def _curves(score: np.ndarray, labels: np.ndarray, prior: PriorOptions) -> Table:
-    """false_positive_rate, recall, precision at the sky's prior: a row a distinct score of the test fields."""
+    """false_positive_rate, recall, precision at the sky's prior: a row a distinct score of the test fields; and the
+    upper limit of the rate (Jeffreys, 95 %), where nothing is selected 0.
+    """
     from skytrace.learning import metrics
     from skytrace.learning.rare_events import precision_at_prior
+    from skytrace.statistics import LEVELS, beta_interval
 
     false, recall = metrics.roc_curve(score, labels)
+    n = int((labels == 0).sum())
+    limit = np.r_[0.0, beta_interval(np.rint(false[1:] * n), n, LEVELS["95"])[1]]
     precision = precision_at_prior(recall, false, prior=prior.sky)
-    return pd.DataFrame({"false_positive_rate": false, "recall": recall, "precision": precision})
+    columns = {
+        "false_positive_rate": false,
+        "recall": recall,
+        "precision": precision,
+        "false_positive_rate_limit": limit,
+    }
+    return pd.DataFrame(columns)
