@@ -25,6 +25,7 @@ from skytrace.surveys.clusters.mock import MockClusters
 from skytrace.surveys.clusters.options import MockClusterOptions
 
 N_FIELDS, PIXELS = 150, 64
+_SINGLE = ("best cut in one colour: ", "best single colour-based count: ", "best single coherence of colours: ")
 
 
 def _merged(base: dict, over: dict) -> dict:
@@ -123,6 +124,28 @@ def test_the_reported_auc_is_that_of_the_test_fields_against_the_truth(run):
     assert groups | {"elkan_noto", "nn_pu", "positive_vs_unlabelled", "oracle: trained on true labels"} <= set(
         table.index
     )
+
+
+def test_what_a_colour_is_worth_is_told_apart_from_what_a_count_by_colour_is(run):
+    variants = list(run["ablation_table"]["variant"])
+    chosen = {words: name.removeprefix(words) for words in _SINGLE for name in variants if name.startswith(words)}
+    assert set(chosen) == set(_SINGLE)
+    assert "_minus_" in chosen["best cut in one colour: "]
+    assert "peaks" in chosen["best single colour-based count: "] or "agreeing" in chosen[_SINGLE[1]]
+
+
+def test_the_page_says_what_is_extrapolated_what_the_backstop_finds_and_how_often_the_bound_holds(run):
+    report, page = run["evaluation"], run["triage_page"]
+    curve = pd.DataFrame(report["rare_events"]["discovery_curve"])
+    assert (curve["resolved"] == (curve["negatives_above"] >= 1)).all() and not curve["resolved"].iloc[0]
+    assert (curve["at_limit"] <= curve["discoveries"]).all() and (curve["by_probability"] > 0).all()
+    assert "no: extrapolated" in page and "at the upper limit of the false-positive rate" in page
+    over = report["anomalies"]["over_chance"]
+    assert over["called"] == sum(report["anomalies"][name]["anomalous"] for name in ("lenses", "non_lenses"))
+    assert "anomaly backstop" in page and "% of these; sky split" in page
+    (bound,) = report["prior_upper_bound"]
+    assert bound["prior"] == 0.01 and bound["n_simulations"] == 1 and bound["covers_high_95"] <= 1.0
+    assert "upper bound of the prior holds" in page
 
 
 def test_truth_reaches_the_evaluation_and_nothing_else(run):

@@ -23,8 +23,9 @@ FIGURE_CAPTIONS = {
     "down to the same curve with every false-positive rate at the upper end of its 95 % Jeffreys interval. Dotted: the "
     "sum of the probabilities of as many fields.",
     "ablation": "AUROC on the test fields: the stack, its members, nnPU with groups of features left out and on each "
-    "alone, single columns (the best ones chosen on the training fields), and where there is truth an oracle: the same "
-    "trees, learnt from true labels. Grey line: the stack.",
+    "alone, single columns (the best ones chosen on the training fields; a count of objects of other colours is no "
+    "cut in a colour and stands by itself), and where there is truth an oracle: the same trees, learnt "
+    "from true labels. Grey line: the stack.",
     "importance": "Mean absolute Shapley value of nnPU's trees over the training fields, the largest twenty. A large "
     "value says what the trees use, not what causes lensing.",
     "prior": "What the prior does, 68 % shaded. Left: precision. Middle: mean probability over the prior; grey: "
@@ -64,8 +65,8 @@ def candidate_lines(row: Mapping[str, Any]) -> tuple[str, ...]:
         f"{probability_text(known['high_95'])}); logit {known['logit']:.2f}",
         f"RA {known['ra']:.5f}, Dec {known['dec']:+.5f} deg; z {known['redshift']:.3f}; "
         f"richness {known['richness']:.0f}",
-        f"θE proxy {DASH if theta is None else format(theta, '.1f')} arcsec; distance from non-lenses "
-        f"{known['anomaly_distance']:.1f} sigma; sky split {known['split']}",
+        f"θE proxy {DASH if theta is None else format(theta, '.1f')} arcsec; farther from non-lenses than "
+        f"{100 * (1 - known['anomaly_tail_share']):.1f} % of these; sky split {known['split']}",
     )
 
 
@@ -82,7 +83,8 @@ def triage_page(
     """HTML of the candidates, best first, with strips, and how good the ranking is.
 
     comparison: variant, auroc, auroc_low_95, auroc_high_95, average_precision, difference_value, difference_low_95,
-    difference_high_95. discoveries: rows of ``rare_events.discovery_curve``. figures: name of FIGURE_CAPTIONS -> PNG bytes.
+    difference_high_95. discoveries: rows of ``rare_events.discovery_curve``. figures: name of FIGURE_CAPTIONS ->
+    PNG bytes.
     """
     return html_template("triage.html.j2").render(
         title=title,

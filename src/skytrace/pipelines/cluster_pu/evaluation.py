@@ -38,6 +38,7 @@ def evaluate(
     ablations: Table,
     shifted_logits: Table,
     anomalies: Table,
+    prior_study: Table,
     survey_report: Report,
     options: FeatureOptions,
     learning: LearningOptions,
@@ -73,6 +74,7 @@ def evaluate(
         "rare_events": rare_event_report(score, labels, probabilities=probability, options=rare, cells=cells),
         "unlabelled_prior": {"given": prior.unlabelled, "true": _true_prior(truth, split)},
         "calibration_at_unlabelled_prior": calibration_report(_probability(given), labels, options=told, cells=cells),
+        "prior_upper_bound": _bound_coverage(prior_study),
         "kinds": _by_kind(truth, test, score),
         "anomalies": _anomalies(anomalies, test, labels),
         "robustness": _robustness(shifted_logits, test, score, labels, cells, rare),
@@ -214,6 +216,13 @@ def _by_prior(
     return pd.DataFrame(rows)
 
 
+def _bound_coverage(study: Table) -> list[dict[str, float]]:
+    """Of the upper bound of the prior, by true prior: in what share of simulations it held, with Jeffreys' interval."""
+    told = ["prior", "n_simulations", "covers", "covers_low_95", "covers_high_95", "median_ratio"]
+    rows: list[dict[str, float]] = study.loc[study["estimator"] == "upper_bound", told].to_dict("records")
+    return rows
+
+
 def _by_kind(truth: Table, test: Table, score: np.ndarray) -> list[dict[str, Any]]:
     """Of every kind of non-lens: how many there are, and what share ranks above the median lens of the test fields."""
     if not len(truth):
@@ -227,10 +236,11 @@ def _by_kind(truth: Table, test: Table, score: np.ndarray) -> list[dict[str, Any
 
 
 def _anomalies(anomalies: Table, test: Table, labels: np.ndarray) -> Report:
+    from skytrace.learning.anomaly import anomalies_over_chance
     from skytrace.statistics import beta_interval
 
     called = anomalies.set_index("cluster_id")["anomalous"].loc[test["cluster_id"]].to_numpy(dtype=bool)
-    report = {}
+    report: Report = {"over_chance": anomalies_over_chance(called, labels)}
     for name, value in (("lenses", 1), ("non_lenses", 0)):
         n, k = int((labels == value).sum()), int(called[labels == value].sum())
         low, high = beta_interval(k, n, 0.9545)

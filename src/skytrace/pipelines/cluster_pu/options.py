@@ -139,7 +139,7 @@ class PriorStudyOptions:
     priors: tuple[float, ...] = (1e-2, 1e-3, 1e-4)
     n_positives: int = 100
     n_unlabelled: int = 20_000
-    n_simulations: int = 40
+    n_simulations: int = 200
     n_resamples: int = 100
     seed: int = 20260101
 

@@ -82,7 +82,8 @@ def _evaluation() -> list[Node]:
         Node(
             evaluation.evaluate,
             ["truth", "features", "logits", "split", "prior_sweep", "ablation_logits", "shifted_logits", "anomalies",
-             "survey_report", "params:features", "params:learning", "params:prior", "params:rare_events"],
+             "prior_study", "survey_report", "params:features", "params:learning", "params:prior",
+             "params:rare_events"],
             ["evaluation", "ablation_table", "by_prior", "curves"],
             name="evaluate",
         ),
