@@ -11,6 +11,7 @@ import pytest
 import yaml
 from kedro.io import DataCatalog, MemoryDataset
 from kedro.runner import SequentialRunner
+from scipy.stats import ks_2samp
 
 from skytrace.clusters.worse_sky import SkyShift
 from skytrace.compute import ClusterOptions
@@ -157,6 +158,22 @@ def test_truth_reaches_the_evaluation_and_nothing_else(run):
     assert {node.name.split(".")[1] for node in after} == {"evaluate", "write_page"}
     for name in ("features", "split", "logits", "candidates"):
         assert not {"is_lens", "kind", "z_source", "theta_e_arcsec"} & set(run[name].columns)
+
+
+def test_fields_without_a_lens_are_scored_as_the_test_fields_are_and_reach_the_evaluation_alone(run):
+    readers = {node.name for node in create_pipeline().nodes if "cluster_pu.lens_free_logits" in node.inputs}
+    assert readers == {"cluster_pu.evaluate"}
+    more, report = run["lens_free_logits"], run["evaluation"]
+    assert not set(more["cluster_id"]) & set(run["clusters"]["cluster_id"])
+    told, few = report["more_non_lenses"], report["rare_events"]
+    assert told["lens_free_fields"] == len(more) == run["params:lens_free"].fields
+    assert told["sample"]["negatives"] == few["sample"]["negatives"] + len(more)
+    assert told["sample"]["positives"] == few["sample"]["positives"]
+    # they are the other fields once more: their scores are those of the test fields that hold no lens
+    truth = run["truth"].set_index("cluster_id")["is_lens"]
+    test = run["logits"][run["logits"]["split"] == "test"]
+    others = test.loc[~truth.loc[test["cluster_id"]].to_numpy(dtype=bool), "logit"].to_numpy()
+    assert ks_2samp(more["logit"], others).pvalue > 1e-3
 
 
 def test_a_real_sky_without_truth_is_judged_by_its_known_lenses_and_says_so(run):

@@ -38,6 +38,7 @@ def evaluate(
     ablations: Table,
     shifted_logits: Table,
     anomalies: Table,
+    lens_free_logits: Table,
     prior_study: Table,
     survey_report: Report,
     options: FeatureOptions,
@@ -74,6 +75,7 @@ def evaluate(
         "rare_events": rare_event_report(score, labels, probabilities=probability, options=rare, cells=cells),
         "unlabelled_prior": {"given": prior.unlabelled, "true": _true_prior(truth, split)},
         "calibration_at_unlabelled_prior": calibration_report(_probability(given), labels, options=told, cells=cells),
+        "more_non_lenses": _with_more(lens_free_logits, score, labels, rare),
         "prior_upper_bound": _bound_coverage(prior_study),
         "kinds": _by_kind(truth, test, score),
         "anomalies": _anomalies(anomalies, test, labels),
@@ -214,6 +216,18 @@ def _by_prior(
             row["learner_auroc_high_68"] = found["high_68"]
         rows.append(row)
     return pd.DataFrame(rows)
+
+
+def _with_more(more: Table, score: np.ndarray, labels: np.ndarray, rare: RareEventOptions) -> Report | None:
+    """The rare-event report with fields that hold no lens beside the test fields, rows drawn by class; None without."""
+    from skytrace.learning.rare_events import rare_event_report
+
+    if not len(more):
+        return None
+    every = np.concatenate([score, more["logit"].to_numpy()])
+    truth = np.concatenate([labels, np.zeros(len(more), labels.dtype)])
+    found = rare_event_report(every, truth, probabilities=_probability(every), options=rare)
+    return {"lens_free_fields": len(more), **found}
 
 
 def _bound_coverage(study: Table) -> list[dict[str, float]]:

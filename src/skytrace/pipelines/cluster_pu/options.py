@@ -17,6 +17,7 @@ __all__ = [
     "FeatureOptions",
     "FieldOptions",
     "LearningOptions",
+    "LensFreeOptions",
     "PriorOptions",
     "PriorStudyOptions",
     "TriageOptions",
@@ -130,6 +131,16 @@ class AnomalyOptions:
         check_whole("n_features", self.n_features, 1, 1000)
         check_between("reference_share", self.reference_share, 0.0, 1.0, include_low=False)
         check_between("quantile", self.quantile, 0.0, 1.0, include_low=False, include_high=False)
+
+
+@dataclass(frozen=True)
+class LensFreeOptions:
+    """fields: without a lens, that a simulated sky is asked for beyond the sample; the evaluation alone sees them."""
+
+    fields: int = 2000
+
+    def __post_init__(self) -> None:
+        check_whole("fields", self.fields, 0, 1_000_000)
 
 
 @dataclass(frozen=True)

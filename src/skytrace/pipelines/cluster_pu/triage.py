@@ -117,7 +117,7 @@ def write_page(
         sentences=[
             *_sentences(evaluation, learning_report, shuffle_report, prior), *_kind_words(evaluation),
             *_backstop_words(evaluation["anomalies"]), *_bound_words(evaluation["prior_upper_bound"]),
-            *_survey_words(survey_report),
+            *_more_words(evaluation["more_non_lenses"]), *_survey_words(survey_report),
         ],
         comparison=ablation_table, discoveries=evaluation["rare_events"]["discovery_curve"], figures=pictures,
     )  # fmt: skip
@@ -167,6 +167,20 @@ def _kind_words(evaluation: Report) -> list[str]:
     return [f"What ranks above the median lens, by kind of field: {shares}."]
 
 
+def _more_words(more: Report | None) -> list[str]:
+    """What a larger number of fields without a lens says of the top of the ranking."""
+    if more is None:
+        return []
+    mean, sample, precision = more["calibration"]["mean_over_prior"], more["sample"], more["average_precision"]
+    return [
+        f"With {more['lens_free_fields']:,} more fields of the simulated sky that hold no lens ("
+        f"{sample['negatives']:,} non-lenses in all): mean probability over the prior at the survey's "
+        f"{mean['value']:.2f} ({mean['low_95']:.2f} to {mean['high_95']:.2f}), average precision {precision['value']:.3g} "
+        f"({precision['low_95']:.2g} to {precision['high_95']:.2g}; {precision['at_limit']:.2g} at the upper limit of "
+        f"the rates), false-positive rates resolved down to {sample['lowest_resolved_false_positive_rate']:.2g}."
+    ]
+
+
 def _bound_words(bounds: list[dict[str, Any]]) -> list[str]:
     """Whether the upper bound of the prior holds as often as it says, where the prior is known."""
     if not bounds:
@@ -176,8 +190,8 @@ def _bound_words(bounds: list[dict[str, Any]]) -> list[str]:
         for one in bounds
     )
     return [
-        f"The upper bound of the prior holds in at least 95 % of cases by construction; in {bounds[0]['n_simulations']} "
-        f"simulations of each prior it held in a share of: {shares}."
+        f"The upper bound of the prior holds in 95 % of cases or more by construction; in "
+        f"{bounds[0]['n_simulations']} simulations of each prior it held in a share of: {shares}."
     ]
 
 
