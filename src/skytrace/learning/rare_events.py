@@ -124,6 +124,7 @@ def calibration_error_at_prior(
     the lowest and the highest: of bins of equal width in the probability the lowest would hold nearly every row. An
     ece means something only beside the prior: one that calls all objects negative has ece = prior.
     """
+    check_between("prior", prior, 0.0, 1.0, include_low=False, include_high=False)
     p, y = metrics.check_scores(probabilities, labels)
     weight = np.where(y == 1, prior / max(y.sum(), 1), (1.0 - prior) / max((y == 0).sum(), 1))
     with np.errstate(divide="ignore"):

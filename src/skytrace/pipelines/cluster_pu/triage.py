@@ -173,11 +173,12 @@ def _more_words(more: Report | None) -> list[str]:
         return []
     mean, sample, precision = more["calibration"]["mean_over_prior"], more["sample"], more["average_precision"]
     return [
-        f"With {more['lens_free_fields']:,} more fields of the simulated sky that hold no lens ("
-        f"{sample['negatives']:,} non-lenses in all): mean probability over the prior at the survey's "
-        f"{mean['value']:.2f} ({mean['low_95']:.2f} to {mean['high_95']:.2f}), average precision {precision['value']:.3g} "
-        f"({precision['low_95']:.2g} to {precision['high_95']:.2g}; {precision['at_limit']:.2g} at the upper limit of "
-        f"the rates), false-positive rates resolved down to {sample['lowest_resolved_false_positive_rate']:.2g}."
+        f"With {more['lens_free_fields']:,} more fields of the simulated sky that hold no lens "
+        f"({sample['negatives']:,} non-lenses in all) false-positive rates are resolved down to "
+        f"{sample['lowest_resolved_false_positive_rate']:.2g}. Mean probability over the survey's prior: "
+        f"{mean['value']:.2f} ({mean['low_95']:.2f} to {mean['high_95']:.2f}). Average precision: "
+        f"{precision['value']:.3g} ({precision['low_95']:.2g} to {precision['high_95']:.2g}), "
+        f"{precision['at_limit']:.2g} at the upper limit of the rates."
     ]
 
 

@@ -38,7 +38,7 @@ class LensFreeClusters(MockClusters):
 
 
 def lens_free_fields(survey: ClusterSurvey, fields: int) -> LensFreeClusters | None:
-    """``fields`` fields like those of ``survey`` that hold no lens; None of a sky where nobody knows, or of no field."""
+    """``fields`` fields like those of ``survey`` that hold no lens; None of a real sky, or where 0 are asked for."""
     check_whole("fields", fields, 0, 1_000_000)
     if not fields or not isinstance(survey, MockClusters):
         return None
