@@ -4,10 +4,17 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from skytrace.clusters.feature_table import GROUPS, feature_groups, filled_features, fit_filling, group_of
+from skytrace.clusters.feature_table import (
+    GROUPS,
+    colour_columns,
+    feature_groups,
+    filled_features,
+    fit_filling,
+    group_of,
+)
 from skytrace.clusters.options import ColourOptions, PatchOptions
-from skytrace.clusters.patches import patch_features, patch_features_and_peaks
-from skytrace.clusters.peak_colours import agreeing_peaks, peak_colour_features
+from skytrace.clusters.patches import feature_schema, patch_features, patch_features_and_peaks
+from skytrace.clusters.peak_colours import PEAK_COLOUR_SCHEMA, agreeing_peaks, peak_colour_features
 from skytrace.clusters.worse_sky import SkyShift, worsened_fields
 from skytrace.errors import CatalogueError, OptionError
 from skytrace.imaging.profiles import point_sources
@@ -117,6 +124,20 @@ def test_every_feature_has_one_group_and_no_position_flag_or_name_is_a_feature()
     assert not [name for name in names if "_err" in name]  # they tell depth over brightness
     assert {"r_minus_i_p11", "r_minus_i_outer_std"} <= set(names)
     assert group_of("theta_e_l_x_arcsec_known", groups) == "catalogue"
+
+
+def test_every_feature_that_rests_on_colours_is_a_colour_a_count_by_colour_or_a_coherence():
+    options = PatchOptions(pool_outer=True)
+    kinds = colour_columns(options)
+    named = [name for names in kinds.values() for name in names]
+    every = [name for columns in feature_groups(options).values() for name in columns]
+    assert len(set(named)) == len(named) and set(named) <= set(every)
+    assert "off_colour_peaks" in kinds["count"] and "redder_g_minus_r" in kinds["colour"]
+    schema = feature_schema(options).set_index("name")
+    told = {**schema["description"], **{name: text for name, (_, text) in PEAK_COLOUR_SCHEMA.items()}}
+    assert all(schema["unit"].get(name, "mag") == "mag" for name in kinds["colour"])
+    rest = {name for name in every if name in told and name not in named}
+    assert {name for name in rest if "colour" in told[name] or "redder" in told[name]} == {"peaks_measured"}
 
 
 def test_a_worse_sky_widens_a_star_keeps_its_flux_and_has_the_noise_that_it_says():

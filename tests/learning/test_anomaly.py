@@ -2,11 +2,11 @@ import json
 
 import numpy as np
 import pytest
-from scipy.stats import chi2
+from scipy.stats import beta, chi2, norm
 from sklearn.covariance import LedoitWolf
 
 from skytrace.errors import CatalogueError, OptionError
-from skytrace.learning.anomaly import AnomalyDetector, fit_anomaly_detector
+from skytrace.learning.anomaly import AnomalyDetector, anomalies_over_chance, fit_anomaly_detector
 
 
 def correlated(n, *, seed, d=5):
@@ -78,3 +78,34 @@ def test_too_few_non_lenses_nan_rows_and_another_width_are_named():
     x[[4, 9], 0] = np.nan
     with pytest.raises(CatalogueError, match="2 of 200 rows of features hold NaN or inf, the first is row 4"):
         fit_anomaly_detector(x)
+
+
+def test_tail_shares_of_new_skewed_non_lenses_are_uniform_and_anomalies_are_the_smallest():
+    """A quantile, not a number of sigma: exponential features, whose distances are nothing like chi."""
+    rng = np.random.default_rng(11)
+    detector = fit_anomaly_detector(rng.exponential(size=(2000, 4)), quantile=0.95)
+    new = rng.exponential(size=(4000, 4))
+    shares = detector.tail_shares(new)
+    np.testing.assert_allclose(np.quantile(shares, [0.05, 0.25, 0.5, 0.75]), [0.05, 0.25, 0.5, 0.75], atol=0.03)
+    assert shares.min() >= 1 / 2001
+    np.testing.assert_array_equal(detector.is_anomalous(new), shares < shares[~detector.is_anomalous(new)].min())
+
+
+def test_two_lenses_in_seven_anomalies_of_810_fields_are_what_chance_may_find():
+    labels = np.repeat([1, 0], [125, 685])
+    called = np.isin(np.arange(810), [3, 50, 130, 200, 300, 400, 500])
+    over = anomalies_over_chance(called, labels)
+    tail = norm.sf(2.0)
+    ends = beta(2.5, 5.5).ppf([tail, 1 - tail]) / (125 / 810)
+    assert (over["called"], over["found"]) == (7, 2)
+    assert over["by_chance"] == pytest.approx(7 * 125 / 810)
+    assert over["ratio"] == pytest.approx(2 / over["by_chance"])
+    assert (over["low_95"], over["high_95"]) == pytest.approx(tuple(ends))
+    assert over["low_95"] < 1.0 < over["high_95"]
+
+
+def test_a_backstop_that_calls_nothing_knows_nothing_and_one_without_lenses_is_refused():
+    over = anomalies_over_chance([False] * 10, [1] + [0] * 9)
+    assert np.isnan(over["ratio"]) and over["low_95"] < 0.1 and over["high_95"] > 9.0
+    with pytest.raises(CatalogueError, match="0 positives"):
+        anomalies_over_chance([True, False], [0, 0])

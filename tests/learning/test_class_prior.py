@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from scipy.stats import beta, binomtest
+from scipy.stats import beta, binomtest, norm
 
 from skytrace.errors import OptionError
 from skytrace.learning import class_prior
@@ -72,6 +72,8 @@ def test_no_estimator_is_within_two_at_a_prior_of_1e_4_where_even_the_densities_
         assert not 0.5 <= table.loc[name, "median_ratio"] <= 2.0
     assert table.loc["exact_densities", "relative_error"] > 0.6
     assert table["covers"].notna().sum() == 1
+    ends = beta(12.5, 0.5).ppf([norm.sf(2.0), norm.cdf(2.0)])  # the bound held in all 12
+    assert tuple(table.loc["upper_bound", ["covers_low_95", "covers_high_95"]]) == pytest.approx(tuple(ends))
 
 
 def test_table_of_estimates_has_intervals_and_the_bound():

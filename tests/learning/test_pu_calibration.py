@@ -3,6 +3,7 @@ import pytest
 from scipy.special import expit, logit
 from sklearn.linear_model import LogisticRegression
 
+from skytrace.errors import CatalogueError, OptionError
 from skytrace.learning.gaussian_problem import GaussianProblem
 from skytrace.learning.pu_calibration import fit_label_scale, fit_pu_scale, logits_of_log_probability
 
@@ -42,3 +43,30 @@ def test_logits_of_a_probability_go_on_rising_beyond_one():
     step = 1e-6  # the slope in ln p, 1 / (1 - p) = 2, is continuous at one half
     around = logits_of_log_probability(np.log(0.5) + np.array([-step, 0.0, step]))
     np.testing.assert_allclose(np.diff(around) / step, 2.0, rtol=1e-4)
+
+
+@pytest.mark.parametrize("prior", [0.0, 1.0, -0.1, 1.5, np.nan])
+def test_a_scale_at_an_impossible_prior_is_refused(prior):
+    with pytest.raises(OptionError, match=r"prior = .* is outside its allowed range \(0, 1\)"):
+        fit_pu_scale([1.0, -1.0, 0.0], [1, 0, 0], prior=prior)
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("fit", [lambda z, s: fit_pu_scale(z, s, prior=0.1), fit_label_scale])
+def test_a_scale_without_positives_or_unlabelled_rows_or_of_logits_that_are_none_is_an_error_not_a_warning(fit):
+    with pytest.raises(OptionError, match=r"n_positives = 0 is outside its allowed range \[1, inf\]"):
+        fit([1.0, -1.0], [0, 0])
+    with pytest.raises(OptionError, match=r"n_unlabelled = 0 is outside its allowed range \[1, inf\]"):
+        fit([1.0, -1.0], [1, 1])
+    with pytest.raises(OptionError, match="1 \\(known positive\\) or 0 \\(unlabelled\\)"):
+        fit([1.0, -1.0], [1, -1])
+    with pytest.raises(CatalogueError, match="2 of 3 logits are NaN or inf"):
+        fit([1.0, np.nan, -np.inf], [1, 0, 0])
+    with pytest.raises(CatalogueError, match="two lists of one length"):
+        fit([1.0, 2.0], [1, 0, 0])
+
+
+@pytest.mark.filterwarnings("error")
+def test_one_positive_has_a_scale_that_stays_finite():
+    slope, intercept = fit_pu_scale([2.0, 0.0, -1.0, -2.0], [1, 0, 0, 0], prior=0.1)
+    assert 0.1 < slope < 10.0 and abs(intercept) < 15.0

@@ -73,3 +73,17 @@ def test_an_unknown_form_and_positives_of_one_sky_cell_are_named(sample):
         ElkanNotoClassifier(form="odds").fit(*sample)
     with pytest.raises(OptionError, match="one group"):
         ElkanNotoClassifier().fit(*sample, groups=np.where(sample[1] == 1, 0, np.arange(60)))
+
+
+@pytest.mark.parametrize(("n_jobs", "threads"), [(None, 1), (2, 2)])
+def test_trees_score_on_as_many_threads_as_they_were_given_and_on_one_else(n_jobs, threads, sample, monkeypatch):
+    """On all of a machine's threads the hundreds of small scores of these checks took four times as long."""
+    import lightgbm
+
+    model = PositiveVersusUnlabelledClassifier(**SMALL, n_jobs=n_jobs).fit(*sample)
+    asked, predict = [], lightgbm.Booster.predict
+    monkeypatch.setattr(
+        lightgbm.Booster, "predict", lambda self, *a, **k: asked.append(k["num_threads"]) or predict(self, *a, **k)
+    )
+    model.decision_function(sample[0])
+    assert asked == [threads] * len(model.models_)

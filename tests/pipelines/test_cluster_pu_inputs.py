@@ -70,7 +70,7 @@ def test_what_is_missing_is_said_beside_the_candidate(damaged):
     clusters = pd.DataFrame({"cluster_id": names, "ra": 1.0, "dec": 2.0, "redshift": 0.3, "richness": 30.0})
     share = np.tile(damaged.missing_fraction.max(axis=1), 3)
     fields = pd.DataFrame({"cluster_id": names, "padded_fraction": 0.0, "missing_fraction": share})
-    anomalies = pd.DataFrame({"cluster_id": names, "distance": 1.0, "anomalous": False})
+    anomalies = pd.DataFrame({"cluster_id": names, "distance": 1.0, "tail_share": 0.5, "anomalous": False})
     prior = PriorOptions(unlabelled=0.1, n_draws=10)
     ranked = rank_candidates(clusters, fields, repeated, logits, anomalies, prior).set_index("cluster_id")
     flags = ranked["flags"].loc[[f"{ids[k]}-1" for k in range(4)]].to_list()

@@ -11,6 +11,7 @@ import pytest
 import yaml
 from kedro.io import DataCatalog, MemoryDataset
 from kedro.runner import SequentialRunner
+from scipy.stats import ks_2samp
 
 from skytrace.clusters.worse_sky import SkyShift
 from skytrace.compute import ClusterOptions
@@ -25,6 +26,7 @@ from skytrace.surveys.clusters.mock import MockClusters
 from skytrace.surveys.clusters.options import MockClusterOptions
 
 N_FIELDS, PIXELS = 150, 64
+_SINGLE = ("best cut in one colour: ", "best single colour-based count: ", "best single coherence of colours: ")
 
 
 def _merged(base: dict, over: dict) -> dict:
@@ -125,6 +127,28 @@ def test_the_reported_auc_is_that_of_the_test_fields_against_the_truth(run):
     )
 
 
+def test_what_a_colour_is_worth_is_told_apart_from_what_a_count_by_colour_is(run):
+    variants = list(run["ablation_table"]["variant"])
+    chosen = {words: name.removeprefix(words) for words in _SINGLE for name in variants if name.startswith(words)}
+    assert set(chosen) == set(_SINGLE)
+    assert "_minus_" in chosen["best cut in one colour: "]
+    assert "peaks" in chosen["best single colour-based count: "] or "agreeing" in chosen[_SINGLE[1]]
+
+
+def test_the_page_says_what_is_extrapolated_what_the_backstop_finds_and_how_often_the_bound_holds(run):
+    report, page = run["evaluation"], run["triage_page"]
+    curve = pd.DataFrame(report["rare_events"]["discovery_curve"])
+    assert (curve["resolved"] == (curve["negatives_above"] >= 1)).all() and not curve["resolved"].iloc[0]
+    assert (curve["at_limit"] <= curve["discoveries"]).all() and (curve["by_probability"] > 0).all()
+    assert "no: extrapolated" in page and "at the upper limit of the false-positive rate" in page
+    over = report["anomalies"]["over_chance"]
+    assert over["called"] == sum(report["anomalies"][name]["anomalous"] for name in ("lenses", "non_lenses"))
+    assert "anomaly backstop" in page and "% of these; sky split" in page
+    (bound,) = report["prior_upper_bound"]
+    assert bound["prior"] == 0.01 and bound["n_simulations"] == 1 and bound["covers_high_95"] <= 1.0
+    assert "upper bound of the prior holds" in page
+
+
 def test_truth_reaches_the_evaluation_and_nothing_else(run):
     readers = {node.name for node in create_pipeline().nodes if "cluster_pu.truth" in node.inputs}
     assert readers == {"cluster_pu.evaluate", "cluster_pu.judge_tracks"}
@@ -134,6 +158,22 @@ def test_truth_reaches_the_evaluation_and_nothing_else(run):
     assert {node.name.split(".")[1] for node in after} == {"evaluate", "write_page"}
     for name in ("features", "split", "logits", "candidates"):
         assert not {"is_lens", "kind", "z_source", "theta_e_arcsec"} & set(run[name].columns)
+
+
+def test_fields_without_a_lens_are_scored_as_the_test_fields_are_and_reach_the_evaluation_alone(run):
+    readers = {node.name for node in create_pipeline().nodes if "cluster_pu.lens_free_logits" in node.inputs}
+    assert readers == {"cluster_pu.evaluate"}
+    more, report = run["lens_free_logits"], run["evaluation"]
+    assert not set(more["cluster_id"]) & set(run["clusters"]["cluster_id"])
+    told, few = report["more_non_lenses"], report["rare_events"]
+    assert told["lens_free_fields"] == len(more) == run["params:lens_free"].fields
+    assert told["sample"]["negatives"] == few["sample"]["negatives"] + len(more)
+    assert told["sample"]["positives"] == few["sample"]["positives"]
+    # they are the other fields once more: their scores are those of the test fields that hold no lens
+    truth = run["truth"].set_index("cluster_id")["is_lens"]
+    test = run["logits"][run["logits"]["split"] == "test"]
+    others = test.loc[~truth.loc[test["cluster_id"]].to_numpy(dtype=bool), "logit"].to_numpy()
+    assert ks_2samp(more["logit"], others).pvalue > 1e-3
 
 
 def test_a_real_sky_without_truth_is_judged_by_its_known_lenses_and_says_so(run):

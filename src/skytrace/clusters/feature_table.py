@@ -22,11 +22,15 @@ if TYPE_CHECKING:
 
     from skytrace.clusters.options import PatchOptions
 
-__all__ = ["GROUPS", "feature_groups", "filled_features", "fit_filling", "group_of"]
+__all__ = ["GROUPS", "colour_columns", "feature_groups", "filled_features", "fit_filling", "group_of"]
 
 #: Groups of features, as they are left out one by one: brightness, texture and colour of patches; the cutout as a
 #: whole; colours of the brightest peaks in matched apertures; the catalogue.
 GROUPS = ("patches", "cutout", "peak_colours", "catalogue")
+_COLOUR_COUNTS = (
+    "off_colour_peaks", "off_sequence_peaks", "redder_peaks", "redder_flagged", "agreeing_peaks", "agreeing_share",
+)  # fmt: skip
+_COLOUR_COHERENCE = ("peak_colour_coherence", "off_colour_coherence", "redder_distance", "redder_group_distance")
 _KNOWN = "_known"
 #: In the name of an error, before the place or the pool that it is of.
 _ERROR = r"_err(?:_|$)"
@@ -43,6 +47,16 @@ def feature_groups(options: PatchOptions | None = None) -> dict[str, list[str]]:
         "peak_colours": list(PEAK_COLOUR_SCHEMA),
         "catalogue": list(CATALOGUE_SCHEMA),
     }
+
+
+def colour_columns(options: PatchOptions | None = None) -> dict[str, list[str]]:
+    """What is measured of colours -> columns of ``feature_groups``: "colour", a colour of the field or of objects in it
+    or how much it scatters [mag]; "count", of objects chosen by their colour, or a share or flag of them; "coherence",
+    how alike the colours of objects are. Every other column is of one band, or of no pixel.
+    """
+    columns = [name for group in feature_groups(options).values() for name in group]
+    colours = [name for name in columns if "_minus_" in name]
+    return {"colour": colours, "count": list(_COLOUR_COUNTS), "coherence": list(_COLOUR_COHERENCE)}
 
 
 def group_of(column: str, groups: dict[str, list[str]]) -> str:

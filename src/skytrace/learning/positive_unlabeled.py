@@ -19,7 +19,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin, clone
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from skytrace.errors import check_between, check_choice
+from skytrace.errors import check_between, check_choice, check_whole
 from skytrace.learning.pu_calibration import fit_label_scale, fit_pu_scale, logits_of_log_probability
 from skytrace.learning.pu_losses import PURisk, shifted_logits
 from skytrace.learning.pu_samples import check_finite_rows, checked_labels, fold_of_rows
@@ -41,7 +41,12 @@ _FORMS = ("case_control", "weighted")
 
 
 def label_frequency(n_positives: int, n_unlabelled: int, *, prior: float) -> float:
-    """c = P(labelled | positive) where n_positives were drawn apart from n_unlabelled: n_P / (n_P + pi n_U)."""
+    """c = P(labelled | positive) where n_positives were drawn apart from n_unlabelled: n_P / (n_P + pi n_U).
+
+    Raises OptionError without positives or for a prior outside (0, 1].
+    """
+    check_whole("n_positives", n_positives, 1, np.inf)
+    check_between("prior", prior, 0.0, 1.0, include_low=False)
     return n_positives / (n_positives + prior * n_unlabelled)
 
 

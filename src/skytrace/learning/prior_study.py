@@ -9,6 +9,7 @@ import numpy as np
 from skytrace.errors import check_whole
 from skytrace.learning.class_prior import ESTIMATORS, apply_estimator, exact_density_prior, tail_ratio_upper_bound
 from skytrace.learning.gaussian_problem import GaussianProblem
+from skytrace.statistics import LEVELS, beta_interval
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,7 +34,8 @@ def prior_study(
 
     Columns: prior, estimator, n_simulations, median_ratio, low_ratio, high_ratio (16, 50 and 84 % of estimate / prior),
     relative_error (root mean square of estimate / prior - 1), within_factor_2 (share of simulations), covers (of the
-    bound: share in which it lies at or above the prior, which must be ``level`` or more; else NaN).
+    bound: share in which it lies at or above the prior, which must be ``level`` or more; else NaN), and covers_low_95,
+    covers_high_95: its Jeffreys interval.
     The best case for all: scores are the exact log-odds of the label, with no classifier to learn.
     """
     import pandas as pd
@@ -47,6 +49,8 @@ def prior_study(
         for name, estimate in found.items():
             ratio = estimate.to_numpy() / prior
             low, median, high = np.quantile(ratio, [0.16, 0.5, 0.84])
+            bound = name == "upper_bound"
+            ends = beta_interval(np.sum(ratio >= 1.0), len(ratio), LEVELS["95"]) if bound else (np.nan, np.nan)
             rows.append(
                 {
                     "prior": prior,
@@ -57,7 +61,9 @@ def prior_study(
                     "high_ratio": high,
                     "relative_error": np.sqrt(np.mean((ratio - 1.0) ** 2)),
                     "within_factor_2": np.mean((ratio >= 0.5) & (ratio <= 2.0)),
-                    "covers": np.mean(ratio >= 1.0) if name == "upper_bound" else np.nan,
+                    "covers": np.mean(ratio >= 1.0) if bound else np.nan,
+                    "covers_low_95": float(ends[0]),
+                    "covers_high_95": float(ends[1]),
                 }
             )
     return pd.DataFrame(rows)

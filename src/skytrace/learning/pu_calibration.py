@@ -13,6 +13,8 @@ import numpy as np
 from scipy.optimize import minimize
 from scipy.special import expit, log_expit, logit
 
+from skytrace.errors import CatalogueError, OptionError, check_between, check_whole
+
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
@@ -23,15 +25,21 @@ _SLOPE_WIDTH, _INTERCEPT_WIDTH = 1.0, 5.0
 
 
 def fit_label_scale(logits: ArrayLike, labelled: ArrayLike) -> tuple[float, float]:
-    """(slope > 0, intercept): slope x logit + intercept is the log-odds of the *label* (Platt 1999)."""
+    """(slope > 0, intercept): slope x logit + intercept is the log-odds of the *label* (Platt 1999).
+
+    Raises OptionError without a positive or an unlabelled row, CatalogueError on logits that are not finite.
+    """
     return _fitted(logits, labelled, prior=None)
 
 
 def fit_pu_scale(logits: ArrayLike, labelled: ArrayLike, *, prior: float) -> tuple[float, float]:
     """(slope > 0, intercept): slope x logit + intercept is the log-odds of being positive, at the prior.
 
-    logits (n,): out of fold, at the prior, of the positives and of the unlabelled. labelled (n,): 1 and 0.
+    logits (n,): out of fold, at the prior, of the positives and of the unlabelled. labelled (n,): 1 and 0. Raises
+    OptionError for a prior outside (0, 1), without a positive or an unlabelled row, CatalogueError on logits that are
+    not finite.
     """
+    check_between("prior", prior, 0.0, 1.0, include_low=False, include_high=False)
     return _fitted(logits, labelled, prior=prior)
 
 
@@ -47,6 +55,7 @@ def logits_of_log_probability(log_probability: ArrayLike) -> NDArray[np.float64]
 
 def _fitted(logits: ArrayLike, labelled: ArrayLike, *, prior: float | None) -> tuple[float, float]:
     z, s = np.asarray(logits, dtype=np.float64), np.asarray(labelled, dtype=np.float64)
+    _check(z, s)
     offset = 0.0 if prior is None else np.log(s.sum() / (prior * (1.0 - s).sum()))
 
     def minus_log_posterior(parameters: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
@@ -61,3 +70,15 @@ def _fitted(logits: ArrayLike, labelled: ArrayLike, *, prior: float | None) -> t
 
     found = minimize(minus_log_posterior, np.zeros(2), jac=True, method="BFGS")
     return float(np.exp(found.x[0])), float(found.x[1])
+
+
+def _check(logits: NDArray[np.float64], labelled: NDArray[np.float64]) -> None:
+    if logits.ndim != 1 or logits.shape != labelled.shape:
+        raise CatalogueError(f"logits {logits.shape} and labelled {labelled.shape} must be two lists of one length")
+    if not np.isin(labelled, (0.0, 1.0)).all():
+        raise OptionError(f"labelled holds {np.unique(labelled)[:5]}; a row is 1 (known positive) or 0 (unlabelled)")
+    check_whole("n_positives", int(labelled.sum()), 1, np.inf)
+    check_whole("n_unlabelled", int((1.0 - labelled).sum()), 1, np.inf)
+    wrong = int((~np.isfinite(logits)).sum())
+    if wrong:
+        raise CatalogueError(f"{wrong} of {len(logits)} logits are NaN or inf; a scale needs numbers")

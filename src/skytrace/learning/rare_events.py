@@ -4,7 +4,8 @@ A test sample holds far more positives than the sky. Its recall and false-positi
 not: at a share pi of positives, precision = pi TPR / (pi TPR + (1 - pi) FPR). Every number has percentile-bootstrap
 intervals (positives and negatives drawn apart, or whole sky cells), and where it is a share of the positives also
 Jeffreys intervals at its threshold, which stay honest where the share is near 0 or 1 and a bootstrap is not.
-No false-positive rate below that of a few negatives is known: what rests on none at all is said beside it.
+No false-positive rate below that of a few negatives is known: what rests on none at all is said beside it, with what
+is left at the upper limit of the rate (``rare_event_limits``).
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from skytrace.errors import CatalogueError, OptionError, check_between, check_whole
-from skytrace.learning import metrics
+from skytrace.learning import metrics, rare_event_limits
 from skytrace.learning.resampling import drawn_by
 from skytrace.statistics import LEVELS, beta_interval, bootstrap_interval
 
@@ -123,6 +124,7 @@ def calibration_error_at_prior(
     the lowest and the highest: of bins of equal width in the probability the lowest would hold nearly every row. An
     ece means something only beside the prior: one that calls all objects negative has ece = prior.
     """
+    check_between("prior", prior, 0.0, 1.0, include_low=False, include_high=False)
     p, y = metrics.check_scores(probabilities, labels)
     weight = np.where(y == 1, prior / max(y.sum(), 1), (1.0 - prior) / max((y == 0).sum(), 1))
     with np.errstate(divide="ignore"):
@@ -140,12 +142,15 @@ def discovery_curve(
     *,
     options: RareEventOptions | None = None,
     cells: ArrayLike | None = None,
+    probabilities: ArrayLike | None = None,
 ) -> pd.DataFrame:
     """Expected discoveries against hours of review, candidates taken from the top of the ranking: a row a budget.
 
     Columns: hours, reviewed, discoveries, at_random (of as many objects drawn blindly), precision, hours_per_discovery,
-    and low_68, high_68, low_95, high_95 of the discoveries (bootstrap of the test sample). A survey's own number
-    scatters around them as Poisson besides. cells (n,): sky cells, drawn whole where there are enough.
+    low_68, high_68, low_95, high_95 of the discoveries (bootstrap of the test sample); negatives_above (of the sample,
+    above the budget's threshold), resolved (one or more), at_limit (the discoveries with every false-positive rate at
+    its upper limit), and with probabilities (n,), at options.prior, by_probability: what these sum to. A survey's own
+    number scatters around them as Poisson besides. cells (n,): sky cells, drawn whole where there are enough.
     """
     import pandas as pd
 
@@ -169,7 +174,14 @@ def discovery_curve(
                 **{key: value for key, value in found.items() if key.startswith(("low", "high"))},
             }
         )
-    return pd.DataFrame(rows)
+    curve = pd.DataFrame(rows)
+    survey = {"reviewed": curve["reviewed"], "prior": options.prior, "survey_size": options.survey_size}
+    curve["negatives_above"] = rare_event_limits.negatives_above(scores, labels, **survey)
+    curve["resolved"] = curve["negatives_above"] >= 1.0 - 1e-9
+    curve["at_limit"] = rare_event_limits.discoveries_at_limit(scores, labels, **survey)
+    if probabilities is not None:
+        curve["by_probability"] = rare_event_limits.expected_discoveries(probabilities, scores, labels, **survey)
+    return curve
 
 
 def cost_per_discovery(
@@ -200,7 +212,7 @@ def rare_event_report(
 ) -> dict[str, Any]:
     """JSON-ready: sample, auroc, recall_at, average_precision, precision_at_recall, cost_per_discovery, calibration
     (where probabilities are given), discovery_curve; each number as value, standard_error, low_68, high_68, low_95,
-    high_95.
+    high_95, and the average precision and the curve also at the upper limit of the false-positive rates.
 
     scores (n,): any finite ranking, best unclipped logits. labels (n,): the *truth*, 1 or 0, of rows that nothing was
     fitted to. cells (n,): sky cells. Raises CatalogueError without both classes or on scores that are not finite.
@@ -223,6 +235,7 @@ def rare_event_report(
         "average_precision": {
             **interval(partial(average_precision_at_prior, prior=options.prior)),
             "recall_without_false_positives": recall_without_false_positives(scores, labels),
+            "at_limit": rare_event_limits.average_precision_at_limit(scores, labels, prior=options.prior),
         },
         "precision_at_recall": {
             "recall": options.recall,
@@ -231,7 +244,9 @@ def rare_event_report(
         "cost_per_discovery_hours": cost_per_discovery(
             scores, labels, recall=options.recall, options=options, cells=cells
         ),
-        "discovery_curve": discovery_curve(scores, labels, options=options, cells=cells).to_dict("records"),
+        "discovery_curve": discovery_curve(
+            scores, labels, options=options, cells=cells, probabilities=probabilities
+        ).to_dict("records"),
     }
     for rate in options.false_positive_rates:
         found = interval(partial(interpolated_recall, rate=rate))

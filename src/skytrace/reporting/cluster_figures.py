@@ -45,7 +45,8 @@ def in_words(name: str) -> str:
 @house_style
 def discovery_figure(curves: pd.DataFrame, rare_events: Mapping[str, Any]) -> Figure:
     """Left: ROC of the test fields, false-positive rates on a logarithmic axis; grey where fewer than five of their
-    non-lenses decide. Right: discoveries in the survey against hours of review, with 68 and 95 %, and by chance.
+    non-lenses decide. Right: discoveries in the survey against hours of review, with 68 and 95 %, and by chance. Both
+    with what is left at the upper limit of the rate, and the right one with what the probabilities promise.
     """
     figure, (left, right) = new_figure(width=DOUBLE_COLUMN_INCHES, height=2.7, columns=2)
     false, recall = (curves[name].to_numpy(dtype=float) for name in ("false_positive_rate", "recall"))
@@ -55,6 +56,9 @@ def discovery_figure(curves: pd.DataFrame, rare_events: Mapping[str, Any]) -> Fi
     grid = np.geomspace(lowest, 1.0, 600)
     highest = np.r_[np.diff(false) > 0, True]
     left.plot(grid, np.interp(grid, false[highest], recall[highest]), color=COLOURS["blue"], label="stack, calibrated")
+    limit = curves["false_positive_rate_limit"].to_numpy(dtype=float)
+    left.fill_betweenx(recall[1:], false[1:], limit[1:], lw=0, color=COLOURS["orange"], alpha=0.3)
+    left.plot(limit[1:], recall[1:], color=COLOURS["orange"], lw=0.9, label="at the rate's upper limit")
     left.plot(grid, grid, color="0.4", ls="--", lw=0.8, label="chance")
     for rate, found in rare_events["recall_at"].items():
         if found["value"] is None or float(rate) < lowest:
@@ -86,6 +90,12 @@ def _draw_discoveries(right: Any, rare_events: Mapping[str, Any]) -> None:
     right.plot(
         curve["hours"], curve["discoveries"], "o-", ms=3, color=COLOURS["blue"], label="from the top of the ranking"
     )
+    right.fill_between(
+        curve["hours"], curve["at_limit"], curve["discoveries"], lw=0, color=COLOURS["orange"], alpha=0.3, zorder=1
+    )
+    right.plot(curve["hours"], curve["at_limit"], color=COLOURS["orange"], lw=0.9, label="at the rate's upper limit")
+    if "by_probability" in curve:
+        right.plot(curve["hours"], curve["by_probability"], "k:", lw=1.2, label="sum of probabilities")
     right.plot(curve["hours"], curve["at_random"], "--", color="0.4", lw=0.8, label="at random")
     # the hours in which as many non-lenses are seen as the least resolved false-positive rate of the survey
     hours = float((curve["hours"] / curve["reviewed"]).iloc[0])

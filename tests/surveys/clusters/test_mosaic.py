@@ -6,7 +6,10 @@ import pytest
 from astropy.io import fits
 from astropy.wcs import WCS
 
+from skytrace.compute import ClusterOptions
 from skytrace.errors import OptionError, SurveyError
+from skytrace.pipelines.cluster_pu.fields import cut_fields, read_fields
+from skytrace.pipelines.cluster_pu.options import FieldOptions
 from skytrace.surveys.clusters.interface import CLUSTER_COLUMNS, ClusterSurvey
 from skytrace.surveys.clusters.mosaic import ClusterMosaic
 from skytrace.surveys.clusters.options import MosaicOptions
@@ -108,6 +111,46 @@ def test_a_second_mosaic_serves_what_the_first_does_not_hold(folder):
     assert cutouts.image[1, 0, 64, 64] == pytest.approx(5.0)
 
 
+def test_bands_of_other_units_and_seeing_have_the_flux_noise_and_depth_of_their_own(folder):
+    """The same sky in counts of three zero points."""
+    zero_points, widths = {"g": 25.0, "r": 27.5, "i": 22.5}, {"i": 0.7, "g": 1.4, "r": 1.1}
+    for band, zero_point in zero_points.items():
+        factor = 10 ** (0.4 * (zero_point - 25.0))
+        for name, power in (("image", 1), ("weight", -2)):
+            with fits.open(folder / f"{name}-{band}.fits", mode="update") as hdus:
+                hdus[0].data = (hdus[0].data * factor**power).astype(np.float32)
+    survey = ClusterMosaic(folder, options(zero_point_mag=zero_points, psf_fwhm_arcsec=widths))
+    cutouts, table = survey.cutouts(["7"]), survey.clusters()
+    np.testing.assert_allclose(cutouts.image[0, :, 64, 64], 5.0, rtol=1e-5)
+    np.testing.assert_allclose(cutouts.noise[0], list(SIGMA.values()), rtol=1e-4)
+    np.testing.assert_array_equal(cutouts.psf.fwhm_arcsec[0], [1.4, 1.1, 0.7])
+    for band, sigma in SIGMA.items():
+        neff = np.pi * widths[band] ** 2 / (4 * (2 ** (1 / 3.5) - 1)) * 6 / 2.5**2 / SCALE**2
+        assert table[f"psf_fwhm_{band}_arcsec"][0] == widths[band]
+        expected = 22.5 - 2.5 * np.log10(5 * sigma * np.sqrt(neff))
+        assert table[f"depth_{band}_mag"][0] == pytest.approx(expected, abs=1e-3)
+    # of one zero point, these bands would have colours that are wrong by magnitudes
+    wrong = ClusterMosaic(folder, options()).cutouts(["7"]).image[0, :, 64, 64]
+    np.testing.assert_allclose(wrong, [5.0, 50.0, 0.5], rtol=1e-5)
+
+
+def test_one_number_is_that_of_every_band_and_a_missing_unknown_or_impossible_band_is_named():
+    images = {band: f"{band}.fits" for band in "gri"}
+    same = MosaicOptions(images=images, zero_point_mag=25.0, psf_fwhm_arcsec=1.0)
+    assert same == MosaicOptions(images=images, zero_point_mag=[25, 25, 25], psf_fwhm_arcsec=dict.fromkeys("irg", 1.0))
+    assert same.zero_point_mag == (25.0, 25.0, 25.0) and same.psf_fwhm_arcsec == (1.0, 1.0, 1.0)
+    with pytest.raises(OptionError, match=r"zero_point_mag = .* has no value for band r, i; it needs g, r, i"):
+        MosaicOptions(images=images, zero_point_mag={"g": 25.0})
+    with pytest.raises(OptionError, match="psf_fwhm_arcsec has no option 'z'"):
+        MosaicOptions(images=images, psf_fwhm_arcsec={"g": 1.0, "r": 1.0, "z": 1.0})
+    with pytest.raises(OptionError, match=r"zero_point_mag = \(25.0, 25.0\) is not one value or three"):
+        MosaicOptions(images=images, zero_point_mag=(25.0, 25.0))
+    with pytest.raises(OptionError, match=r"psf_fwhm_arcsec of i = 0.0 is outside its allowed range \[0.05, 10\]"):
+        MosaicOptions(images=images, psf_fwhm_arcsec=(1.0, 1.0, 0.0))
+    with pytest.raises(OptionError, match="zero_point_mag of g = '25' is not a number"):
+        MosaicOptions(images=images, zero_point_mag="25")
+
+
 def test_files_that_cannot_be_used_are_refused_by_name(folder):
     with pytest.raises(SurveyError, match="has no cluster '77'"):
         ClusterMosaic(folder, options()).cutouts(["77"])
@@ -125,6 +168,8 @@ def test_files_that_cannot_be_used_are_refused_by_name(folder):
     with pytest.raises(SurveyError, match=r"pixel scales of 0\.2 to 0\.262 arcsec"):
         ClusterMosaic(folder, options(images=images, weights={})).clusters()
     fits.PrimaryHDU(np.zeros((9, 9))).writeto(folder / "blind.fits")
+    with pytest.raises(SurveyError, match=r"mosaic .*absent\.fits cannot be read as FITS"):
+        ClusterMosaic(folder, options(images={**images, "i": "absent.fits"}, weights={})).clusters()
     with pytest.raises(SurveyError, match=r"blind\.fits has no celestial WCS"):
         ClusterMosaic(folder, options(images={**images, "i": "blind.fits"}, weights={})).clusters()
 
@@ -152,3 +197,22 @@ def test_other_pixels_in_a_file_of_the_same_name_are_other_content(folder):
         hdus[0].data[10, 10] += 5.0
     after = ClusterMosaic(folder, options()).content()
     assert {name for name in before if before[name] != after[name]} == {"image-r.fits"}
+
+
+def test_shards_of_cutouts_follow_the_pixels_of_the_mosaics_and_not_their_names(folder, tmp_path_factory):
+    shards = FieldOptions(str(tmp_path_factory.mktemp("shards")))
+
+    def cut():
+        survey = ClusterMosaic(folder, options())
+        fields = cut_fields(survey, survey.clusters(), shards, ClusterOptions(workers=1))
+        return fields["shard"][0], read_fields(fields["shard"][0]).image[0, 1, 64, 64]
+
+    before = cut()
+    assert cut() == before  # the same pixels: the shards that are there
+    with fits.open(folder / "image-r.fits", mode="update") as hdus:
+        x, y = CENTRES["7"]
+        hdus[0].data[y, x] *= 2.0
+    after = cut()
+    assert after[0] != before[0]
+    assert after[1] == pytest.approx(2.0 * before[1])
+    assert read_fields(before[0]).image[0, 1, 64, 64] == before[1]  # what another run cut stays as it was

@@ -38,6 +38,8 @@ def evaluate(
     ablations: Table,
     shifted_logits: Table,
     anomalies: Table,
+    lens_free_logits: Table,
+    prior_study: Table,
     survey_report: Report,
     options: FeatureOptions,
     learning: LearningOptions,
@@ -73,6 +75,8 @@ def evaluate(
         "rare_events": rare_event_report(score, labels, probabilities=probability, options=rare, cells=cells),
         "unlabelled_prior": {"given": prior.unlabelled, "true": _true_prior(truth, split)},
         "calibration_at_unlabelled_prior": calibration_report(_probability(given), labels, options=told, cells=cells),
+        "more_non_lenses": _with_more(lens_free_logits, score, labels, rare),
+        "prior_upper_bound": _bound_coverage(prior_study),
         "kinds": _by_kind(truth, test, score),
         "anomalies": _anomalies(anomalies, test, labels),
         "robustness": _robustness(shifted_logits, test, score, labels, cells, rare),
@@ -214,6 +218,25 @@ def _by_prior(
     return pd.DataFrame(rows)
 
 
+def _with_more(more: Table, score: np.ndarray, labels: np.ndarray, rare: RareEventOptions) -> Report | None:
+    """The rare-event report with fields that hold no lens beside the test fields, rows drawn by class; None without."""
+    from skytrace.learning.rare_events import rare_event_report
+
+    if not len(more):
+        return None
+    every = np.concatenate([score, more["logit"].to_numpy()])
+    truth = np.concatenate([labels, np.zeros(len(more), labels.dtype)])
+    found = rare_event_report(every, truth, probabilities=_probability(every), options=rare)
+    return {"lens_free_fields": len(more), **found}
+
+
+def _bound_coverage(study: Table) -> list[dict[str, float]]:
+    """Of the upper bound of the prior, by true prior: in what share of simulations it held, with Jeffreys' interval."""
+    told = ["prior", "n_simulations", "covers", "covers_low_95", "covers_high_95", "median_ratio"]
+    rows: list[dict[str, float]] = study.loc[study["estimator"] == "upper_bound", told].to_dict("records")
+    return rows
+
+
 def _by_kind(truth: Table, test: Table, score: np.ndarray) -> list[dict[str, Any]]:
     """Of every kind of non-lens: how many there are, and what share ranks above the median lens of the test fields."""
     if not len(truth):
@@ -227,10 +250,11 @@ def _by_kind(truth: Table, test: Table, score: np.ndarray) -> list[dict[str, Any
 
 
 def _anomalies(anomalies: Table, test: Table, labels: np.ndarray) -> Report:
+    from skytrace.learning.anomaly import anomalies_over_chance
     from skytrace.statistics import beta_interval
 
     called = anomalies.set_index("cluster_id")["anomalous"].loc[test["cluster_id"]].to_numpy(dtype=bool)
-    report = {}
+    report: Report = {"over_chance": anomalies_over_chance(called, labels)}
     for name, value in (("lenses", 1), ("non_lenses", 0)):
         n, k = int((labels == value).sum()), int(called[labels == value].sum())
         low, high = beta_interval(k, n, 0.9545)
@@ -271,6 +295,7 @@ def _at_survey(
     """Discoveries against hours of review among the clusters of a real catalogue, at the given prior and at that of
     chance alignments. The ranking is that of the test fields here: nobody has looked at the survey's pixels.
     """
+    from skytrace.learning.pu_losses import shifted_logits as at_prior
     from skytrace.learning.rare_events import discovery_curve
 
     if survey["status"] != "read":
@@ -278,15 +303,28 @@ def _at_survey(
     curves = {}
     for name in ("given", "by_alignment"):
         told = dataclasses.replace(rare, prior=survey["prior"][name], survey_size=survey["clusters"])
-        curves[name] = discovery_curve(score, labels, options=told, cells=cells).to_dict("records")
+        there = _probability(at_prior(score, from_prior=rare.prior, to_prior=told.prior))
+        curve = discovery_curve(score, labels, options=told, cells=cells, probabilities=there)
+        curves[name] = curve.to_dict("records")
     return {"catalogue": survey["catalogue"], "clusters": survey["clusters"], "discovery_curve": curves}
 
 
 def _curves(score: np.ndarray, labels: np.ndarray, prior: PriorOptions) -> Table:
-    """false_positive_rate, recall, precision at the sky's prior: a row a distinct score of the test fields."""
+    """false_positive_rate, recall, precision at the sky's prior: a row a distinct score of the test fields; and the
+    upper limit of the rate (Jeffreys, 95 %), where nothing is selected 0.
+    """
     from skytrace.learning import metrics
     from skytrace.learning.rare_events import precision_at_prior
+    from skytrace.statistics import LEVELS, beta_interval
 
     false, recall = metrics.roc_curve(score, labels)
+    n = int((labels == 0).sum())
+    limit = np.r_[0.0, beta_interval(np.rint(false[1:] * n), n, LEVELS["95"])[1]]
     precision = precision_at_prior(recall, false, prior=prior.sky)
-    return pd.DataFrame({"false_positive_rate": false, "recall": recall, "precision": precision})
+    columns = {
+        "false_positive_rate": false,
+        "recall": recall,
+        "precision": precision,
+        "false_positive_rate_limit": limit,
+    }
+    return pd.DataFrame(columns)

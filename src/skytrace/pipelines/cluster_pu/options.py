@@ -17,6 +17,7 @@ __all__ = [
     "FeatureOptions",
     "FieldOptions",
     "LearningOptions",
+    "LensFreeOptions",
     "PriorOptions",
     "PriorStudyOptions",
     "TriageOptions",
@@ -133,13 +134,23 @@ class AnomalyOptions:
 
 
 @dataclass(frozen=True)
+class LensFreeOptions:
+    """fields: without a lens, that a simulated sky is asked for beyond the sample; the evaluation alone sees them."""
+
+    fields: int = 2000
+
+    def __post_init__(self) -> None:
+        check_whole("fields", self.fields, 0, 1_000_000)
+
+
+@dataclass(frozen=True)
 class PriorStudyOptions:
     """Simulations of known prior and densities that show what estimates of the prior are worth."""
 
     priors: tuple[float, ...] = (1e-2, 1e-3, 1e-4)
     n_positives: int = 100
     n_unlabelled: int = 20_000
-    n_simulations: int = 40
+    n_simulations: int = 200
     n_resamples: int = 100
     seed: int = 20260101
 

@@ -5,7 +5,16 @@ A part that needs pixels (a network, lens models of the best candidates) reads `
 
 from kedro.pipeline import Node, Pipeline
 
-from skytrace.pipelines.cluster_pu import estimators, evaluation, features, fields, studies, survey_scale, triage
+from skytrace.pipelines.cluster_pu import (
+    estimators,
+    evaluation,
+    features,
+    fields,
+    lens_free,
+    studies,
+    survey_scale,
+    triage,
+)
 from skytrace.pipelines.cluster_pu.graph import make_pipeline
 from skytrace.pipelines.cluster_pu.transformer import transformer_nodes
 
@@ -80,9 +89,17 @@ def _evaluation() -> list[Node]:
     return [
         Node(evaluation.read_truth, "cluster_survey", "truth", name="read_truth"),
         Node(
+            lens_free.score_lens_free,
+            ["cluster_survey", "models", "transformer", "track_stack", "params:lens_free", "params:features",
+             "params:transformer", "params:prior", "params:shards", "params:cluster"],
+            "lens_free_logits",
+            name="score_lens_free",
+        ),
+        Node(
             evaluation.evaluate,
             ["truth", "features", "logits", "split", "prior_sweep", "ablation_logits", "shifted_logits", "anomalies",
-             "survey_report", "params:features", "params:learning", "params:prior", "params:rare_events"],
+             "lens_free_logits", "prior_study", "survey_report", "params:features", "params:learning", "params:prior",
+             "params:rare_events"],
             ["evaluation", "ablation_table", "by_prior", "curves"],
             name="evaluate",
         ),

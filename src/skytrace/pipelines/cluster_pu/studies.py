@@ -64,8 +64,9 @@ def ablate(
     features: Table, split: Table, options: FeatureOptions, learning: LearningOptions, prior: PriorOptions
 ) -> Table:
     """variant, cluster_id, logit of the test fields: the main estimator without each group of features and on each
-    group alone; and single columns by themselves, among them the best cut in one colour and the best in any column,
-    chosen with their direction on the labels of the training fields.
+    group alone; and single columns by themselves, among them the best cut in one colour, in a count of
+    objects chosen by colour, in how alike colours are, and in any column, chosen with their direction on the labels of
+    the training fields.
     """
     whole = Matrix(features, split, options)
     groups = tuple(name for name, columns in whole.groups.items() if columns)
@@ -81,21 +82,29 @@ def ablate(
         )
         logit = model.decision_function(matrix["test"])
         parts.append(pd.DataFrame({"variant": variant, "cluster_id": ids, "logit": logit}))
-    for variant, column, sign in _single_columns(whole):
+    for variant, column, sign in _single_columns(whole, options):
         logit = sign * whole["test"][column].to_numpy()
         parts.append(pd.DataFrame({"variant": variant, "cluster_id": ids, "logit": logit}))
     return pd.concat(parts, ignore_index=True)
 
 
-def _single_columns(matrix: Matrix) -> list[tuple[str, str, float]]:
+def _single_columns(matrix: Matrix, options: FeatureOptions) -> list[tuple[str, str, float]]:
     """(variant, column, 1 or -1: whether high or low values are ranked first)."""
+    from skytrace.clusters.feature_table import colour_columns
     from skytrace.learning.metrics import roc_auc
 
     rows, labels = matrix["train"], matrix.labelled[matrix.split == "train"]
     above = pd.Series({name: roc_auc(rows[name].to_numpy(), labels) - 0.5 for name in rows})
-    colours = above[[name for name in above.index if "_minus_" in name and not name.endswith("_known")]]
+    kinds = {kind: above[above.index.isin(names)] for kind, names in colour_columns(options.patches).items()}
     found = [("theta_E proxy of richness alone", "theta_e_richness_arcsec", 1.0)]
-    for words, some in (("best cut in one colour", colours), ("best single column", above)):
+    for words, some in (
+        ("best cut in one colour", kinds["colour"]),
+        ("best single colour-based count", kinds["count"]),
+        ("best single coherence of colours", kinds["coherence"]),
+        ("best single column", above),
+    ):
+        if some.empty:
+            continue
         best = str(some.abs().idxmax())
         found.append((f"{words}: {best}", best, float(np.sign(some[best]) or 1.0)))
     return found
@@ -114,7 +123,8 @@ def score_shifted(shifted: Table, split: Table, models: Report) -> Table:
 def find_anomalies(
     features: Table, split: Table, logits: Table, importance: Table, options: FeatureOptions, anomaly: AnomalyOptions
 ) -> tuple[Table, Report]:
-    """(cluster_id, distance, anomalous of every field; the detector as numbers, and how many it calls anomalous).
+    """(cluster_id, distance, tail_share (of non-lenses at least as far) and anomalous of every field; the detector as
+    numbers, and how many it calls anomalous).
 
     Distances are in the space of the features that the classifiers learnt to use. Nobody knows non-lenses: the least
     lens-like unlabelled training fields stand for them, of which hardly any can be a lens.
@@ -130,8 +140,11 @@ def find_anomalies(
     detector = fit_anomaly_detector(values[reference], quantile=anomaly.quantile)
     found = detector.is_anomalous(values)
     table = pd.DataFrame(
-        {"cluster_id": split["cluster_id"].to_numpy(), "distance": detector.distances(values), "anomalous": found}
-    )
+        {
+            "cluster_id": split["cluster_id"].to_numpy(), "distance": detector.distances(values),
+            "tail_share": detector.tail_shares(values), "anomalous": found,
+        }
+    )  # fmt: skip
     held = matrix.split != "train"
     report = {
         "features": names, "detector": detector.as_dict(), "anomalous_of_reference": float(found[reference].mean()),

@@ -48,7 +48,8 @@ def rank_candidates(
     seen = ["cluster_id", "theta_e_richness_arcsec", "redder_flagged", "agreeing_peaks", "empty_patches"]
     table = table.merge(features[[name for name in seen if name in features]], on="cluster_id", validate="1:1")
     table = table.merge(fields[["cluster_id", "padded_fraction", "missing_fraction"]], on="cluster_id", validate="1:1")
-    table = table.merge(anomalies.rename(columns={"distance": "anomaly_distance"}), on="cluster_id", validate="1:1")
+    renamed = anomalies.rename(columns={"distance": "anomaly_distance", "tail_share": "anomaly_tail_share"})
+    table = table.merge(renamed, on="cluster_id", validate="1:1")
     table["flags"] = [_flags(row) for row in table.to_dict("records")]
     table = table.sort_values(["logit", "cluster_id"], ascending=[False, True], kind="stable").reset_index(drop=True)
     unlabelled = ~table["known_lens"].to_numpy(dtype=bool)
@@ -115,9 +116,10 @@ def write_page(
         shown, subtitle=subtitle,
         sentences=[
             *_sentences(evaluation, learning_report, shuffle_report, prior), *_kind_words(evaluation),
-            *_survey_words(survey_report),
+            *_backstop_words(evaluation["anomalies"]), *_bound_words(evaluation["prior_upper_bound"]),
+            *_more_words(evaluation["more_non_lenses"]), *_survey_words(survey_report),
         ],
-        comparison=ablation_table, figures=pictures,
+        comparison=ablation_table, discoveries=evaluation["rare_events"]["discovery_curve"], figures=pictures,
     )  # fmt: skip
     return *(figure for figure in drawn for _ in range(2)), page
 
@@ -126,7 +128,7 @@ def _sentences(evaluation: Report, learning: Report, shuffle: Report, prior: Pri
     from skytrace.reporting.cluster_figures import in_words
 
     rare = evaluation["rare_events"]
-    auroc, sample = rare["auroc"], rare["sample"]
+    auroc, sample, precision = rare["auroc"], rare["sample"], rare["average_precision"]
     mean, own = (
         found["mean_over_prior"] for found in (rare["calibration"], evaluation["calibration_at_unlabelled_prior"])
     )
@@ -146,7 +148,10 @@ def _sentences(evaluation: Report, learning: Report, shuffle: Report, prior: Pri
         f"Learnt from {learning['known_lenses']} known lenses and {learning['unlabelled']} unlabelled fields. With "
         f"labels dealt at random the out-of-fold AUC is {shuffled}; {verdict}.",
         f"False-positive rates below {sample['lowest_resolved_false_positive_rate']:.2g} are not resolved by these "
-        "test fields, and the prior is smaller than that: how pure the top of a survey's list is, is an extrapolation.",
+        "test fields, and the prior is smaller than that: how pure the top of a survey's list is, is an extrapolation. "
+        f"{100 * precision['recall_without_false_positives']:.0f} % of the lenses rank above every test non-lens. "
+        f"The average precision at the prior is {precision['value']:.3g} if nothing else would rank there, and "
+        f"{precision['at_limit']:.2g} with every false-positive rate at the upper end of its 95 % interval.",
     ]
 
 
@@ -160,6 +165,52 @@ def _kind_words(evaluation: Report) -> list[str]:
         f"{kind['kind'].replace('_', ' ')} {100 * kind['above_median_lens']:.0f} % (of {kind['n']})" for kind in others
     )
     return [f"What ranks above the median lens, by kind of field: {shares}."]
+
+
+def _more_words(more: Report | None) -> list[str]:
+    """What a larger number of fields without a lens says of the top of the ranking."""
+    if more is None:
+        return []
+    mean, sample, precision = more["calibration"]["mean_over_prior"], more["sample"], more["average_precision"]
+    return [
+        f"With {more['lens_free_fields']:,} more fields of the simulated sky that hold no lens "
+        f"({sample['negatives']:,} non-lenses in all) false-positive rates are resolved down to "
+        f"{sample['lowest_resolved_false_positive_rate']:.2g}. Mean probability over the survey's prior: "
+        f"{mean['value']:.2f} ({mean['low_95']:.2f} to {mean['high_95']:.2f}). Average precision: "
+        f"{precision['value']:.3g} ({precision['low_95']:.2g} to {precision['high_95']:.2g}), "
+        f"{precision['at_limit']:.2g} at the upper limit of the rates."
+    ]
+
+
+def _bound_words(bounds: list[dict[str, Any]]) -> list[str]:
+    """Whether the upper bound of the prior holds as often as it says, where the prior is known."""
+    if not bounds:
+        return []
+    shares = "; ".join(
+        f"{one['prior']:g}: {one['covers']:.3f} ({one['covers_low_95']:.3f} to {one['covers_high_95']:.3f})"
+        for one in bounds
+    )
+    return [
+        f"The upper bound of the prior holds in 95 % of cases or more by construction; in "
+        f"{bounds[0]['n_simulations']} simulations of each prior it held in a share of: {shares}."
+    ]
+
+
+def _backstop_words(found: Report) -> list[str]:
+    """What the distance from non-lenses finds, against as many fields drawn blindly."""
+    over = found["over_chance"]
+    if not over["called"]:
+        return ["The anomaly backstop calls none of the test fields unlike the non-lenses, so it finds no lens."]
+    verdict = (
+        "no better than chance, as far as so few can tell" if over["low_95"] <= 1.0 <= over["high_95"]
+        else "more than chance" if over["ratio"] > 1.0 else "less than chance"
+    )  # fmt: skip
+    return [
+        f"The anomaly backstop (distance from non-lenses beyond a quantile of theirs) calls {over['called']} test "
+        f"fields unlike the non-lenses, {over['found']} of them lenses, of {found['lenses']['n']} in all. As many "
+        f"fields drawn blindly would hold {over['by_chance']:.1f}: it finds {over['ratio']:.1f} times as many "
+        f"({over['low_95']:.1f} to {over['high_95']:.1f} at 95 %), {verdict}."
+    ]
 
 
 def _survey_words(survey: Report) -> list[str]:

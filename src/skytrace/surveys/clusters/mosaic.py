@@ -131,12 +131,12 @@ class ClusterMosaic:
         """Band -> its mosaics. Raises SurveyError where pixel scales differ."""
         require_folder(self.folder, files=_FILES)
         found: dict[str, list[Mosaic]] = {}
-        for band in BANDS:
+        for band, zero_point in zip(BANDS, self.options.zero_point_mag, strict=True):
             images = [self.folder / name for name in self.options.images[band]]
             named = self.options.weights.get(band) or (None,) * len(images)
             weights = [self.folder / name if name else None for name in named]
             pairs = zip(images, weights, strict=True)
-            found[band] = [read_mosaic(*pair, zero_point_mag=self.options.zero_point_mag) for pair in pairs]
+            found[band] = [read_mosaic(*pair, zero_point_mag=zero_point) for pair in pairs]
             self.files_read.update(path for path in (*images, *weights) if path is not None)
         scales = [mosaic.pixel_scale_arcsec for band in BANDS for mosaic in found[band]]
         if not np.allclose(scales, scales[0], rtol=_SCALE_TOLERANCE):

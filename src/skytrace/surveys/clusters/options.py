@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -93,15 +93,16 @@ class MockClusterOptions:
 class MosaicOptions:
     """Files of a folder and what they mean. images: band -> FITS mosaics of that band (they may overlap; the first that
     holds the centre is used), nanomaggies after ``zero_point_mag``: a pixel is worth 10^(0.4 (22.5 - zero point)) of
-    them. weights: band -> inverse variances of the same files, in the same order and pixel unit; none: the noise is
-    measured on the pixels. psf_fwhm_arcsec: of all fields, in g, r, i. catalogue: Parquet, CSV or FITS table; columns:
-    our name -> the catalogue's (redMaPPer's by default). minimum_valid_fraction: of a cutout, in every band, to keep
-    its cluster.
+    them. zero_point_mag, psf_fwhm_arcsec: one number for g, r and i, three numbers, or band -> number; kept as three.
+    The PSF is that of all fields, a Moffat of psf_beta in every band. weights: band -> inverse variances of the same
+    files, in the same order and pixel unit; none: the noise is measured on the pixels. catalogue: Parquet, CSV or FITS
+    table; columns: our name -> the catalogue's (redMaPPer's by default). minimum_valid_fraction: of a cutout, in every
+    band, to keep its cluster.
     """
 
     images: dict[str, tuple[str, ...]] = field(default_factory=dict)
     weights: dict[str, tuple[str, ...]] = field(default_factory=dict)
-    zero_point_mag: float = 22.5
+    zero_point_mag: tuple[float, float, float] = (22.5, 22.5, 22.5)
     psf_fwhm_arcsec: tuple[float, float, float] = (1.2, 1.05, 0.95)
     psf_beta: float = 3.5
     catalogue: str = "clusters.parquet"
@@ -121,18 +122,14 @@ class MosaicOptions:
             }
             check_names(f"{name} of a cluster mosaic", given, ("g", "r", "i"))
             object.__setattr__(self, name, given)
-        object.__setattr__(self, "psf_fwhm_arcsec", tuple(self.psf_fwhm_arcsec))
+        for name, low, high in (("zero_point_mag", 0.0, 40.0), ("psf_fwhm_arcsec", 0.05, 10.0)):
+            object.__setattr__(self, name, _by_band(name, getattr(self, name), low, high))
         missing = [band for band in "gri" if not self.images.get(band)]
         if missing:
             raise OptionError(f"images of a cluster mosaic has no file for band {', '.join(missing)}; it needs g, r, i")
         for band, paths in self.weights.items():
             if len(paths) != len(self.images[band]):
                 raise OptionError(f"weights of band {band}: {len(paths)} files for {len(self.images[band])} images")
-        if len(self.psf_fwhm_arcsec) != 3:
-            raise OptionError(f"psf_fwhm_arcsec = {self.psf_fwhm_arcsec} is not three values, of g, r and i")
-        for value in self.psf_fwhm_arcsec:
-            check_between("psf_fwhm_arcsec", value, 0.05, 10.0)
-        check_between("zero_point_mag", self.zero_point_mag, 0.0, 40.0)
         check_between("psf_beta", self.psf_beta, 1.5, 10.0)
         check_whole("pixels", self.pixels, 24, 4096)
         check_between("minimum_valid_fraction", self.minimum_valid_fraction, 0.0, 1.0)
@@ -145,3 +142,23 @@ class MosaicOptions:
         """Options from a plain mapping (a catalog entry); raises OptionError naming a key that does not exist."""
         check_names("cluster mosaic", values, [f.name for f in dataclasses.fields(cls)])
         return cls(**values)
+
+
+def _by_band(key: str, given: Any, low: float, high: float) -> tuple[float, float, float]:
+    """Three numbers within [low, high], of g, r and i; OptionError naming a band that is missing or unknown."""
+    if isinstance(given, Mapping):
+        check_names(key, given, ("g", "r", "i"))
+        missing = [band for band in "gri" if band not in given]
+        if missing:
+            raise OptionError(f"{key} = {dict(given)} has no value for band {', '.join(missing)}; it needs g, r, i")
+        values = [given[band] for band in "gri"]
+    elif isinstance(given, Iterable) and not isinstance(given, str):
+        values = list(given)
+        if len(values) != 3:
+            raise OptionError(f"{key} = {tuple(values)} is not one value or three values, of g, r and i")
+    else:
+        values = [given] * 3
+    for band, value in zip("gri", values, strict=True):
+        check_between(f"{key} of {band}", value, low, high)
+    g, r, i = (float(value) for value in values)
+    return g, r, i
