@@ -90,9 +90,10 @@ def emulator_examples_figure(
 
 
 @house_style
-def training_size_figure(sizes: Sequence[int], errors: ArrayLike, curve: TrainingSizeCurve) -> Figure:
+def training_size_figure(sizes: Sequence[int], errors: ArrayLike, curve: TrainingSizeCurve | None) -> Figure:
     """Rms error over the peak (s, h) of held-out models against the number of models trained on: median, 16th to 84th
-    and 95th percentile, the power law through the medians, and the goal that it is extended to.
+    and 95th percentile, the power law through the medians, and the goal that it is extended to. curve: None where one
+    size has no law.
     """
     table, size = 100.0 * np.asarray(errors, dtype=np.float64), np.asarray(sizes, dtype=np.float64)
     figure, axis = new_figure(width=SINGLE_COLUMN_INCHES, height=2.6)
@@ -102,11 +103,12 @@ def training_size_figure(sizes: Sequence[int], errors: ArrayLike, curve: Trainin
         label=f"median of {table.shape[1]}, 16-84 %",
     )  # fmt: skip
     axis.plot(size, highest, "v", ms=3, color=COLOURS["sky"], label="95th percentile")
-    end = curve.goal_size if np.isfinite(curve.goal_size) else 10.0 * size.max()
-    line = np.geomspace(size.min(), max(min(end, 1e4 * size.max()), size.max()), 50)
-    axis.plot(line, 100.0 * curve.amplitude * line**-curve.slope, color=COLOURS["black"], lw=0.8,
-              label=f"median $\\propto n^{{-{curve.slope:.2f}}}$")  # fmt: skip
-    axis.axhline(100.0 * curve.goal, color=COLOURS["vermilion"], lw=0.8, ls=":", label=f"{100 * curve.goal:g} %")
+    if curve is not None:
+        end = curve.goal_size if np.isfinite(curve.goal_size) else 10.0 * size.max()
+        line = np.geomspace(size.min(), max(min(end, 1e4 * size.max()), size.max()), 50)
+        axis.plot(line, 100.0 * curve.amplitude * line**-curve.slope, color=COLOURS["black"], lw=0.8,
+                  label=f"median $\\propto n^{{-{curve.slope:.2f}}}$")  # fmt: skip
+        axis.axhline(100.0 * curve.goal, color=COLOURS["vermilion"], lw=0.8, ls=":", label=f"{100 * curve.goal:g} %")
     axis.set(xscale="log", yscale="log", xlabel="Models trained on", ylabel="Rms error over the peak [%]")
     axis.legend(frameon=False, fontsize=6)
     return figure

@@ -151,6 +151,11 @@ def sampler_agreement_figure(table: pd.DataFrame) -> Figure:
 
     table: of ``agreement_table``.
     """
+    if not len(table):
+        figure, axis = new_figure(width=DOUBLE_COLUMN_INCHES, height=0.8)
+        axis.set_axis_off()
+        axis.text(0.5, 0.5, "one sampler ran: nothing to compare", ha="center", va="center")
+        return figure
     names = list(dict.fromkeys(table["parameter"]))
     reference = table["reference"].iloc[0]
     figure, (left, right) = new_figure(

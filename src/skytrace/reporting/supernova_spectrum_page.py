@@ -29,7 +29,7 @@ FIGURE_CAPTIONS = {
     "intervals hold.",
     "training_size": "The same error by the number of models that the emulator learnt from, its power law, and the "
     "published error.",
-    "coverage": "Share of simulated observations whose 68 % interval holds the truth, with 95 % Jeffreys intervals; "
+    "coverage": "Share of simulated observations whose 68 % interval holds the truth, with 68 % Jeffreys intervals; "
     "filled: constrained parameters; grey: the range asked for.",
     "agreement": "Every other sampler against the first: offset of the mean, in its standard deviations, and ratio of "
     "widths; grey: within what is asked.",
@@ -92,6 +92,7 @@ def _of_stage(number: int, last: int) -> tuple[str, ...]:
 
 def _verdict(reports: Mapping[str, Any], tables: Mapping[str, Any]) -> tuple[str, ...]:
     first = next(iter(tables["summary"].values()))
+    first = first[first["parameter"] != "inadequacy"]
     constrained = list(first.loc[first["constrained"], "parameter"])
     walls = list(first.loc[first["flag"].astype(str) != "", "parameter"])
     closure = reports["closure"]
@@ -254,6 +255,6 @@ def _coverage_table(coverage: pd.DataFrame) -> PageTable:
         for row in coverage.itertuples()
     )  # fmt: skip
     columns = (
-        "mocks", "parameter", "n", "in 68 %", "its interval", "in 95 %", "bias / σ", "spread / σ", "constrained",
+        "mocks", "parameter", "n", "in 68 %", "its 68 % interval", "in 95 %", "bias / σ", "spread / σ", "constrained",
     )  # fmt: skip
     return PageTable("Coverage", columns, rows, (False, False, *[True] * 6, False))

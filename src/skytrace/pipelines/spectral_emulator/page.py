@@ -7,6 +7,7 @@ import pandas as pd
 
 from skytrace.pipelines.spectral_emulator.graph import STAGES
 from skytrace.spectra.inference_options import LikelihoodOptions
+from skytrace.spectra.preprocessing import ObservationOptions
 
 Arrays = dict[str, np.ndarray]
 Table = pd.DataFrame
@@ -20,7 +21,6 @@ FIGURES = (
     "agreement",
 )  # fmt: skip
 _PROFILE_KM_S, _PROFILE_DRAWS = np.arange(7000.0, 28_001.0, 500.0), 1000
-_ABUNDANCE = "X_"
 
 
 def write_page(
@@ -39,6 +39,7 @@ def write_page(
     last_posterior: Any,
     fitted: Table,
     likelihood: LikelihoodOptions,
+    observation: ObservationOptions,
     **of_stages: Any,
 ) -> tuple[Any, ...]:
     """The figures, each for its PNG and its PDF, and the page. of_stages: <stage>_<summary, emulator_report,
@@ -62,7 +63,7 @@ def write_page(
     errors = training_sizes.pivot(index="models", columns="model", values="rms_of_peak").loc[sizes].to_numpy()
     drawn = (
         figures.spectrum_fit_figure(
-            fitted, fitted, observed=_at_rest(observed_spectrum), excluded=likelihood.excluded,
+            fitted, fitted, observed=_at_rest(observed_spectrum, observation), excluded=likelihood.excluded,
             name=str(observation_report["name"]),
         ),
         line_identification_figure(line_identification, between_angstrom=_between(observation_report)),
@@ -98,16 +99,17 @@ def _profiles(posterior: Any) -> Table:
     return composition_profiles(draws.iloc[some].reset_index(drop=True), _PROFILE_KM_S)
 
 
-def _at_rest(observed: Arrays) -> tuple[np.ndarray, np.ndarray]:
+def _at_rest(observed: Arrays, observation: ObservationOptions) -> tuple[np.ndarray, np.ndarray]:
     """Wavelength [A] and luminosity [erg/s/A] of the unmasked pixels, at rest and without dust."""
     from skytrace.spectra.inference_target import observed_luminosity
     from skytrace.spectra.observed import spectrum_from_arrays
     from skytrace.spectra.preprocessing import prepare_observed
 
     spectrum = spectrum_from_arrays(observed)
-    seen = spectrum.wavelength_angstrom[~spectrum.mask] / (1.0 + (spectrum.redshift or 0.0))
+    stretch = 1.0 + (spectrum.redshift or 0.0) * (spectrum.frame == "observed")
+    seen = spectrum.wavelength_angstrom[~spectrum.mask] / stretch
     grid = np.geomspace(1.001 * seen.min(), 0.999 * seen.max(), 1200)
-    prepared = prepare_observed(spectrum, grid)
+    prepared = prepare_observed(spectrum, grid, options=observation)
     luminosity, _ = observed_luminosity(prepared)
     return grid, luminosity
 
@@ -121,4 +123,9 @@ def _curve(report: Report) -> Any:
     from skytrace.spectra.emulator_validation import TrainingSizeCurve
 
     law = report["law"]
-    return TrainingSizeCurve(**law) if law else None
+    if not law:
+        return None
+    never = {"goal_size": law["goal_size"], "goal_size_interval": law["goal_size_interval"]}
+    never["goal_size"] = np.inf if never["goal_size"] is None else never["goal_size"]  # JSON knows no infinity
+    never["goal_size_interval"] = tuple(np.inf if end is None else end for end in never["goal_size_interval"])
+    return TrainingSizeCurve(**{**law, **never})

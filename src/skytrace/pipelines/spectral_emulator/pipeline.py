@@ -145,6 +145,7 @@ def _page() -> list[Node]:
                 "last_posterior": f"{last}.posterior",
                 "fitted": f"{last}.fitted",
                 "likelihood": "params:likelihood",
+                "observation": "params:observation",
             },
             [*figures, "supernova_spectrum_page"],
             name="write_page",

@@ -22,10 +22,12 @@ Table = pd.DataFrame
 Report = dict[str, Any]
 
 __all__ = [
-    "Observation", "draw_first_models", "draw_models_of", "error_scales", "infer_in", "observe", "parameter_space",
-    "simulate_models", "split_training", "train",
+    "Observation", "best_physical", "draw_first_models", "draw_models_of", "error_fraction", "error_scales",
+    "infer_in", "observe", "parameter_space", "simulate_models", "split_training", "train",
 ]  # fmt: skip
 
+#: Models over which the scale of the emulator's error is looked at.
+_OF_SCALE = 512
 _AGREEMENT = ("parameter", "method", "reference", "mean_offset_sigma", "width_ratio", "agrees", "words")
 _SPACE = ("names", "low", "high", "unit", "relaxed_by_width", "logarithmic")
 
@@ -139,7 +141,7 @@ def observe(
     used = used_bins(trained.wavelength_angstrom, ~np.isfinite(luminosity), likelihood)
     model = inference_model(trained, parameter_space(space), bins=used)
     target = spectrum_target(
-        luminosity[used], error[used], model, options=likelihood, scales=error_scales(trained),
+        luminosity[used], error[used], model, options=likelihood, scales=error_scales(trained, space),
         phase_day=spectrum.phase_day,
     )  # fmt: skip
     return Observation(trained, model, used, luminosity, error, target, spectrum.phase_day, spectrum.name)
@@ -157,12 +159,12 @@ def infer_in(stage: int) -> Callable[..., tuple[Any, Table, Table, Table, Report
         """
         from skytrace.spectra import inference_predictions as predictions
         from skytrace.spectra.inference_posterior import spectrum_inference_data
-        from skytrace.spectra.inference_stages import best_parameters, infer_stage
+        from skytrace.spectra.inference_stages import infer_stage
 
         seen = observe(emulator, space, observed, likelihood, observation)
         result = infer_stage(
             seen.target, model=seen.model, options=likelihood, sampler=replace(sampler, methods=options.methods),
-            stage=stage, error_fraction=(seen.error / np.abs(seen.luminosity))[seen.used],
+            stage=stage, error_fraction=error_fraction(seen)[seen.used],
         )  # fmt: skip
         told: Report = {"model": seen.model, "options": likelihood}
         spectra = predictions.posterior_spectra(result.posterior, seen.target, **told)
@@ -172,7 +174,7 @@ def infer_in(stage: int) -> Callable[..., tuple[Any, Table, Table, Table, Report
             "samplers": {name: one.diagnostics for name, one in result.posteriors.items()},
             "failures": {name: list(one.failures) for name, one in result.posteriors.items()},
             "checks": result.checks, "flags": list(result.flags), "bins": len(seen.target.observed),
-            "best": best_parameters(result, seen.model, likelihood), "likelihood": asdict(likelihood),
+            "best": best_physical(result, seen.model, likelihood, seen.target), "likelihood": asdict(likelihood),
         }  # fmt: skip
         kept = spectrum_inference_data(result.posterior, seen.target, name=seen.name, stage=stage)
         return kept, result.summary, fitted, agreement, json_ready(report)
@@ -180,9 +182,43 @@ def infer_in(stage: int) -> Callable[..., tuple[Any, Table, Table, Table, Report
     return infer
 
 
-def error_scales(emulator: Any) -> tuple[float, float]:
-    """Smallest and largest scale of the emulator's error over 512 models of its box."""
-    rng = np.random.default_rng(0)
-    drawn = emulator.low + rng.random((512, len(emulator.names))) * (emulator.high - emulator.low)
-    _, scale = emulator.predict_stretched(drawn)
+def error_fraction(seen: Observation) -> np.ndarray:
+    """Noise over flux (m,), NaN where masked or without flux."""
+    flux = np.abs(seen.luminosity)
+    return np.where(flux > 0.0, seen.error / np.where(flux > 0.0, flux, 1.0), np.nan)
+
+
+def error_scales(emulator: Any, space: Table) -> tuple[float, float]:
+    """Smallest and largest scale of the emulator's error over 512 physical models of its space."""
+    from skytrace.spectra.parameter_space import draw_latin_hypercube
+
+    drawn, _ = draw_latin_hypercube(parameter_space(space), _OF_SCALE, seed=0)
+    _, scale = emulator.predict_stretched(drawn.to_numpy())
     return float(scale.min()), float(scale.max())
+
+
+def best_physical(result: Any, model: Any, likelihood: LikelihoodOptions, target: Any) -> dict[str, float]:
+    """The mode, or where that is unphysical (limits are soft, and of smooth profiles unknown to the sampler) the draw
+    of the highest density that is physical. Raises SimulatorError where none of 500 draws is.
+    """
+    import jax
+
+    from skytrace.errors import SimulatorError
+    from skytrace.spectra.ejecta import unphysical_masks
+    from skytrace.spectra.inference_density import from_unit, log_posteriors
+    from skytrace.spectra.inference_stages import best_parameters
+
+    def wrong(table: Table) -> np.ndarray:
+        return np.any([*unphysical_masks(table).values(), np.zeros(len(table), dtype=bool)], axis=0)
+
+    mode = best_parameters(result, model, likelihood)
+    if not wrong(Table({name: [value] for name, value in mode.items()})).any():
+        return mode
+    unit = result.posterior.draws(500)
+    with jax.enable_x64(True):
+        density = np.asarray(log_posteriors(unit, target, model=model, options=likelihood))
+    table = Table(np.asarray(from_unit(unit, model, likelihood, xp=np)[0]), columns=list(model.names))
+    density = np.where(wrong(table), -np.inf, density)
+    if not np.isfinite(density).any():
+        raise SimulatorError("none of 500 draws of the posterior is physical: no model to run the simulator at")
+    return {str(name): float(value) for name, value in table.iloc[int(np.argmax(density))].items()}

@@ -12,11 +12,18 @@ import pandas as pd
 
 from skytrace.compute import ClusterOptions
 from skytrace.compute.json_values import json_ready
+from skytrace.errors import OptionError
 from skytrace.pipelines.spectral_emulator.inference_shards import MockShardOptions, coverage_in_shards
 from skytrace.pipelines.spectral_emulator.options import CoverageOptions, CurveOptions, KnockOutOptions, StageOptions
 from skytrace.pipelines.spectral_emulator.shards import ModelShardOptions
 from skytrace.pipelines.spectral_emulator.simulators import SimulatorOptions, open_simulator
-from skytrace.pipelines.spectral_emulator.stages import error_scales, observe, parameter_space, split_training
+from skytrace.pipelines.spectral_emulator.stages import (
+    error_fraction,
+    error_scales,
+    observe,
+    parameter_space,
+    split_training,
+)
 from skytrace.spectra.emulator_options import EmulatorOptions
 from skytrace.spectra.inference_options import LikelihoodOptions, SpectrumSamplerOptions
 from skytrace.spectra.preprocessing import ObservationOptions
@@ -73,15 +80,22 @@ def measure_coverage(
     coverage: CoverageOptions, shards: ModelShardOptions, cluster: ClusterOptions,
 ) -> tuple[Table, Table]:  # fmt: skip
     """Every mock's interval of every parameter; and by kind of mock and parameter how many hold the truth. Mocks have
-    the mask, the noise and the calibration of the observed spectrum.
+    the mask, the noise and the calibration of the observed spectrum; the date of an explosion is left out, because
+    models that no emulator saw exploded at any time. Raises OptionError for fewer held-out models than mocks.
     """
     from skytrace.spectra import inference_mocks
     from skytrace.spectra.inference_coverage import coverage_report
     from skytrace.spectra.inference_density import from_unit, prior_draws
 
+    likelihood = replace(likelihood, explosion=None)
     seen = observe(emulator, space, observed, likelihood, observation)
     _, (unseen, truth) = split_training(spectra, stage)
-    fraction = seen.error / np.abs(seen.luminosity)
+    if len(unseen) < coverage.mocks:
+        raise OptionError(
+            f"coverage.mocks = {coverage.mocks} is above the {len(unseen)} held-out models of the first stage that are "
+            "not in quarantine; raise stage_one.held_out"
+        )
+    fraction = error_fraction(seen)
     rngs = [np.random.default_rng([coverage.seed, kind]) for kind in range(3)]
     told: Report = {"model": seen.model, "options": likelihood}
     unit = prior_draws(coverage.mocks, seen.target, **told, rng=rngs[0])
@@ -97,8 +111,8 @@ def measure_coverage(
         np.concatenate([_on_grid(own_error, seen.used), other_error]),
         np.concatenate([from_unit(unit, **told, xp=np)[0], unseen[some]]), emulator=seen.emulator,
         space=parameter_space(space), options=likelihood, sampler=short,
-        shards=MockShardOptions(shards.folder, coverage.batch), cluster=cluster, scales=error_scales(seen.emulator),
-        phase_day=seen.phase_day,
+        shards=MockShardOptions(shards.folder, coverage.batch), cluster=cluster,
+        scales=error_scales(seen.emulator, space), phase_day=seen.phase_day,
     )  # fmt: skip
     table = table.assign(kind=np.where(table["mock"] < len(own), *_KINDS))
     reports = [

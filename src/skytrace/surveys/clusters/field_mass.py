@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["deflection", "place_of_several_images"]
 
-_TRIES = 32
+_TRIES, _ROUNDS = 32, 8
 #: An image fainter than its source by more than this counts for nothing.
 _LEAST_MAGNIFIED = 0.5
 
@@ -47,18 +47,18 @@ def place_of_several_images(
     row: Mapping[str, Any], field: Any, half_arcsec: float, rng: np.random.Generator
 ) -> tuple[float, float]:
     """(x, y) [arcsec] in the source plane of a point with two images or more: the source of a point of the image plane
-    within the Einstein radius, drawn evenly by area until one has them. Raises SurveyError if none of 32 has.
+    within the Einstein radius, drawn evenly by area until one has them. Raises SurveyError if none of 32 has, eight
+    times over.
     """
     bend = partial(deflection, row=row, field=field)
-    radius, angle = row["theta_e_arcsec"] * np.sqrt(rng.random(_TRIES)), rng.uniform(0, 2 * np.pi, _TRIES)
-    x, y = radius * np.cos(angle), radius * np.sin(angle)
-    alpha_x, alpha_y = bend(x, y)
-    beta_x, beta_y = x - alpha_x, y - alpha_y
-    images = image_positions(bend, beta_x, beta_y, half_width_arcsec=1.15 * half_arcsec, step_arcsec=0.4)
-    seen = images.source[np.abs(images.magnification) > _LEAST_MAGNIFIED]
-    several = np.flatnonzero(np.bincount(seen, minlength=_TRIES) >= 2)
-    if not several.size:
-        raise SurveyError(
-            f"cluster {row['number']} of the mock shows no source twice; theta_E = {row['theta_e_arcsec']:g}"
-        )
-    return float(beta_x[several[0]]), float(beta_y[several[0]])
+    for _ in range(_ROUNDS):
+        radius, angle = row["theta_e_arcsec"] * np.sqrt(rng.random(_TRIES)), rng.uniform(0, 2 * np.pi, _TRIES)
+        x, y = radius * np.cos(angle), radius * np.sin(angle)
+        alpha_x, alpha_y = bend(x, y)
+        beta_x, beta_y = x - alpha_x, y - alpha_y
+        images = image_positions(bend, beta_x, beta_y, half_width_arcsec=1.15 * half_arcsec, step_arcsec=0.4)
+        seen = images.source[np.abs(images.magnification) > _LEAST_MAGNIFIED]
+        several = np.flatnonzero(np.bincount(seen, minlength=_TRIES) >= 2)
+        if several.size:
+            return float(beta_x[several[0]]), float(beta_y[several[0]])
+    raise SurveyError(f"cluster {row['number']} of the mock shows no source twice; theta_E = {row['theta_e_arcsec']:g}")

@@ -34,7 +34,7 @@ CLUSTER_COLUMNS = (
 )  # fmt: skip
 #: What only a simulated sky knows: is_lens, confuser (what stands in the field besides its cluster, lens or not; plain:
 #: nothing), kind (lens, or what the confuser is), true redshifts, mass, theta_E of halo and
-#: BCG for a source at z_source, and how many members the background cluster (or the dense projection) has.
+#: BCG for a source at z_source, and how many members the background cluster has.
 CLUSTER_TRUTH_COLUMNS = (
     "cluster_id", "is_lens", "kind", "confuser", "z_lens", "z_source", "richness_true", "m200_msun", "concentration",
     "theta_e_arcsec", "n_background",

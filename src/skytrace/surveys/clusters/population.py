@@ -67,7 +67,7 @@ def simulate_clusters(numbers: NDArray[np.int64], *, options: MockClusterOptions
     )  # fmt: skip
     fewest, most = options.background_members
     members = fewest + np.floor(u[:, _MEMBERS] * (most - fewest + 1)).astype(np.int64)
-    table["n_background"] = np.where(is_lens | (confuser == "projection"), members, 0)
+    table["n_background"] = np.where(is_lens, members, 0)
     table["bcg_mag_offset"] = -1.9 + 0.35 * normal[:, _BCG] - 0.6 * np.log10(richness / 40.0)
     table["kappa_s"], table["scale_arcsec"] = _halo(table)
     dispersion = 290.0 * 10.0 ** (-0.1 * (table["bcg_mag_offset"] + 1.9))  # of the BCG, by Faber and Jackson
