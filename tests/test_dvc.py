@@ -121,7 +121,7 @@ def first_clone(tmp_path_factory, repository) -> Clone:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(1800)
+@pytest.mark.timeout(3600)
 def test_results_are_made_once_repeat_their_hashes_and_reach_a_second_clone(first_clone):
     first = first_clone
     first("dvc", "repro")
