@@ -91,3 +91,11 @@ def test_one_sampler_and_one_size_are_said_in_words(kept):
     html = page_of(kept)
     assert "One sampler ran: nothing to compare." in html
     assert "The simulator knows 114,963 lines" in html and "extrapolation" not in html
+
+
+def test_a_sampler_that_failed_is_said_before_anything_it_gave(kept, monkeypatch):
+    whole = reports()
+    whole["inference"]["stage_one"]["failures"]["nuts"] = ["R-hat reaches 2.240"]
+    monkeypatch.setitem(globals(), "reports", lambda: whole)
+    html = page_of(kept)
+    assert 0 < html.index("did not converge in stage 1 (R-hat reaches 2.240)") < html.index("3 are constrained")

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from skytrace.reporting.line_identification_figures import ELEMENT_SYMBOLS
 from skytrace.reporting.posterior_figures import corner_figure
 from skytrace.reporting.style import COLOURS, DOUBLE_COLUMN_INCHES, house_style, new_figure
 
@@ -33,7 +34,6 @@ _LABELS = {
     "density_exp_outer": "outer slope", "t_exp": r"$t_{\rm exp}$ [d]", "X_Fe_wall": r"$X$(Fe), wall",
     "X_Ni": r"$X$(Ni)", "X_Fe_outer": r"$X$(Fe), outer", "inadequacy": "inadequacy",
 }  # fmt: skip
-_SYMBOLS = {6: "C", 8: "O", 12: "Mg", 14: "Si", 16: "S", 20: "Ca", 22: "Ti", 24: "Cr", 26: "Fe", 27: "Co", 28: "Ni"}
 _LINES = ("-", "--", ":", "-.")
 _CYCLE = tuple(COLOURS[name] for name in ("blue", "vermilion", "green", "purple", "orange", "sky"))
 #: Agreement that is asked: of means [sigma], and of widths.
@@ -230,7 +230,9 @@ def composition_figure(profiles: pd.DataFrame, *, elements: Sequence[int] = (8, 
         axis.fill_between(
             x, np.maximum(seen["low68"], 1e-5), np.maximum(seen["high68"], 1e-5), color=colour, alpha=0.18, linewidth=0
         )
-        axis.plot(x, seen["median"], color=colour, linewidth=1.1, linestyle=_LINES[number // 4], label=_SYMBOLS[z])
+        axis.plot(
+            x, seen["median"], color=colour, linewidth=1.1, linestyle=_LINES[number // 4], label=ELEMENT_SYMBOLS[z]
+        )
         axis.plot(rows["velocity_km_s"] / 1000.0, rows["median"], color=colour, linewidth=0.6, linestyle=":")
     axis.set(yscale="log", ylim=(1e-4, 1.5), xlabel="velocity [$10^3$ km/s]", ylabel="mass fraction")
     axis.legend(frameon=False, loc="upper left", bbox_to_anchor=(1.0, 1.0))

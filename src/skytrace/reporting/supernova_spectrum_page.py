@@ -99,6 +99,7 @@ def _verdict(reports: Mapping[str, Any], tables: Mapping[str, Any]) -> tuple[str
     closes = "closes" if closure["closes"] else "does not close"
     truth = tables["truth"]
     words = [
+        *_unconverged(reports["inference"]),
         f"Of the fifteen parameters of the first stage {len(constrained)} are constrained by the spectrum to less than "
         f"half of their prior's width: {_listed(constrained)}. {len(walls)} lie within 2 sigma of a bound of their "
         f"prior: {_listed(walls)}.",
@@ -116,6 +117,21 @@ def _verdict(reports: Mapping[str, Any], tables: Mapping[str, Any]) -> tuple[str
             "One spectrum says little; the coverage below is measured on many."
         )
     return tuple(words)
+
+
+def _unconverged(inference: Mapping[str, Any]) -> list[str]:
+    """A sentence for the stages whose kept posterior failed its own checks; none where all passed."""
+    kept = {number: next(iter(one["samplers"])) for number, one in enumerate(inference.values(), start=1)}
+    failed = [
+        f"stage {number} ({'; '.join(one['failures'][kept[number]])})"
+        for number, one in enumerate(inference.values(), start=1) if one["failures"][kept[number]]
+    ]  # fmt: skip
+    if not failed:
+        return []
+    return [
+        f"The sampler did not converge in {', '.join(failed)}: no interval of these stages, nor of those after them, is to "
+        "be quoted."
+    ]
 
 
 def _listed(names: list[str]) -> str:

@@ -16,9 +16,16 @@ if TYPE_CHECKING:
     from skytrace.spectra.inference_options import LikelihoodOptions
     from skytrace.spectra.observed import ObservedSpectrum
 
-__all__ = ["SpectrumTarget", "observed_luminosity", "spectrum_target", "target_covariance", "used_bins"]
+__all__ = [
+    "CM_PER_PARSEC",
+    "SpectrumTarget",
+    "observed_luminosity",
+    "spectrum_target",
+    "target_covariance",
+    "used_bins",
+]
 
-_CM_PER_PARSEC = 3.0856775814913673e18  # IAU 2015 resolution B2: 648000 / pi au
+CM_PER_PARSEC = 3.0856775814913673e18  # IAU 2015 resolution B2: 648000 / pi au
 
 
 class SpectrumTarget(NamedTuple):
@@ -55,7 +62,7 @@ def observed_luminosity(
         raise CatalogueError(f"{spectrum.name}: bring it to rest without dust first (prepare_observed)")
     if spectrum.distance_modulus_mag is None:
         raise CatalogueError(f"{spectrum.name}: distance_modulus_mag in [20, 50] is needed; it is None")
-    distance_cm = 10.0 * 10.0 ** (0.2 * spectrum.distance_modulus_mag) * _CM_PER_PARSEC
+    distance_cm = 10.0 * 10.0 ** (0.2 * spectrum.distance_modulus_mag) * CM_PER_PARSEC
     factor = np.where(spectrum.mask, np.nan, 4.0 * np.pi * distance_cm**2)
     return spectrum.flux * factor, spectrum.error * factor
 

@@ -14,6 +14,7 @@ import pandas as pd
 
 from skytrace.spectra.ejecta import EJECTA_PARAMETERS
 from skytrace.spectra.extinction import extinction_mag
+from skytrace.spectra.inference_target import CM_PER_PARSEC
 from skytrace.spectra.observed import ObservedSpectrum, observed_spectrum
 from skytrace.spectra.observed_options import SourceOptions
 from skytrace.spectra.resampling import resample
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
 
 __all__ = ["MockSpectrum"]
 
-_PARSEC_CM = 3.0856775814913673e18
 _STREAM = 81
 
 
@@ -51,7 +51,7 @@ class MockSpectrum:
         stretch = 1.0 + options.redshift
         step = options.pixel_angstrom
         wavelength = np.arange(options.shortest_angstrom, options.longest_angstrom + 0.5 * step, step)
-        distance_cm = 10.0 ** (0.2 * options.distance_modulus_mag + 1.0) * _PARSEC_CM
+        distance_cm = 10.0 ** (0.2 * options.distance_modulus_mag + 1.0) * CM_PER_PARSEC
         at_rest = model.luminosity[0] / (4.0 * np.pi * distance_cm**2)
         nothing = np.ones_like(at_rest)
         seen = resample(model.wavelength_angstrom * stretch, at_rest / stretch, nothing, wavelength).flux[0]
