@@ -129,8 +129,8 @@ def _unconverged(inference: Mapping[str, Any]) -> list[str]:
     if not failed:
         return []
     return [
-        f"The sampler did not converge in {', '.join(failed)}: no interval of these stages, nor of those after them, is to "
-        "be quoted."
+        f"The sampler did not converge in {', '.join(failed)}: no interval of these stages, nor of those after them, "
+        "is to be quoted."
     ]
 
 
