@@ -53,7 +53,8 @@ def test_corner_has_a_panel_for_each_chosen_pair():
 
 def test_intervals_of_stages_lie_within_the_first_prior():
     table = pd.DataFrame({
-        "stage": [1, 1, 2, 2], "parameter": ["v_inner", "X_Ni"] * 2, "low68": [8000.0, 0.1, 8400.0, 0.12],
+        "stage": ["stage 1", "stage 1", "stage 2", "stage 2"], "parameter": ["v_inner", "X_Ni"] * 2,
+        "low68": [8000.0, 0.1, 8400.0, 0.12],
         "high68": [9000.0, 0.2, 8600.0, 0.14], "prior_low": [7000.0, 0.0, 7800.0, 0.05],
         "prior_high": [15_000.0, 0.25, 9200.0, 0.2], "sd": 1.0, "width_of_prior": 0.1, "shrinkage": np.nan,
     })  # fmt: skip

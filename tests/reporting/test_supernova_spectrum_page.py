@@ -71,7 +71,10 @@ def page_of(summary):
     truth = pd.DataFrame({"log_L": [43.005], "v_inner": [11000.0], "X_Ni": [0.01]})
     png = figure_png(blank())
     tables = {"summary": {"stage_one": summary}, "truth": truth, "coverage": coverage, "agreement": pd.DataFrame()}
-    return supernova_spectrum_page(reports(), tables, dict.fromkeys(FIGURE_CAPTIONS, png))
+    labels = {"stage_one": "stage 1"}
+    return supernova_spectrum_page(
+        reports(), tables, dict.fromkeys(FIGURE_CAPTIONS, png), labels=labels, layered="stage_one"
+    )
 
 
 def test_a_flag_that_is_empty_stays_empty_on_its_way_through_the_file(kept):
@@ -82,7 +85,7 @@ def test_a_flag_that_is_empty_stays_empty_on_its_way_through_the_file(kept):
 def test_walls_and_truths_are_counted_without_the_inadequacy(kept):
     html = page_of(kept)
     assert "3 are constrained by the spectrum" in html and "1 lie within 2 sigma of a bound" in html
-    assert "2 of 3 intervals of 68 % of the first stage hold it" in html
+    assert "2 of 3 intervals of 68 % hold it" in html
     assert html.count("at a bound") == 1
     assert "<b>" not in html and "&lt;b&gt;" in html
 

@@ -79,3 +79,31 @@ def test_an_unphysical_model_is_refused_with_row_value_and_reason(changes, words
 def test_a_missing_parameter_is_named():
     with pytest.raises(CatalogueError, match=r"lack the column.*X_Ni"):
         ejecta_zones(table().drop(columns="X_Ni"))
+
+
+def test_a_zone_that_a_border_crosses_mixes_both_sides_by_volume():
+    bounds = np.array([14783.0, 22550.0])
+    mixed, sharp = ejecta_zones(table(), shared_borders=True), ejecta_zones(table())
+    edges = mixed.velocity_edges_km_s[0]
+    crossed = np.searchsorted(edges, bounds) - 1
+    for border, zone in zip(bounds, crossed, strict=True):
+        below = (border**3 - edges[zone] ** 3) / (edges[zone + 1] ** 3 - edges[zone] ** 3)
+        wanted = below * sharp.mass_fraction[0, zone - 1] + (1.0 - below) * sharp.mass_fraction[0, zone + 1]
+        np.testing.assert_allclose(mixed.mass_fraction[0, zone], wanted, rtol=1e-12)
+    whole = np.setdiff1d(np.arange(30), crossed)
+    np.testing.assert_array_equal(mixed.mass_fraction[0, whole], sharp.mass_fraction[0, whole])
+    np.testing.assert_allclose(mixed.mass_fraction.sum(axis=2), 1.0, rtol=1e-12)
+
+
+def test_shared_borders_keep_the_mass_of_every_element_at_any_border():
+    """Iron's share of the volume is that of the layers themselves, in coarse zones too; sharp borders miss it."""
+    for border in (14_500.0, 14_700.0, 14_900.0):
+        coarse = ejecta_zones(table(v_core=border), zones=6, shared_borders=True)
+        volume = np.diff(coarse.velocity_edges_km_s[0] ** 3)
+        fine = ejecta_zones(table(v_core=border), zones=6000)
+        shell = np.diff(fine.velocity_edges_km_s[0] ** 3)
+        iron = COMPOSITION_Z.index(26)
+        exact = fine.mass_fraction[0, :, iron] @ shell / shell.sum()
+        assert coarse.mass_fraction[0, :, iron] @ volume / volume.sum() == pytest.approx(exact, rel=1e-3)
+        sharp = ejecta_zones(table(v_core=border), zones=6)
+        assert abs(sharp.mass_fraction[0, :, iron] @ volume / volume.sum() / exact - 1.0) > 0.01

@@ -1,6 +1,7 @@
 """The likelihood of a spectrum against dense linear algebra, its gradient, and what its terms stand for."""
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from scipy.integrate import quad
@@ -8,6 +9,7 @@ from scipy.special import ndtr
 from scipy.stats import multivariate_normal
 
 from skytrace.errors import CatalogueError, OptionError
+from skytrace.spectra.abundance_profiles import mode_columns
 from skytrace.spectra.inference_covariance import inadequacy_kernel, scale_nodes, whiten
 from skytrace.spectra.inference_density import (
     log_densities,
@@ -17,7 +19,7 @@ from skytrace.spectra.inference_density import (
     log_prior_mass,
     prior_draws,
 )
-from skytrace.spectra.inference_model import physical_limits
+from skytrace.spectra.inference_model import physical_limits, profile_room
 from skytrace.spectra.inference_options import ExplosionPrior, LikelihoodOptions
 from skytrace.spectra.inference_target import spectrum_target, target_covariance, used_bins
 from skytrace.spectra.parameter_space import stage_one_space, stage_space
@@ -217,6 +219,27 @@ def test_physical_limits_are_those_of_the_ejecta(space):
     assert 0.05 < unphysical.mean() < 0.999
     assert ((drawn @ rows.T > limits).any(axis=1) == unphysical).all()
     assert (softness > 0).all()
+
+
+def test_smooth_profiles_are_limited_as_the_ejecta_are():
+    """Stage 3's limits on sums of mass fractions are those by which models are drawn anew, in numpy and in JAX."""
+    import pandas as pd
+    from scipy import special
+
+    from skytrace.spectra.ejecta import unphysical_masks
+
+    one = stage_one_space()
+    space = stage_space(3, dict(zip(one.names, (np.array(one.low) + one.high) / 2, strict=True)))
+    drawn = space.from_unit(np.random.default_rng(4).uniform(size=(2000, space.size)))
+    masks = unphysical_masks(pd.DataFrame(drawn, columns=list(space.names)))
+    full = np.any([mask for reason, mask in masks.items() if "mass fractions" in reason], axis=0)
+    places = [space.names.index(name) for name in mode_columns()]
+    room = profile_room(drawn[:, places], np, special)
+    assert 0.02 < full.mean() < 0.98
+    assert ((room < 0.0).any(axis=1) == full).all()
+    with jax.enable_x64(True):
+        again = profile_room(jnp.asarray(drawn[:, places]), jnp, jax.scipy.special)
+    np.testing.assert_allclose(again, room, rtol=1e-9, atol=1e-9)
 
 
 def test_prior_mass_is_the_physical_share_of_the_box():

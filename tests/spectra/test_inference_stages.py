@@ -169,9 +169,9 @@ def test_next_stage_relaxes_the_means(result):
 
 def test_shrinkage_is_the_ratio_of_widths_from_stage_to_stage(result):
     later = result.summary.assign(sd=0.5 * result.summary["sd"])
-    table = shrinkage_table({1: result.summary, 2: later})
-    assert table.loc[table["stage"] == 1, "shrinkage"].isna().all()
-    assert table.loc[table["stage"] == 2, "shrinkage"].to_numpy() == pytest.approx(0.5)
+    table = shrinkage_table({"stage 1": result.summary, "stage 2": later})
+    assert table.loc[table["stage"] == "stage 1", "shrinkage"].isna().all()
+    assert table.loc[table["stage"] == "stage 2", "shrinkage"].to_numpy() == pytest.approx(0.5)
 
 
 def test_neural_estimator_recovers_the_posterior_and_ranks_evenly():

@@ -71,7 +71,7 @@ REPORTS = (
     "spectral_emulator.atomic_report",
     *(
         f"spectral_emulator.{stage}.{name}"
-        for stage in ("stage_one", "stage_two", "stage_three")
+        for stage in ("stage_one", "second_round", "stage_two", "stage_three")
         for name in ("draws", "emulator_report", "error_by_wavelength", "summary", "agreement", "inference_report")
     ),
     "spectral_emulator.training_size_report",

@@ -125,7 +125,7 @@ def stage_shrinkage_figure(table: pd.DataFrame) -> Figure:
     table: of ``shrinkage_table``.
     """
     names = list(dict.fromkeys(table["parameter"]))
-    stages = sorted(table["stage"].unique())
+    stages = list(table["stage"].unique())
     figure, axis = new_figure(width=DOUBLE_COLUMN_INCHES, height=0.7 + 0.21 * len(names) * max(1, len(stages) / 2))
     first = table.drop_duplicates("parameter").set_index("parameter")
     step = 0.7 / len(stages)
@@ -137,7 +137,7 @@ def stage_shrinkage_figure(table: pd.DataFrame) -> Figure:
         ends = {key: (rows[key].to_numpy() - low) / width for key in ("prior_low", "prior_high", "low68", "high68")}
         colour = _CYCLE[number % len(_CYCLE)]
         axis.hlines(y, ends["prior_low"], ends["prior_high"], color=colour, linewidth=0.6, alpha=0.7)
-        axis.hlines(y, ends["low68"], ends["high68"], color=colour, linewidth=3.0, label=f"stage {stage}, 68 %")
+        axis.hlines(y, ends["low68"], ends["high68"], color=colour, linewidth=3.0, label=f"{stage}, 68 %")
     axis.set_yticks(range(len(names)), [parameter_label(name)[0].split(" [")[0] for name in names])
     axis.set_ylim(len(names) - 0.4, -0.6)
     axis.set(xlim=(-0.02, 1.02), xlabel="place within the first prior (thin lines: prior of the stage)")

@@ -19,8 +19,8 @@ FIGURE_CAPTIONS = {
     "luminosity, with the whole error and that without the fitted inadequacy. Grey: windows that were left out.",
     "lines": "The simulator's spectrum at the mode of the last stage, and which element's lines make what of it: brown "
     "where they take light away, violet where they send it. The plasma is that of the full model throughout.",
-    "corner": "Posterior of the first stage: contours hold 68 and 95 % of the draws. Red: the truth of a simulated "
-    "spectrum, where there is one.",
+    "corner": "Posterior of the fifteen parameters, last round: contours hold 68 and 95 % of the draws. Red: the truth "
+    "of a simulated spectrum, where there is one.",
     "shrinkage": "What passes from stage to stage: each stage's prior (thin) and 68 % interval (thick) on the range of "
     "the first prior.",
     "abundances": "Mass fractions by velocity, last stage: median and 68 %. Most of what lies outside the region where "
@@ -37,32 +37,35 @@ FIGURE_CAPTIONS = {
 
 
 def supernova_spectrum_page(
-    reports: Mapping[str, Any], tables: Mapping[str, pd.DataFrame], figures: Mapping[str, bytes]
-) -> str:
-    """The page. reports: observation, atomic, closure, training_sizes, and inference, emulator and draws by stage.
-    tables: coverage, truth, agreement of the first stage's samplers, and summary by stage. figures: PNG by name.
+    reports: Mapping[str, Any], tables: Mapping[str, pd.DataFrame], figures: Mapping[str, bytes], *,
+    labels: Mapping[str, str], layered: str,
+) -> str:  # fmt: skip
+    """The page. reports: observation, atomic, closure, training_sizes, and inference, emulator and draws by step.
+    tables: coverage, truth, agreement of the samplers at ``layered``, and summary by step. figures: PNG by name.
+    labels: of the steps, in order; layered: the last of them that has the fifteen parameters.
     """
-    observed, stages = reports["observation"], list(reports["inference"])
+    observed, stages = reports["observation"], list(labels)
     pictures = {name: Picture(figures[name], caption) for name, caption in FIGURE_CAPTIONS.items() if name in figures}
     return section_page(
-        f"What {observed['name']} is made of", observed["note"], _verdict(reports, tables),
+        f"What {observed['name']} is made of", observed["note"], _verdict(reports, tables, labels, layered),
         [
             Section("spectrum", "The spectrum", _spectrum_words(reports), (pictures["spectrum"], pictures["lines"])),
             *(
                 Section(
-                    stage, f"Stage {number}", _stage_words(reports, tables, stage),
-                    tuple(pictures[name] for name in _of_stage(number, len(stages)) if name in pictures),
-                    (_parameter_table(tables["summary"][stage], tables["truth"], number),),
+                    stage, label[0].upper() + label[1:], _stage_words(reports, tables, stage),
+                    tuple(pictures[name] for name in _of_stage(stage, layered, stages[-1]) if name in pictures),
+                    (_parameter_table(tables["summary"][stage], tables["truth"], label),),
                 )
-                for number, stage in enumerate(stages, start=1)
+                for stage, label in labels.items()
             ),
             Section(
                 "samplers", "Do the samplers agree?", _agreement_words(tables["agreement"]),
-                (pictures["agreement"],), (_sampler_table(reports["inference"][stages[0]]),),
+                (pictures["agreement"],), (_sampler_table(reports["inference"][layered], labels[layered]),),
             ),
             Section(
                 "emulator", "How good the emulator is", _emulator_words(reports),
-                (pictures["emulator_error"], pictures["training_size"]), (_emulator_table(reports["emulator"]),),
+                (pictures["emulator_error"], pictures["training_size"]),
+                (_emulator_table(reports["emulator"], labels),),
             ),
             Section(
                 "coverage", "Do the intervals hold what they say?", _coverage_words(tables["coverage"]),
@@ -86,12 +89,14 @@ _LIMITS = (
 )
 
 
-def _of_stage(number: int, last: int) -> tuple[str, ...]:
-    return ("corner",) if number == 1 else ("shrinkage", "abundances") if number == last else ()
+def _of_stage(stage: str, layered: str, last: str) -> tuple[str, ...]:
+    return (*(("corner",) if stage == layered else ()), *(("shrinkage", "abundances") if stage == last else ()))
 
 
-def _verdict(reports: Mapping[str, Any], tables: Mapping[str, Any]) -> tuple[str, ...]:
-    first = next(iter(tables["summary"].values()))
+def _verdict(
+    reports: Mapping[str, Any], tables: Mapping[str, Any], labels: Mapping[str, str], layered: str
+) -> tuple[str, ...]:
+    first = tables["summary"][layered]
     first = first[first["parameter"] != "inadequacy"]
     constrained = list(first.loc[first["constrained"], "parameter"])
     walls = list(first.loc[first["flag"].astype(str) != "", "parameter"])
@@ -99,10 +104,10 @@ def _verdict(reports: Mapping[str, Any], tables: Mapping[str, Any]) -> tuple[str
     closes = "closes" if closure["closes"] else "does not close"
     truth = tables["truth"]
     words = [
-        *_unconverged(reports["inference"]),
-        f"Of the fifteen parameters of the first stage {len(constrained)} are constrained by the spectrum to less than "
-        f"half of their prior's width: {_listed(constrained)}. {len(walls)} lie within 2 sigma of a bound of their "
-        f"prior: {_listed(walls)}.",
+        *_unconverged(reports["inference"], labels),
+        f"Of the fifteen parameters ({labels[layered]}) {len(constrained)} are constrained by the spectrum to less "
+        f"than half of their prior's width: {_listed(constrained)}. {len(walls)} lie within 2 sigma of a bound of "
+        f"their prior: {_listed(walls)}.",
         f"Run again at the mode of the last stage, the simulator {closes} with the emulator: rms "
         f"{closure['rms_pull']:.2f} of the emulator's own error, {100 * closure['rms_of_peak_emulator']:.2f} % of the "
         f"peak; from the observed spectrum it is {100 * closure['rms_of_peak_observed']:.1f} % of the peak away.",
@@ -113,18 +118,18 @@ def _verdict(reports: Mapping[str, Any], tables: Mapping[str, Any]) -> tuple[str
             for row in first.itertuples() if row.parameter in truth
         ]  # fmt: skip
         words.append(
-            f"The truth is known here: {sum(inside)} of {len(inside)} intervals of 68 % of the first stage hold it. "
+            f"The truth is known here: {sum(inside)} of {len(inside)} intervals of 68 % hold it. "
             "One spectrum says little; the coverage below is measured on many."
         )
     return tuple(words)
 
 
-def _unconverged(inference: Mapping[str, Any]) -> list[str]:
+def _unconverged(inference: Mapping[str, Any], labels: Mapping[str, str]) -> list[str]:
     """A sentence for the stages whose kept posterior failed its own checks; none where all passed."""
-    kept = {number: next(iter(one["samplers"])) for number, one in enumerate(inference.values(), start=1)}
+    kept = {stage: next(iter(one["samplers"])) for stage, one in inference.items()}
     failed = [
-        f"stage {number} ({'; '.join(one['failures'][kept[number]])})"
-        for number, one in enumerate(inference.values(), start=1) if one["failures"][kept[number]]
+        f"{labels[stage]} ({'; '.join(one['failures'][kept[stage]])})"
+        for stage, one in inference.items() if one["failures"][kept[stage]]
     ]  # fmt: skip
     if not failed:
         return []
@@ -165,6 +170,8 @@ def _stage_words(reports: Mapping[str, Any], tables: Mapping[str, Any], stage: s
         f"{100 * emulator['rms_of_peak_p95']:.2f} %.",
         f"Sampled by {kept}" + (f"; it did not converge by its own rule: {'; '.join(failed)}." if failed else "."),
     ]
+    if draws.get("log10_compression") is not None:
+        words.insert(0, _narrowed_words(draws["log10_compression"]))
     flags = tables["summary"][stage]
     said = [str(flag) for flag in flags["flag"] if str(flag)]
     if said and len(said) <= 15:
@@ -174,8 +181,16 @@ def _stage_words(reports: Mapping[str, Any], tables: Mapping[str, Any], stage: s
     return tuple(words)
 
 
-def _parameter_table(summary: pd.DataFrame, truth: pd.DataFrame, number: int) -> PageTable:
-    known = len(truth) > 0 and number == 1
+def _narrowed_words(log10_compression: float) -> str:
+    return (
+        f"The prior is the part of the one before in which its posterior lies (1st to 99th percentile and 30 % more on "
+        f"either side), {10.0**log10_compression:,.0f} times smaller in volume, so that the emulator is better where "
+        "it counts; widths below are relative to this prior."
+    )
+
+
+def _parameter_table(summary: pd.DataFrame, truth: pd.DataFrame, label: str) -> PageTable:
+    known = any(name in truth for name in summary["parameter"])
     rows = []
     for row in summary.itertuples():
         remark = "at a bound" if str(row.flag) else "" if row.constrained else "not constrained"
@@ -189,7 +204,7 @@ def _parameter_table(summary: pd.DataFrame, truth: pd.DataFrame, number: int) ->
         rows.append(tuple(cells))
     columns = ["parameter", *(["truth"] if known else []), "median", "68 %", "95 %", "prior", "width / prior", "remark"]
     numeric = tuple(name not in ("parameter", "remark") for name in columns)
-    return PageTable(f"Parameters of stage {number}", tuple(columns), tuple(rows), numeric)
+    return PageTable(f"Parameters of {label}", tuple(columns), tuple(rows), numeric)
 
 
 def _agreement_words(agreement: pd.DataFrame) -> tuple[str, ...]:
@@ -205,14 +220,14 @@ def _agreement_words(agreement: pd.DataFrame) -> tuple[str, ...]:
     )
 
 
-def _sampler_table(report: Mapping[str, Any]) -> PageTable:
+def _sampler_table(report: Mapping[str, Any], label: str) -> PageTable:
     names = list(dict.fromkeys(name for one in report["samplers"].values() for name in one))
     rows = tuple(
         (method, *(number_text(one.get(name)) for name in names), "; ".join(report["failures"][method]) or "none")
         for method, one in report["samplers"].items()
     )
     columns = ("sampler", *(name.replace("_", " ") for name in names), "failures")
-    return PageTable("Samplers of the first stage", columns, rows, (False, *[True] * len(names), False))
+    return PageTable(f"Samplers of {label}", columns, rows, (False, *[True] * len(names), False))
 
 
 def _emulator_words(reports: Mapping[str, Any]) -> tuple[str, ...]:
@@ -233,17 +248,16 @@ def _emulator_words(reports: Mapping[str, Any]) -> tuple[str, ...]:
     return tuple(words)
 
 
-def _emulator_table(reports: Mapping[str, Any]) -> PageTable:
+def _emulator_table(reports: Mapping[str, Any], labels: Mapping[str, str]) -> PageTable:
     entries = {
         "models": "models", "held_out": "held out", "parameters": "parameters",
         "rms_of_peak_median": "median rms / peak", "rms_of_peak_p95": "95th percentile",
         "covered_68": "in 68 % interval", "covered_95": "in 95 % interval",
     }  # fmt: skip
     rows = tuple(
-        (f"stage {number}", *(number_text(report.get(name)) for name in entries))
-        for number, report in enumerate(reports.values(), start=1)
+        (labels[stage], *(number_text(report.get(name)) for name in entries)) for stage, report in reports.items()
     )
-    return PageTable("Emulators on models they never saw", ("stage", *entries.values()), rows,
+    return PageTable("Emulators on models they never saw", ("step", *entries.values()), rows,
                      (False, *[True] * len(entries)))  # fmt: skip
 
 

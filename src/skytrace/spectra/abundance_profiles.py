@@ -10,7 +10,7 @@ neighbours resemble each other. A parameter is the quantile of a component's wei
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -21,7 +21,14 @@ if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
 
-__all__ = ["MODE_RANGE", "PROFILE_ZONES", "mode_columns", "modes_of_zones", "with_zone_abundances"]
+__all__ = [
+    "MODE_RANGE",
+    "PROFILE_ZONES",
+    "mode_columns",
+    "modes_of_zones",
+    "profile_abundances",
+    "with_zone_abundances",
+]
 
 PROFILE_ZONES = 15
 #: Of a mode's quantile: weights within 2.58 standard deviations.
@@ -41,7 +48,7 @@ def with_zone_abundances(parameters: pd.DataFrame) -> pd.DataFrame:
     Raises CatalogueError where some of the modes are missing or stand beside abundances of zones.
     """
     import pandas as pd
-    from scipy.special import ndtr, ndtri
+    from scipy import special
 
     wanted = mode_columns()
     there = [name for name in parameters.columns if str(name).startswith("mode_")]
@@ -52,14 +59,21 @@ def with_zone_abundances(parameters: pd.DataFrame) -> pd.DataFrame:
         raise CatalogueError(f"modes of abundance profiles are missing or unknown: {', '.join(wrong[:5])}")
     if zones_in([name for name in parameters.columns if "_zone_" in str(name)]):
         raise CatalogueError("abundances of zones and modes of their profiles in one table: drop one of them")
-    weights = ndtri(parameters[list(wanted)].to_numpy(dtype=float)).reshape(len(parameters), -1, _MODES)
-    height = ndtr(weights @ _basis().T)
-    low, width = _log_range()
+    share = profile_abundances(parameters[list(wanted)].to_numpy(dtype=float), np, special)
     zones = pd.DataFrame(
-        np.exp(low[:, None] + width[:, None] * height).reshape(len(parameters), -1),
-        columns=list(zone_columns(PROFILE_ZONES)), index=parameters.index,
-    )  # fmt: skip
+        share.reshape(len(parameters), -1), columns=list(zone_columns(PROFILE_ZONES)), index=parameters.index
+    )
     return pd.concat([parameters.drop(columns=there), zones], axis=1)
+
+
+def profile_abundances(quantiles: Any, xp: Any, special: Any) -> Any:
+    """Mass fractions (n, 8, 15) of the species in the zones, of quantiles (n, 48) in the order of ``mode_columns``.
+
+    xp, special: numpy and scipy.special, or jax.numpy and jax.scipy.special.
+    """
+    weights = special.ndtri(quantiles).reshape(len(quantiles), -1, _MODES)
+    low, width = _log_range()
+    return xp.exp(low[:, None] + width[:, None] * special.ndtr(weights @ _basis().T))
 
 
 def modes_of_zones(parameters: pd.DataFrame) -> pd.DataFrame:

@@ -110,8 +110,13 @@ def _findings(
     return out
 
 
-def ejecta_zones(parameters: pd.DataFrame, *, zones: int = 30, outer_velocity_km_s: float = 30_000.0) -> Ejecta:
+def ejecta_zones(
+    parameters: pd.DataFrame, *, zones: int = 30, outer_velocity_km_s: float = 30_000.0, shared_borders: bool = False
+) -> Ejecta:
     """Density and composition of ``zones`` equal in velocity from v_inner outwards; velocities are in km/s.
+
+    shared_borders: whether a zone that a border of composition crosses mixes both sides by their volumes, so that
+    spectra follow the border continuously; else it has the composition at its middle, as a table of shells would.
 
     parameters: one row a model with the columns EJECTA_PARAMETERS, or with abundances of zones (``zone_columns``) or
     modes of their profiles (``mode_columns``) in place of the five X_*; log_L is log10 of erg/s, log_rho_0 of g/cm^3 at
@@ -139,10 +144,24 @@ def ejecta_zones(parameters: pd.DataFrame, *, zones: int = 30, outer_velocity_km
         values["v_inner"], values["v_core"], values["v_wall"], zones=own_zones or len(LAYERS),
         outer_velocity_km_s=outer_velocity_km_s,
     )[:, 1:-1]  # fmt: skip
-    place = (middle[:, :, None] >= bounds[:, None, :]).sum(axis=2)
-    fraction = mass_fractions(values, zones=own_zones)[np.arange(len(edges))[:, None], place]
+    given = mass_fractions(values, zones=own_zones)
+    if shared_borders:
+        fraction = np.einsum("nzk,nkx->nzx", _volume_shares(edges, bounds), given)
+    else:
+        place = (middle[:, :, None] >= bounds[:, None, :]).sum(axis=2)
+        fraction = given[np.arange(len(edges))[:, None], place]
     fraction /= fraction.sum(axis=2, keepdims=True)
     return Ejecta(edges, 10.0**log_density, fraction, values["t_exp"] * 86_400.0)
+
+
+def _volume_shares(edges: NDArray[np.float64], bounds: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(n, z, k) shares of the volume of zones between ``edges`` (n, z + 1) that lie in each of the k layers parted by
+    ``bounds`` (n, k - 1), which ascend.
+    """
+    low, high = edges[:, :-1, None], edges[:, 1:, None]
+    below = (np.clip(bounds[:, None, :], low, high) ** 3 - low**3) / (high**3 - low**3)
+    ends = np.ones_like(below[:, :, :1])
+    return np.diff(np.concatenate([np.zeros_like(ends), below, ends], axis=2), axis=2)
 
 
 def _columns(parameters: pd.DataFrame) -> tuple[dict[str, NDArray[np.float64]], int]:

@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from skytrace.compute.compiled import compiled_by_one
+from skytrace.spectra.inference_model import profile_room
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -66,6 +67,9 @@ def log_prior(unit: Any, target: SpectrumTarget, *, model: InferenceModel, optio
     parameters, _ = from_unit(unit, model, options)
     room = (model.limits - parameters @ model.limit_rows.T) / model.softness
     value = jax.nn.log_sigmoid(room).sum(axis=-1)
+    if model.profile_columns:
+        modes = parameters[..., list(model.profile_columns)]
+        value = value + jax.nn.log_sigmoid(profile_room(modes, jnp, jax.scipy.special)).sum(axis=-1)
     if options.explosion is not None and "t_exp" in model.names:
         time = parameters[..., model.names.index("t_exp")]
         low, high, soft = target.explosion_day

@@ -1,7 +1,8 @@
 """What a spectrum's parameters are inferred with: a function from parameters to spectra and the region they may lie in.
 
 The region is a box, of which only a part is physical: velocities ascend, and mass fractions of a zone sum to 1 at most.
-All of that is linear in the parameters; its edge is softened by 0.5 %, so that samplers that follow gradients see it.
+All of that is linear in the parameters, or in the abundances of smooth profiles; its edge is softened by 0.5 %, so that
+samplers that follow gradients see it.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["InferenceModel", "inference_model", "physical_limits"]
+__all__ = ["InferenceModel", "inference_model", "physical_limits", "profile_room"]
 
 #: Width of a limit's edge: of velocities of 10,000 km/s, and of a sum of mass fractions.
 _SOFT_KM_S, _SOFT_FRACTION = 50.0, 0.005
@@ -34,7 +35,8 @@ class InferenceModel:
     unit_erg_s_a: y = asinh(L / unit). error_components (k, m), error_variance (m,): covariance of y's error at scale 1.
     forward: (network, parameters (n, d)) to y (n, m) and the scale (n,) of its error, in JAX; network: its arrays,
     which compiled programs take as arguments, not as constants that the compiler would work on. limit_rows (c, d),
-    limits (c,), softness (c,): limit_rows @ parameters <= limits is physical.
+    limits (c,), softness (c,): limit_rows @ parameters <= limits is physical. profile_columns: of the modes of smooth
+    abundance profiles among the parameters, () where there are none; ``log_prior`` limits the sums that they mean.
     """
 
     names: tuple[str, ...]
@@ -50,6 +52,7 @@ class InferenceModel:
     limit_rows: NDArray[np.float64]
     limits: NDArray[np.float64]
     softness: NDArray[np.float64]
+    profile_columns: tuple[int, ...] = ()
 
     def stretch(self, luminosity: Any) -> NDArray[np.float64]:
         """y of luminosities [erg/s/A]."""
@@ -110,7 +113,7 @@ def inference_model(
         float(emulator.softening * emulator.level_erg_s_a),
         np.asarray(emulator.error.components, dtype=np.float64)[:, used],
         np.asarray(emulator.error.variance, dtype=np.float64)[used],
-        network, decode, rows, limits, softness,
+        network, decode, rows, limits, softness, _profile_columns(names),
     )  # fmt: skip
 
 
@@ -140,7 +143,7 @@ def physical_limits(names: Sequence[str]) -> tuple[NDArray[np.float64], NDArray[
     """rows (c, d), limits (c,) and softness (c,) of what is physical: rows @ parameters <= limits.
 
     v_inner <= v_core <= v_wall, and in each layer of stage 1, or each zone of stage 2, mass fractions that leave oxygen
-    no less than nothing (``composition``). Of the smooth modes of stage 3 nothing is known here.
+    no less than nothing (``composition``). For the smooth modes of stage 3 see ``profile_room``.
     """
     from skytrace.spectra.composition import COMPOSITION_Z, LAYER_PARAMETERS, mass_fractions, zone_columns, zones_in
 
@@ -161,3 +164,23 @@ def physical_limits(names: Sequence[str]) -> tuple[NDArray[np.float64], NDArray[
     for row, (terms, _, _) in zip(rows, groups, strict=True):
         row[[names.index(name) for name in terms]] = list(terms.values())
     return rows, np.array([group[1] for group in groups]), np.array([group[2] for group in groups])
+
+
+def profile_room(quantiles: Any, xp: Any, special: Any) -> Any:
+    """What the eight species of smooth profiles leave of each zone's mass, (n, 15), in units of the softened edge;
+    below 0 is unphysical. quantiles (n, 48), xp and special: as ``abundance_profiles.profile_abundances`` takes them.
+    """
+    from skytrace.spectra.abundance_profiles import PROFILE_ZONES, profile_abundances
+    from skytrace.spectra.composition import COMPOSITION_Z, mass_fractions, zone_columns
+
+    empty = {name: np.zeros(1) for name in zone_columns(PROFILE_ZONES)}
+    room = mass_fractions({**empty, "t_exp": np.full(1, 20.0)}, zones=PROFILE_ZONES)[0, :, COMPOSITION_Z.index(8)]
+    return (room - profile_abundances(quantiles, xp, special).sum(axis=1)) / _SOFT_FRACTION
+
+
+def _profile_columns(names: Sequence[str]) -> tuple[int, ...]:
+    """Places of the modes in ``names``, in their own order; () where there are none."""
+    from skytrace.spectra.abundance_profiles import mode_columns
+
+    wanted, places = mode_columns(), {name: place for place, name in enumerate(names)}
+    return tuple(places[name] for name in wanted) if set(wanted) <= set(places) else ()

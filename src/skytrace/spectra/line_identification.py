@@ -63,7 +63,10 @@ def knock_out(
         raise CatalogueError(f"atomic tables lack the elements Z = {', '.join(lacking)}")
     full = simulate_spectra(parameters, options=options, atomic=atomic)
     tables = plasma_tables(atomic)
-    ejecta = ejecta_zones(parameters, zones=options.zones, outer_velocity_km_s=options.outer_velocity_km_s)
+    ejecta = ejecta_zones(
+        parameters, zones=options.zones, outer_velocity_km_s=options.outer_velocity_km_s,
+        shared_borders=options.shared_borders,
+    )  # fmt: skip
     first = parameters.iloc[0]
     model = _zones(ejecta, 0, tables, 10.0 ** float(first["log_L"]), float(first["T_e_ratio"]))
     state = solve_plasma(

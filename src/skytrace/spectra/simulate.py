@@ -84,7 +84,10 @@ def simulate_spectra(
     on the others. Raises CatalogueError for missing columns or elements, OptionError for unphysical rows.
     """
     tables = _loaded_tables(options.atomic) if atomic is None else plasma_tables(atomic)
-    ejecta = ejecta_zones(parameters, zones=options.zones, outer_velocity_km_s=options.outer_velocity_km_s)
+    ejecta = ejecta_zones(
+        parameters, zones=options.zones, outer_velocity_km_s=options.outer_velocity_km_s,
+        shared_borders=options.shared_borders,
+    )  # fmt: skip
     grid = bin_edges_angstrom(options.fine_km_s)
     wavelength = grid[(grid >= options.wavelength_low_angstrom) & (grid <= options.wavelength_high_angstrom)]
     n, zones = len(parameters), options.zones

@@ -18,7 +18,9 @@ class SimulationOptions:
     zones: equal in velocity from v_inner to outer_velocity_km_s. coarse_km_s, fine_km_s: width of a bin in comoving
     wavelength, and of the rays' cells, in the first coarse_iterations and in the last fine_iterations, of which the
     last gives the spectrum. core_rays: rays that meet the core. merged_depth: optical depth up to which neighbouring
-    bins scatter together. zeta: share of recombinations that go directly to the ground level (Mazzali & Lucy 1993).
+    bins scatter together. shared_borders: whether a zone crossed by a border of composition mixes both sides
+    (``ejecta_zones``); spectra then follow the border continuously. zeta: share of recombinations that go directly to
+    the ground level (Mazzali & Lucy 1993).
     wavelength_low_angstrom, wavelength_high_angstrom: of the spectra that are given back; transfer runs from 400 to
     30,000 A. tolerance: change of luminosity, and of the median zone's T_rad, in the last iteration above which a model
     is not called converged. atomic: lines and levels; a mapping of its options will do.
@@ -32,6 +34,7 @@ class SimulationOptions:
     fine_iterations: int = 2
     core_rays: int = 8
     merged_depth: float = 0.6
+    shared_borders: bool = False
     zeta: float = 0.5
     wavelength_low_angstrom: float = 1500.0
     wavelength_high_angstrom: float = 15_000.0

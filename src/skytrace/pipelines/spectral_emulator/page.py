@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from skytrace.pipelines.spectral_emulator.graph import STAGES
+from skytrace.pipelines.spectral_emulator.graph import LABELS, LAYERED, STAGES
 from skytrace.spectra.inference_options import LikelihoodOptions
 from skytrace.spectra.preprocessing import ObservationOptions
 
@@ -35,7 +35,7 @@ def write_page(
     training_size_report: Report,
     agreement: Table,
     error_by_wavelength: Table,
-    first_posterior: Any,
+    layered_posterior: Any,
     last_posterior: Any,
     fitted: Table,
     likelihood: LikelihoodOptions,
@@ -58,7 +58,7 @@ def write_page(
         for kind, name in (("inference", "inference_report"), ("emulator", "emulator_report"), ("draws", "draws"))
     }
     known = {name: float(truth[name].iloc[0]) for name in truth} if len(truth) else None
-    shared = shrinkage_table(dict(zip(STAGES.values(), summaries.values(), strict=True)))
+    shared = shrinkage_table({LABELS[stage]: summary for stage, summary in summaries.items()})
     sizes = sorted(training_sizes["models"].unique())
     errors = training_sizes.pivot(index="models", columns="model", values="rms_of_peak").loc[sizes].to_numpy()
     drawn = (
@@ -67,7 +67,7 @@ def write_page(
             name=str(observation_report["name"]),
         ),
         line_identification_figure(line_identification, between_angstrom=_between(observation_report)),
-        figures.spectral_corner_figure(_draws(first_posterior), truths=known),
+        figures.spectral_corner_figure(_draws(layered_posterior), truths=known),
         figures.stage_shrinkage_figure(shared[~shared["parameter"].str.startswith(("X_", "mode_"))]),
         figures.composition_figure(_profiles(last_posterior)),
         emulator_error_figure(error_by_wavelength, models=int(reports["emulator"]["stage_one"]["held_out"])),
@@ -82,6 +82,7 @@ def write_page(
             "training_sizes": training_size_report, **reports,
         },
         {"summary": summaries, "truth": truth, "coverage": coverage, "agreement": agreement}, pictures,
+        labels=LABELS, layered=LAYERED,
     )  # fmt: skip
     return *(figure for figure in drawn for _ in range(2)), page
 

@@ -3,7 +3,7 @@
 from kedro.pipeline import Node, Pipeline
 
 from skytrace.pipelines.spectral_emulator import observation, page, stages, studies
-from skytrace.pipelines.spectral_emulator.graph import STAGES, make_pipeline
+from skytrace.pipelines.spectral_emulator.graph import LAYERED, STAGES, make_pipeline
 
 __all__ = ["create_pipeline"]
 
@@ -35,6 +35,13 @@ def _stage(stage: str) -> list[Node]:
     options = f"params:{stage}"
     if before is None:
         draw = Node(stages.draw_first_models, options, drawn, name=f"{stage}.draw_models")
+    elif STAGES[stage] == STAGES[before]:
+        draw = Node(
+            stages.draw_narrowed_models,
+            [f"{before}.posterior", f"{before}.space", options],
+            drawn,
+            name=f"{stage}.draw_models",
+        )
     else:
         draw = Node(
             stages.draw_models_of(STAGES[stage]), [f"{before}.summary", options], drawn, name=f"{stage}.draw_models"
@@ -139,9 +146,9 @@ def _page() -> list[Node]:
             {
                 **{name: name for name in alone},
                 **{f"{stage}_{what}": f"{stage}.{what}" for stage in STAGES for what in of_stages},
-                "agreement": f"{first}.agreement",
+                "agreement": f"{LAYERED}.agreement",
                 "error_by_wavelength": f"{first}.error_by_wavelength",
-                "first_posterior": f"{first}.posterior",
+                "layered_posterior": f"{LAYERED}.posterior",
                 "last_posterior": f"{last}.posterior",
                 "fitted": f"{last}.fitted",
                 "likelihood": "params:likelihood",

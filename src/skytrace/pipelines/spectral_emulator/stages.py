@@ -22,8 +22,8 @@ Table = pd.DataFrame
 Report = dict[str, Any]
 
 __all__ = [
-    "Observation", "best_physical", "draw_first_models", "draw_models_of", "error_fraction", "error_scales",
-    "infer_in", "observe", "parameter_space", "simulate_models", "split_training", "train",
+    "Observation", "best_physical", "draw_first_models", "draw_models_of", "draw_narrowed_models", "error_fraction",
+    "error_scales", "infer_in", "observe", "parameter_space", "simulate_models", "split_training", "train",
 ]  # fmt: skip
 
 #: Models over which the scale of the emulator's error is looked at.
@@ -48,6 +48,19 @@ def draw_models_of(stage: int) -> Callable[[Table, StageOptions], tuple[Table, T
         return _draw(next_stage_space(summary, stage), options)
 
     return draw_models
+
+
+def draw_narrowed_models(posterior: Any, space: Table, options: StageOptions) -> tuple[Table, Table, Report]:
+    """Models of the part of the space in which the posterior lies: from its 1st to its 99th percentile and 30 % more on
+    either side, parameter by parameter. The report says by how many powers of ten the volume is smaller.
+    """
+    from skytrace.spectra.parameter_space import log10_compression, narrowed
+
+    wide = parameter_space(space)
+    samples = np.column_stack([posterior.posterior[name].to_numpy().ravel() for name in wide.names])
+    box = narrowed(wide, samples)
+    models, table, report = _draw(box, options)
+    return models, table, report | {"log10_compression": log10_compression(wide, box)}
 
 
 def _draw(space: Any, options: StageOptions) -> tuple[Table, Table, Report]:
@@ -198,7 +211,7 @@ def error_scales(emulator: Any, space: Table) -> tuple[float, float]:
 
 
 def best_physical(result: Any, model: Any, likelihood: LikelihoodOptions, target: Any) -> dict[str, float]:
-    """The mode, or where that is unphysical (limits are soft, and of smooth profiles unknown to the sampler) the draw
+    """The mode, or where that is unphysical (limits are soft) the draw
     of the highest density that is physical. Raises SimulatorError where none of 500 draws is.
     """
     import jax
