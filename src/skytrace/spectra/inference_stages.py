@@ -126,8 +126,8 @@ def narrowed_space(result: StageResult, space: ParameterSpace) -> tuple[Paramete
 
 def shrinkage_table(summaries: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     """Of the summaries by stage, in order: one row a stage and parameter, with stage, parameter, low68, high68, sd,
-    prior_low, prior_high, width_of_prior, and shrinkage, its sd over that of the last stage that had the parameter (NaN in the
-    first).
+    prior_low, prior_high, width_of_prior, and shrinkage, its sd over that of the last stage that had the parameter (NaN
+    in the first).
     """
     import pandas as pd
 
