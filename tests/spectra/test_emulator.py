@@ -14,8 +14,10 @@ from skytrace.spectra.preprocessing import mean_flux
 from tests.spectra.emulated_family import WAVELENGTH, Box, draw, luminosity
 
 OPTIONS = EmulatorOptions(
-    hidden=(48, 48), members=2, epochs=60, batch=32, learning_rate=5e-3, patience=60, error_components=10
-)
+    hidden=(48, 48), members=2, epochs=60, batch=32, learning_rate=5e-3, patience=60, error_components=10,
+    weight_decay=1e-4, distilled=None,
+)  # fmt: skip
+DISTILLED = dataclasses.replace(OPTIONS, distilled=(48, 48), distilled_models=8000, distilled_epochs=30)
 
 
 @pytest.fixture(scope="module")
@@ -23,6 +25,45 @@ def emulator():
     """Trained on 500 models of the family."""
     theta = draw(500, seed=1)
     return train_emulator(theta, WAVELENGTH, luminosity(theta), space=Box(), options=OPTIONS)
+
+
+@pytest.fixture(scope="module")
+def small():
+    """The same, distilled: the ensemble is the same to the bit."""
+    theta = draw(500, seed=1)
+    return train_emulator(theta, WAVELENGTH, luminosity(theta), space=Box(), options=DISTILLED, draw=None)
+
+
+def test_distilled_network_says_what_the_ensemble_says_and_how_sure_that_is(emulator, small):
+    theta = draw(300, seed=2)
+    assert [len(weight) for weight in small.weights] == [1, 1, 1]
+    ensemble, one = emulator.predict(theta), small.predict(theta)
+    apart = np.sqrt(np.mean((one.stretched - ensemble.stretched) ** 2))
+    wrong = np.sqrt(np.mean((ensemble.stretched - emulator.stretch(luminosity(theta))) ** 2))
+    assert apart < wrong  # what distilling adds is less than what was wrong before
+    spread, learnt = emulator.outputs(theta)[1], small.outputs(theta)[1]
+    assert np.corrcoef(np.log(spread), np.log(learnt))[0, 1] > 0.7
+    assert np.median(learnt / spread) == pytest.approx(1.0, abs=0.1)
+    assert np.median(np.abs(one.luminosity / luminosity(theta) - 1.0)) < 0.006
+
+
+def test_distilled_network_is_the_same_in_jax_and_from_its_file(small, tmp_path):
+    theta = draw(300, seed=5)
+    found = small.predict(theta)
+    y, scale = jax_predict(small, theta)
+    assert np.abs(np.asarray(y) - found.stretched).max() < 2e-5
+    np.testing.assert_allclose(np.asarray(scale), found.scale, atol=5e-5)
+    back = emulator_from_arrays(load_npz(save_npz(tmp_path / "emulator.npz", **emulator_to_arrays(small))))
+    assert back.distilled
+    np.testing.assert_array_equal(back.predict(theta).scale, found.scale)
+
+
+def test_error_of_a_distilled_network_is_measured_on_itself(emulator, small):
+    """Its covariance holds what distilling added: on models of its own it is as large as its misses."""
+    theta = draw(400, seed=9)
+    found = small.predict(theta)
+    pull = (small.stretch(luminosity(theta)) - found.stretched) / found.sigma
+    assert 0.6 < np.sqrt(np.mean(pull**2)) < 1.6
 
 
 def test_spectra_of_unseen_models_are_right_to_two_per_cent(emulator):
@@ -116,8 +157,8 @@ def test_windows_weigh_what_they_say_and_the_mean_is_one():
 
 @pytest.mark.parametrize(
     ("change", "words"),
-    [({"hidden": ()}, "no layer"), ({"softening": 0.0}, "softening"), ({"members": 0}, "members"),
-     ({"windows": {"line": (6300.0, 6000.0, 2.0)}}, "windows")],
+    [({"hidden": ()}, "no layer"), ({"distilled": ()}, "None keeps"), ({"softening": 0.0}, "softening"),
+     ({"members": 0}, "members"), ({"windows": {"line": (6300.0, 6000.0, 2.0)}}, "windows")],
 )  # fmt: skip
 def test_options_out_of_range_are_named(change, words):
     with pytest.raises(OptionError, match=words):

@@ -94,7 +94,9 @@ def test_one_size_is_no_curve():
 def test_one_point_of_the_curve_sees_neither_held_models_nor_more_than_its_size():
     theta = draw(200, seed=4)
     flux, held = luminosity(theta), np.arange(200) < 50
-    options = EmulatorOptions(hidden=(16,), members=1, epochs=20, batch=16, learning_rate=5e-3, stop_share=0.1)
+    options = EmulatorOptions(
+        hidden=(16,), members=1, epochs=20, batch=16, learning_rate=5e-3, stop_share=0.1, distilled=None
+    )
     one = training_size_errors(100, theta, WAVELENGTH, flux, held, space=Box(), options=options)
     other = flux.copy()
     other[held] *= 2.0  # the emulator cannot know

@@ -96,23 +96,27 @@ def group_bins(depths, electron_depth, weak, longest):  # pragma: no cover
 
 
 @njit(nogil=True, cache=True, fastmath=True)
-def march(rays, static, segments, shells, events, opacity, fed, energy, out):  # pragma: no cover
+def march(rays, cells_of, crossings, shells, events, opacity, fed, energy, out):  # pragma: no cover
     """Carry the photons through all events; fill out (emergent (b + 2 longest + 4,), estimators (z, 2)).
 
-    rays: area (n,), cells (n, 5), leaves (n,); static: stretch, position, stretch * position (m,); segments (g, 2) with
-    one more row; shells: path, spread, farthest (z,), sums over cells weighted by area, and width [cells]; events
-    (n, 3); opacity: depths and crowds (b, z), electron_depth (z,); fed (b,) photons entering per bin and area; energy
-    (b,) of a photon. emergent is counted by the observer's wavelength bin plus ``longest``, the most cells of a ray.
-    Returns the photons that fell back on the core.
+    rays: area (n,), cells (n, 5), leaves (n,); cells_of: by ray (zone, stretch, stretch * position (m,)), by zone
+    (place, area, area * position, area * stretch (m,), first of each zone (z + 1,)), and the width of a ray's row;
+    crossings: of borders, by border: (place, length, area, zone before, side (g,), first of each border (z + 1,));
+    a place is an index of the photons less the rays' origin. shells: path, spread, farthest (z,), sums over cells
+    weighted by area, and width [cells]; events (n, 3); opacity: depths and crowds (b, z), electron_depth (z,); fed (b,)
+    photons entering per bin and area; energy (b,) of a photon. emergent is counted by the observer's wavelength bin
+    plus ``longest``, the most cells of a ray. Returns the photons that fell back on the core.
     """
     area, cells, leaves = rays
+    by_ray, by_zone, width = cells_of
     emergent, estimators = out
     n_zones, longest = shells[0].size, cells[:, 1].max()
-    spare = 4 * longest
-    photons = np.zeros((area.size, longest + spare), dtype=np.float32)
+    spare = width - longest
+    photons = np.zeros((area.size, width), dtype=np.float32)
+    flat = photons.reshape(-1)
     sums, turned = np.zeros((n_zones, 3), dtype=np.float32), np.zeros((n_zones, 2), dtype=np.float32)
     passed, through = np.ones(n_zones, dtype=np.float32), np.ones(n_zones + 1, dtype=np.float32)
-    source = np.zeros((n_zones, 2), dtype=np.float32)
+    level, slope = np.zeros(n_zones, dtype=np.float32), np.zeros(n_zones, dtype=np.float32)
     origin, now, fallen = spare, -1, 0.0
     for event in range(events.shape[0]):
         place = events[event, 2]
@@ -121,22 +125,22 @@ def march(rays, static, segments, shells, events, opacity, fed, energy, out):  #
             photons[:, spare : spare + longest] = photons[:, origin : origin + longest].copy()
             origin = spare
         _prepare(events[event], opacity, shells[3], passed, through)
-        sums[:], turned[:] = _NONE, _NONE
+        turned[:] = _NONE
         entering = fed[now + 1 : place + 1]
         for r in range(area.size):
             at = now + longest - leaves[r] if leaves[r] >= 0 else -1
             fallen += _advance(photons[r], origin, area[r], cells[r], entering, emergent, at, through[0], turned)
         origin, now = origin - move, place
-        for r in range(area.size):
-            _gather(photons[r], origin, np.float32(area[r]), cells[r], move, static, segments, through, sums, turned)
+        _narrow(flat, origin, move, crossings, through, turned)
+        _gather(flat, origin, by_zone, sums)
         light = energy[place] * move
         for z in range(n_zones):
-            _set_source(z, sums, turned, passed, shells, source)
+            _set_source(z, sums, turned, passed, shells, level, slope)
             travelled = (sums[z, 2] + turned[z, 0]) * light
             estimators[z, 0] += travelled
             estimators[z, 1] += travelled * energy[place]
         for r in range(area.size):
-            _scatter(photons[r], origin, cells[r], static, segments, passed, source)
+            _scatter(photons[r], origin, cells[r], by_ray, passed, level, slope)
     turned[:] = _NONE
     nothing = np.zeros(longest, dtype=np.float32)
     for r in range(area.size):
@@ -189,56 +193,62 @@ def _advance(row, origin, area, cells, entering, emergent, at, through, turned):
 
 
 @njit(nogil=True, cache=True, fastmath=True)
-def _gather(row, origin, area, cells, move, static, segments, through, sums, turned):  # pragma: no cover
-    """Add a ray's photons to its zones: sums (z, 3) of number, position and path; turned (z, 2): number and side of
-    those that the border which they crossed in this move did not let through.
+def _narrow(flat, origin, move, crossings, through, turned):  # pragma: no cover
+    """Take those photons off their rays that the border which they crossed in this move does not let through; add them
+    to turned (z, 2), number and side, of the zone where they came from.
     """
-    stretch, position, _ = static
-    at, before, end = origin - cells[0], -1, cells[2] + cells[3]
-    for g in range(cells[2], end):
-        first = cells[0] + segments[g, 0]
-        last = cells[0] + (cells[1] if g + 1 == end else segments[g + 1, 0])
-        z = segments[g, 1]
-        if before >= 0 and through[max(z, before)] < np.float32(0.999):
-            passes, back = through[max(z, before)], _NONE
-            for k in range(first, min(first + move, last)):
-                back += row[at + k]
-                row[at + k] *= passes
-            back *= area * (_ONE - passes)
-            turned[before, 0] += back
-            turned[before, 1] += back if z > before else -back
-        before = z
-        number, moment, travel = _NONE, _NONE, _NONE
-        for k in range(first, last):
-            value = row[at + k]
-            number += value
-            moment += value * position[k]
-            travel += value * stretch[k]
-        sums[z, 0] += area * number
-        sums[z, 1] += area * moment
-        sums[z, 2] += area * travel
-
-
-@njit(nogil=True, cache=True)
-def _set_source(z, sums, turned, passed, shells, source):  # pragma: no cover
-    """A zone's scattered light: level at its middle and slope, which keep number and mean radius, nowhere negative."""
-    path, spread, farthest, _ = shells
-    scattered = _ONE - passed[z]
-    level = (scattered * sums[z, 0] + turned[z, 0]) / path[z]
-    slope = (scattered * sums[z, 1] + _TURNED_AT * turned[z, 1]) / spread[z]
-    limit = level / farthest[z]
-    source[z, 0], source[z, 1] = level, min(max(slope, -limit), limit)
+    place, length, area, before, side, first = crossings
+    for border in range(1, first.size - 1):
+        passes = through[border]
+        if passes >= np.float32(0.999):
+            continue
+        for s in range(first[border], first[border + 1]):
+            at, back = origin + place[s], _NONE
+            for k in range(at, at + min(move, length[s])):
+                back += flat[k]
+                flat[k] *= passes
+            back *= area[s] * (_ONE - passes)
+            turned[before[s], 0] += back
+            turned[before[s], 1] += side[s] * back
 
 
 @njit(nogil=True, cache=True, fastmath=True)
-def _scatter(row, origin, cells, static, segments, passed, source):  # pragma: no cover
+def _gather(flat, origin, by_zone, sums):  # pragma: no cover
+    """Sums (z, 3) over the photons of each zone: number, position and path. A zone's cells lie in one run of the
+    tables, whatever ray they are of, so that the processor adds many at a time.
+    """
+    place, area, moment_of, path_of, first = by_zone
+    here = flat[origin:]
+    for z in range(first.size - 1):
+        number, moment, travel = _NONE, _NONE, _NONE
+        mine = slice(first[z], first[z + 1])
+        places, areas, moments, paths = place[mine], area[mine], moment_of[mine], path_of[mine]
+        for i in range(places.size):
+            value = here[places[i]]
+            number += value * areas[i]
+            moment += value * moments[i]
+            travel += value * paths[i]
+        sums[z, 0], sums[z, 1], sums[z, 2] = number, moment, travel
+
+
+@njit(nogil=True, cache=True)
+def _set_source(z, sums, turned, passed, shells, level, slope):  # pragma: no cover
+    """A zone's scattered light: level at its middle and slope, which keep number and mean radius, nowhere negative."""
+    path, spread, farthest, _ = shells
+    scattered = _ONE - passed[z]
+    mean = (scattered * sums[z, 0] + turned[z, 0]) / path[z]
+    lean = (scattered * sums[z, 1] + _TURNED_AT * turned[z, 1]) / spread[z]
+    limit = mean / farthest[z]
+    level[z], slope[z] = mean, min(max(lean, -limit), limit)
+
+
+@njit(nogil=True, cache=True, fastmath=True)
+def _scatter(row, origin, cells, by_ray, passed, level, slope):  # pragma: no cover
     """Leave the unscattered share of a ray's photons in place and add what its zones scatter into it."""
-    stretch, _, leaning = static
-    at, end = origin - cells[0], cells[2] + cells[3]
-    for g in range(cells[2], end):
-        first = cells[0] + segments[g, 0]
-        last = cells[0] + (cells[1] if g + 1 == end else segments[g + 1, 0])
-        z = segments[g, 1]
-        keep, level, slope = passed[z], source[z, 0], source[z, 1]
-        for k in range(first, last):
-            row[at + k] = row[at + k] * keep + level * stretch[k] + slope * leaning[k]
+    zone, stretch, leaning = by_ray
+    first = cells[0]
+    here = row[origin : origin + cells[1]]
+    zones, along, tilt = zone[first:], stretch[first:], leaning[first:]
+    for k in range(here.size):
+        z = zones[k]
+        here[k] = here[k] * passed[z] + level[z] * along[k] + slope[z] * tilt[k]

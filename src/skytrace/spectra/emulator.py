@@ -46,7 +46,8 @@ class SpectrumEmulator:
     (k, m), orthonormal: of the stretched flux over its mean. input_mean, input_scale (q,); weights (a, in, out) and
     biases (a, 1, out) a layer, of the a members: single precision. Their k + 1 outputs, times output_scale and with
     output_mean added, are the scores and ln of mean flux over level_erg_s_a, of which level_slope (d,) x parameters is
-    taken out before. error: of y, measured on models that no member saw.
+    taken out before. error: of y, measured on models that no member saw. distilled: whether one network stands for an
+    ensemble (``emulator_distillation``); its last output is ln of the members' spread.
     """
 
     names: tuple[str, ...]
@@ -66,6 +67,7 @@ class SpectrumEmulator:
     output_scale: NDArray[np.float64]
     level_slope: NDArray[np.float64]
     error: EmulatorError
+    distilled: bool = False
 
     def predict(self, parameters: ArrayLike) -> SpectraPrediction:
         """Spectra of parameters (n, d), in the order of ``names`` and in their own units.
@@ -109,13 +111,13 @@ class SpectrumEmulator:
                 x /= gate
         x = x @ self.weights[-1] + self.biases[-1]
         x *= self.output_scale.astype(np.float32)
-        mean = x.mean(axis=0)
-        apart = (x - mean).astype(np.float64)
-        pixels = len(self.wavelength_angstrom)
-        power = (apart[..., :-1] ** 2).sum(axis=2) / pixels + apart[..., -1] ** 2
-        out = mean + self.output_mean.astype(np.float32)
-        out[:, -1] += (parameters @ self.level_slope).astype(np.float32)
-        return out, np.sqrt(power.sum(axis=0) / max(1, len(x) - 1))
+        mean = x.mean(axis=0) + self.output_mean.astype(np.float32)
+        if self.distilled:
+            spread, mean = np.exp(mean[:, -1].astype(np.float64)), mean[:, :-1]
+        else:
+            spread = member_spread(x, len(self.wavelength_angstrom))
+        mean[:, -1] += (parameters @ self.level_slope).astype(np.float32)
+        return mean, spread
 
     @property
     def sigma(self) -> NDArray[np.float64]:
@@ -136,6 +138,15 @@ class SpectrumEmulator:
         return scale**2 * (low_rank + np.diag(self.error.variance))
 
 
+def member_spread(outputs: NDArray, pixels: int) -> NDArray[np.float64]:
+    """Standard deviation (n,) of members' outputs (a, n, k + 1), scores and ln mean flux, in stretched flux: rms over
+    ``pixels`` wavelengths.
+    """
+    apart = (outputs - outputs.mean(axis=0)).astype(np.float64)
+    power = (apart[..., :-1] ** 2).sum(axis=2) / pixels + apart[..., -1] ** 2
+    return np.sqrt(power.sum(axis=0) / max(1, len(outputs) - 1))
+
+
 def jax_predict(emulator: SpectrumEmulator, parameters: Any) -> tuple[Any, Any]:
     """(y (n, m), scale (n,)) of parameters (n, d) in JAX: differentiable, may be jitted; equal to ``predict`` to 1e-5.
 
@@ -150,13 +161,15 @@ def jax_predict(emulator: SpectrumEmulator, parameters: Any) -> tuple[Any, Any]:
     for weight, bias in zip(emulator.weights[:-1], emulator.biases[:-1], strict=True):
         x = jax.nn.silu(x @ weight + bias)
     x = (x @ emulator.weights[-1] + emulator.biases[-1]) * emulator.output_scale
-    mean = x.mean(axis=0)
-    apart = x - mean
-    pixels = len(emulator.wavelength_angstrom)
-    power = (apart[..., :-1] ** 2).sum(axis=2) / pixels + apart[..., -1] ** 2
-    square = power.sum(axis=0) / max(1, len(emulator.weights[0]) - 1) / emulator.error.typical_spread**2
+    out = x.mean(axis=0) + emulator.output_mean
+    if emulator.distilled:
+        square, out = jnp.exp(2.0 * out[:, -1]), out[:, :-1]
+    else:
+        apart = x - x.mean(axis=0)
+        power = (apart[..., :-1] ** 2).sum(axis=2) / len(emulator.wavelength_angstrom) + apart[..., -1] ** 2
+        square = power.sum(axis=0) / max(1, len(emulator.weights[0]) - 1)
+    square = square / emulator.error.typical_spread**2
     scale = jnp.sqrt(1.0 - emulator.error.share + emulator.error.share * square)
-    out = mean + emulator.output_mean
     shape = out[:, :-1] @ emulator.shape_components + emulator.shape_mean
     level = out[:, -1] + theta @ emulator.level_slope
     return jnp.arcsinh(jnp.sinh(shape) * jnp.exp(level)[:, None]), scale
@@ -173,6 +186,7 @@ def emulator_to_arrays(emulator: SpectrumEmulator) -> dict[str, NDArray]:
     """The emulator as named arrays without Python objects, for an npz."""
     arrays = {name: np.asarray(getattr(emulator, name)) for name in (*_PLAIN, *_SCALARS)}
     arrays["names"] = np.array(emulator.names)
+    arrays["distilled"] = np.array(emulator.distilled)
     for layer, (weight, bias) in enumerate(zip(emulator.weights, emulator.biases, strict=True)):
         arrays[f"weight_{layer}"], arrays[f"bias_{layer}"] = weight, bias
     return arrays | {f"error_{name}": np.asarray(value) for name, value in emulator.error._asdict().items()}
@@ -181,7 +195,8 @@ def emulator_to_arrays(emulator: SpectrumEmulator) -> dict[str, NDArray]:
 def emulator_from_arrays(arrays: dict[str, NDArray]) -> SpectrumEmulator:
     """The inverse of ``emulator_to_arrays``. Raises CatalogueError naming arrays that are missing."""
     layers = sum(name.startswith("weight_") for name in arrays)
-    wanted = [*_PLAIN, *_SCALARS, "names", *(f"error_{name}" for name in EmulatorError._fields), "weight_0"]
+    wanted = [*_PLAIN, *_SCALARS, "names", "distilled", "weight_0"]
+    wanted += [f"error_{name}" for name in EmulatorError._fields]
     wanted += [f"bias_{layer}" for layer in range(layers)]
     if missing := [name for name in wanted if name not in arrays]:
         raise CatalogueError(f"arrays of an emulator lack {', '.join(missing)}; there are {', '.join(arrays)}")
@@ -196,5 +211,6 @@ def emulator_from_arrays(arrays: dict[str, NDArray]) -> SpectrumEmulator:
         weights=tuple(np.asarray(arrays[f"weight_{layer}"]) for layer in range(layers)),
         biases=tuple(np.asarray(arrays[f"bias_{layer}"]) for layer in range(layers)),
         error=error,
+        distilled=bool(arrays["distilled"]),
         **parts,
     )

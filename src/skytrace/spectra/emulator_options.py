@@ -27,19 +27,25 @@ class EmulatorOptions:
     hidden: widths of the layers. members: networks of the ensemble, each stopped on a part of its own. windows: name ->
     (low, high, weight) [Angstrom] of the loss; elsewhere the weight is 1. stop_share: share of the training models by
     which a member is stopped; error_share: share that no member sees, which measures the emulator's own error.
+    distilled: widths of the one small network that learns, from distilled_models predictions of the ensemble over
+    distilled_epochs, what the ensemble says and how far its members disagree (Hinton, Vinyals & Dean 2015,
+    arXiv:1503.02531), and then takes its place; None: the ensemble itself is the emulator, at several times the cost.
     """
 
-    hidden: tuple[int, ...] = (512, 512, 256, 256, 128)
+    hidden: tuple[int, ...] = (256,) * 8
     members: int = 3
     windows: Mapping[str, tuple[float, float, float]] = field(default_factory=lambda: dict(_WINDOWS))
     normalise_angstrom: tuple[float, float] = (4000.0, 7000.0)
     softening: float = 0.05
     variance: float = 0.9999
     learning_rate: float = 2e-3
-    weight_decay: float = 1e-4
+    weight_decay: float = 1e-2
     batch: int = 64
-    epochs: int = 100
-    patience: int = 40
+    epochs: int = 300
+    patience: int = 100
+    distilled: tuple[int, ...] | None = (256, 256, 256, 128)
+    distilled_models: int = 40_000
+    distilled_epochs: int = 40
     stop_share: float = 0.05
     error_share: float = 0.1
     error_components: int = 30
@@ -53,6 +59,14 @@ class EmulatorOptions:
         for width in self.hidden:
             check_whole("hidden", width, 1, 8192)
         check_whole("members", self.members, 1, 64)
+        if self.distilled is not None:
+            object.__setattr__(self, "distilled", tuple(self.distilled))
+            if not self.distilled:
+                raise OptionError("distilled = () has no layer; None keeps the ensemble")
+            for width in self.distilled:
+                check_whole("distilled", width, 1, 8192)
+        check_whole("distilled_models", self.distilled_models, 100, 10**8)
+        check_whole("distilled_epochs", self.distilled_epochs, 1, 1_000_000)
         for name, window in self.windows.items():
             if len(window) != 3:
                 raise OptionError(f"windows[{name!r}] = {window!r} is not (low, high, weight)")

@@ -1,36 +1,34 @@
 """Training of the emulator of spectra: an ensemble of networks on the principal components of stretched spectra.
 
 Every member is stopped on a part of the models of its own, so that the ensemble learns from all but the models kept
-for the emulator's error, which no member sees. Same numbers bit for bit on a CPU.
+for the emulator's error, which no member sees. One small network may then stand for the ensemble
+(``emulator_distillation``). Same numbers bit for bit on a CPU.
 """
 
 from __future__ import annotations
 
-import itertools
-import math
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from skytrace.compute.progress import ProgressBar, progress
-from skytrace.errors import CatalogueError, OptionError
+from skytrace.errors import CatalogueError
 from skytrace.spectra.emulator import SpectrumEmulator
+from skytrace.spectra.emulator_distillation import distil
 from skytrace.spectra.emulator_error import EmulatorError, fit_error
 from skytrace.spectra.emulator_inputs import emulator_inputs
+from skytrace.spectra.emulator_networks import LearningTask, stacked_layers, train_members
 from skytrace.spectra.emulator_options import EmulatorOptions
 from skytrace.spectra.preprocessing import SpectrumTransform, TransformOptions, fit_transform
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import ArrayLike, NDArray
 
 __all__ = ["EmulatedSpace", "loss_weights", "split_rows", "train_emulator"]
 
 _DEFAULT = EmulatorOptions()
-#: Share of the steps in which the learning rate rises.
-_WARM_UP = 0.05
 
 
 class EmulatedSpace(Protocol):
@@ -57,17 +55,6 @@ class EmulatedSpace(Protocol):
         ...
 
 
-@dataclass(frozen=True, eq=False)
-class _Task:
-    """What all members learn: inputs (n, q), targets (n, k + 1) about 0 in units of scale (k + 1,), and the loss: mean
-    over models and wavelengths of the square of (difference of targets) @ metric, metric (k + 1, k + 1).
-    """
-
-    inputs: NDArray[np.float32]
-    targets: NDArray[np.float32]
-    metric: NDArray[np.float32]
-
-
 def train_emulator(
     parameters: ArrayLike,
     wavelength_angstrom: ArrayLike,
@@ -75,10 +62,12 @@ def train_emulator(
     *,
     space: EmulatedSpace,
     options: EmulatorOptions = _DEFAULT,
+    draw: Callable[[int], ArrayLike] | None = None,
 ) -> SpectrumEmulator:
     """An emulator of spectra (n, m) [erg/s/A] on wavelength_angstrom (m,) as a function of parameters (n, d), in the
     order of ``space.names``.
 
+    draw: gives n models (n, d) at which the distilled network asks the ensemble; None: spread over the box.
     Raises CatalogueError for shapes that do not fit, flux that is not finite, parameters outside the space, and too few
     models for the parts that the options ask for.
     """
@@ -96,8 +85,8 @@ def train_emulator(
     box = (np.array(space.low), np.array(space.high), np.array(space.logarithmic, dtype=bool))
     inputs = emulator_inputs(theta, tuple(space.names), box)
     task, moments = _task(inputs, targets, learn, transform, loss_weights(wavelength, options))
-    states = _train_members(task, learn, stops, options)
-    weights, biases = zip(*(_stacked(states, layer) for layer in range(len(options.hidden) + 1)), strict=True)
+    states = train_members(task, learn, stops, options)
+    weights, biases = zip(*(stacked_layers(states, layer) for layer in range(len(options.hidden) + 1)), strict=True)
     pixels = len(wavelength)
     blank = EmulatorError(np.zeros((1, pixels)), np.ones(pixels), 0.0, 1.0)
     fields: dict[str, Any] = {
@@ -108,10 +97,27 @@ def train_emulator(
         "level_slope": slope, "weights": weights, "biases": biases,
     }  # fmt: skip
     emulator = SpectrumEmulator(**fields, error=blank)
+    if options.distilled is not None:
+        asked = _spread_over(box, options) if draw is None else np.asarray(draw(options.distilled_models), dtype=float)
+        standard = (emulator_inputs(asked, emulator.names, box) - moments[0]) / moments[1]
+        emulator = distil(emulator, standard.astype(np.float32), task.metric, options)
     predicted, _ = emulator.predict_stretched(theta[apart])
     _, spread = emulator.outputs(theta[apart])
     residual = emulator.stretch(flux[apart]) - predicted
-    return SpectrumEmulator(**fields, error=fit_error(residual, spread, components=options.error_components))
+    return replace(emulator, error=fit_error(residual, spread, components=options.error_components))
+
+
+def _spread_over(
+    box: tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.bool_]], options: EmulatorOptions
+) -> NDArray[np.float64]:
+    """Models (n, d) of a Latin hypercube in the box, on its logarithmic axes where it has them."""
+    from scipy.stats import qmc
+
+    low, high, log = box
+    ends = [np.where(log, np.log(np.where(log, end, 1.0)), end) for end in (low, high)]
+    unit = qmc.LatinHypercube(len(low), rng=np.random.default_rng([options.seed, 9])).random(options.distilled_models)
+    values = ends[0] + unit * (ends[1] - ends[0])
+    return np.where(log, np.exp(np.where(log, values, 0.0)), values)
 
 
 def split_rows(
@@ -169,7 +175,7 @@ def _task(
     learn: NDArray[np.int64],
     transform: SpectrumTransform,
     weights: NDArray[np.float64],
-) -> tuple[_Task, tuple[NDArray[np.float64], ...]]:
+) -> tuple[LearningTask, tuple[NDArray[np.float64], ...]]:
     """The task, and mean and scale of inputs and of targets, of the models to learn from.
 
     All scores have one scale: with one each the small ones, noisier, are learnt at the others' expense.
@@ -184,87 +190,9 @@ def _task(
     gram = np.eye(len(output_scale))  # the mean flux moves every pixel by about as much in y
     gram[:-1, :-1] = (transform.components * weights) @ transform.components.T / pixels
     metric = output_scale[:, None] * np.linalg.cholesky(gram)
-    task = _Task(
+    task = LearningTask(
         ((inputs - input_mean) / input_scale).astype(np.float32),
         ((targets - output_mean) / output_scale).astype(np.float32),
         metric.astype(np.float32),
     )
     return task, (input_mean, input_scale, output_mean, output_scale)
-
-
-def _train_members(
-    task: _Task, learn: NDArray[np.int64], stops: list[NDArray[np.int64]], options: EmulatorOptions
-) -> list[list[NDArray[np.float32]]]:
-    """Weights and biases of each member, layer by layer."""
-    from skytrace.learning.threads import deterministic_torch, resolve_device
-
-    device = resolve_device(options.device)
-    bar: ProgressBar[int] = progress(options.members * options.epochs, "emulator's networks")
-    states = []
-    with bar, deterministic_torch(1, device=device):
-        for member, stop in enumerate(stops):
-            states.append(_train_member(task, np.setdiff1d(learn, stop), stop, options, device, member, bar))
-            bar.advance((member + 1) * options.epochs - bar.done)
-    return states
-
-
-def _train_member(
-    task: _Task,
-    rows: NDArray[np.int64],
-    stop: NDArray[np.int64],
-    options: EmulatorOptions,
-    device: str,
-    member: int,
-    bar: ProgressBar[int],
-) -> list[NDArray[np.float32]]:
-    """One network: AdamW along a cosine, the weights of the epoch with the lowest loss on ``stop``."""
-    import torch
-
-    torch.manual_seed(int(np.random.SeedSequence([options.seed, member]).generate_state(1)[0]))
-    widths = (task.inputs.shape[1], *options.hidden)
-    layers: list[Any] = []
-    for wide, narrow in itertools.pairwise(widths):
-        layers += [torch.nn.Linear(wide, narrow), torch.nn.SiLU()]
-    network = torch.nn.Sequential(*layers, torch.nn.Linear(widths[-1], task.targets.shape[1])).to(device)
-    optimizer = torch.optim.AdamW(network.parameters(), lr=options.learning_rate, weight_decay=options.weight_decay)
-    inputs, targets, metric = (
-        torch.from_numpy(array).to(device) for array in (task.inputs, task.targets, task.metric)
-    )  # fmt: skip
-    batches = max(1, len(rows) // options.batch)
-    rng, steps = np.random.default_rng([options.seed, member, 1]), options.epochs * batches
-    best, best_epoch, state = np.inf, 0, network.state_dict()
-    for epoch in range(options.epochs):
-        for number, chosen in enumerate(np.array_split(rng.permutation(rows), batches)):
-            _set_rate(optimizer, epoch * batches + number, steps, options.learning_rate)
-            at = torch.from_numpy(chosen).to(device)
-            loss = (((network(inputs[at]) - targets[at]) @ metric) ** 2).sum(dim=1).mean()
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-        bar.advance()
-        with torch.no_grad():
-            left = (((network(inputs[stop]) - targets[stop]) @ metric) ** 2).sum(dim=1).mean().item()
-        if left < best:
-            best, best_epoch = left, epoch
-            state = {name: tensor.detach().clone() for name, tensor in network.state_dict().items()}
-        if epoch - best_epoch >= options.patience:
-            break
-    if not np.isfinite(best):
-        raise OptionError(
-            f"training diverged; learning_rate = {options.learning_rate:g} is too high, choose one in (0, 2e-3]"
-        )
-    return [tensor.cpu().numpy() for tensor in state.values()]
-
-
-def _set_rate(optimizer: Any, step: int, steps: int, peak: float) -> None:
-    """Linear rise, then half a cosine to 0."""
-    warm = max(1, round(_WARM_UP * steps))
-    share = (step + 1) / warm if step < warm else 0.5 * (1.0 + math.cos(math.pi * (step - warm) / max(1, steps - warm)))
-    for group in optimizer.param_groups:
-        group["lr"] = peak * share
-
-
-def _stacked(states: list[list[NDArray[np.float32]]], layer: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """(a, in, out) and (a, 1, out) of one layer of all members."""
-    weight = np.stack([np.ascontiguousarray(state[2 * layer].T) for state in states])
-    return weight, np.stack([state[2 * layer + 1][None] for state in states])

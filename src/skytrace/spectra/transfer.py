@@ -37,6 +37,8 @@ THOMSON_CM2 = 6.6524587321e-25
 TEMPERATURE_OF_MEAN = np.pi**4 / 15.0 / (24.0 * 1.0369277551433699)
 LOWEST_ANGSTROM, HIGHEST_ANGSTROM = 400.0, 30_000.0
 _LONGEST_BINS = 16
+#: Length of a ray's row of photons over the most cells of a ray.
+_ROOM = 5
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,8 +48,8 @@ class Rays:
     edges_km_s: NDArray[np.float64]
     cell_km_s: float
     rays: tuple[NDArray, NDArray, NDArray]
-    static: tuple[NDArray, NDArray, NDArray]
-    segments: NDArray[np.int64]
+    cells_of: tuple[tuple[NDArray, ...], tuple[NDArray, ...], int]
+    crossings: tuple[NDArray, ...]
     shells: tuple[NDArray, NDArray, NDArray, NDArray]
 
 
@@ -90,14 +92,48 @@ def draw_rays(edges_km_s: NDArray[np.float64], *, cell_km_s: float, core_rays: i
     spread = np.bincount(shell, weight * position**2, n_zones)
     farthest = np.zeros(n_zones)
     np.maximum.at(farthest, shell, np.abs(position))
-    single = [array.astype(np.float32) for array in (stretch, position, stretch * position, path, spread, farthest)]
+    # a row of photons: the ray's cells, and room for the origin to move before they are copied
+    row = _ROOM * int(cells[:, 1].max())
+    ray = np.repeat(np.arange(len(area)), cells[:, 1])
+    place = ray * row + np.arange(len(ray)) - cells[ray, 0]
+    order = np.argsort(shell, kind="stable")
+    of_cell = np.repeat(area, cells[:, 1])
+    by_zone = (
+        place[order].astype(np.uint32),
+        *((of_cell * factor)[order].astype(np.float32) for factor in (np.ones_like(position), position, stretch)),
+        np.searchsorted(shell[order], np.arange(n_zones + 1)),
+    )
+    by_ray = (shell.astype(np.uint32), stretch.astype(np.float32), (stretch * position).astype(np.float32))
     return Rays(
         edges_km_s=edges_km_s,
         cell_km_s=cell_km_s,
         rays=(area, cells, leaves),
-        static=(single[0], single[1], single[2]),
-        segments=np.vstack([segments, np.zeros((1, 2), dtype=np.int64)]),
-        shells=(single[3], single[4], single[5], width / cell_km_s),
+        cells_of=(by_ray, by_zone, row),
+        crossings=_crossings(area, cells, segments, row, n_zones),
+        shells=(path.astype(np.float32), spread.astype(np.float32), farthest.astype(np.float32), width / cell_km_s),
+    )
+
+
+def _crossings(
+    area: NDArray[np.float64], cells: NDArray[np.int64], segments: NDArray[np.int64], row: int, n_zones: int
+) -> tuple[NDArray, ...]:
+    """What ``march`` reads of the segments (g, 2), first cell and zone, that begin at a border between zones."""
+    ray = np.repeat(np.arange(len(area)), cells[:, 3])
+    first, zone = segments.T
+    begins = np.arange(len(ray)) == cells[ray, 2]
+    ends = np.append(begins[1:], True)
+    length = np.where(ends, cells[ray, 1], np.append(first[1:], 0)) - first
+    before = np.append(0, zone[:-1])
+    border = np.maximum(zone, before)
+    order = np.argsort(border, kind="stable")
+    order = order[~begins[order]]
+    return (
+        (ray * row + first)[order],
+        length[order],
+        area[ray[order]].astype(np.float32),
+        before[order],
+        np.where(zone > before, 1.0, -1.0)[order].astype(np.float32),
+        np.searchsorted(border[order], np.arange(n_zones + 1)),
     )
 
 
@@ -140,7 +176,7 @@ def carry_light(
     estimators = np.zeros((len(electron_depth), 2))
     events = group_bins(opacity.depth, electron_depth, merged_depth, _LONGEST_BINS)
     fallen = march(
-        rays.rays, rays.static, rays.segments, rays.shells, events,
+        rays.rays, rays.cells_of, rays.crossings, rays.shells, events,
         (opacity.depth, opacity.crowd, electron_depth.astype(np.float32)),
         (photons / unit).astype(np.float32), energy, (emergent, estimators),
     )  # fmt: skip

@@ -55,13 +55,14 @@ class CurveOptions:
 @dataclass(frozen=True)
 class CoverageOptions:
     """mocks: observations of each kind, simulated from the emulator itself and from models that it never saw; batch: in
-    one program. warmup, draws: of the two chains of each.
+    one program. warmup, draws: of the two chains of each, whose trees of leaps double at most max_tree_depth times.
     """
 
     mocks: int = 100
     batch: int = 20
     warmup: int = 200
     draws: int = 300
+    max_tree_depth: int = 6
     seed: int = 7
 
     def __post_init__(self) -> None:
@@ -69,6 +70,7 @@ class CoverageOptions:
         check_whole("batch", self.batch, 1, 10_000)
         check_whole("warmup", self.warmup, 10, 10**6)
         check_whole("draws", self.draws, 10, 10**6)
+        check_whole("max_tree_depth", self.max_tree_depth, 1, 12)
         check_whole("seed", self.seed, 0, 2**32 - 1)
 
 

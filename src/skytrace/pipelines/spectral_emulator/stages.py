@@ -111,11 +111,14 @@ def train(
     from skytrace.spectra.emulator import emulator_to_arrays
     from skytrace.spectra.emulator_training import train_emulator
     from skytrace.spectra.emulator_validation import validate_emulator
+    from skytrace.spectra.parameter_space import draw_latin_hypercube
 
     (parameters, luminosity), (unseen, truth) = split_training(spectra, stage)
+    box = parameter_space(space)
     trained = train_emulator(
-        parameters, spectra["wavelength_angstrom"], luminosity, space=parameter_space(space), options=emulator
-    )
+        parameters, spectra["wavelength_angstrom"], luminosity, space=box, options=emulator,
+        draw=lambda n: draw_latin_hypercube(box, n, seed=stage.seed)[0].to_numpy(),
+    )  # fmt: skip
     found = validate_emulator(trained, unseen, truth)
     report = {
         **found.summary, "models": len(parameters), "held_out": len(unseen), "parameters": parameters.shape[1],

@@ -43,8 +43,8 @@ _KINDS = ("drawn from the model", "simulated, never seen")
 def measure_training_sizes(
     spectra: Arrays, space: Table, stage: StageOptions, emulator: EmulatorOptions, curve: CurveOptions
 ) -> tuple[Table, Report]:
-    """Rms on every held-out model of emulators of fewer models; their medians, and where a power law through these
-    meets the published one.
+    """Rms on every held-out model of ensembles that learnt from fewer models, and from all, before they are distilled;
+    their medians, and where a power law through these meets the published one.
     """
     from skytrace.compute import progress
     from skytrace.spectra.emulator_validation import training_size_curve, training_size_errors
@@ -56,7 +56,7 @@ def measure_training_sizes(
     found = [
         training_size_errors(
             size, together[0], spectra["wavelength_angstrom"], together[1], held, space=parameter_space(space),
-            options=emulator,
+            options=replace(emulator, distilled=None),
         )["rms_of_peak"]
         for size in progress(sizes, total=len(sizes), description="training sizes")
     ]  # fmt: skip
@@ -104,7 +104,10 @@ def measure_coverage(
     other, other_error = inference_mocks.mock_of_spectra(
         np.where(seen.used, truth[some], np.nan), fraction, options=likelihood, rng=rngs[2]
     )  # fmt: skip
-    short = replace(sampler, nuts_chains=2, nuts_warmup=coverage.warmup, nuts_draws=coverage.draws, seed=coverage.seed)
+    short = replace(
+        sampler, nuts_chains=2, nuts_warmup=coverage.warmup, nuts_draws=coverage.draws,
+        max_tree_depth=coverage.max_tree_depth, seed=coverage.seed,
+    )  # fmt: skip
     # both kinds together, so that one program serves all
     table = coverage_in_shards(
         np.concatenate([_on_grid(own, seen.used), other]),
