@@ -44,7 +44,7 @@ class EmulatorOptions:
     epochs: int = 300
     patience: int = 100
     distilled: tuple[int, ...] | None = (256, 256, 256, 128)
-    distilled_models: int = 40_000
+    distilled_models: int = 60_000
     distilled_epochs: int = 40
     stop_share: float = 0.05
     error_share: float = 0.1
