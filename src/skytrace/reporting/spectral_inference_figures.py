@@ -9,6 +9,8 @@ import numpy as np
 from skytrace.reporting.line_identification_figures import ELEMENT_SYMBOLS
 from skytrace.reporting.posterior_figures import corner_figure
 from skytrace.reporting.style import COLOURS, DOUBLE_COLUMN_INCHES, house_style, new_figure
+from skytrace.spectra.inference_agreement import MEAN_SIGMA, WIDTH_RATIO
+from skytrace.spectra.inference_options import COVERAGE_68
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -36,8 +38,6 @@ _LABELS = {
 }  # fmt: skip
 _LINES = ("-", "--", ":", "-.")
 _CYCLE = tuple(COLOURS[name] for name in ("blue", "vermilion", "green", "purple", "orange", "sky"))
-#: Agreement that is asked: of means [sigma], and of widths.
-_MEAN_SIGMA, _WIDTH = 0.2, 1.2
 
 
 def parameter_label(name: str) -> tuple[str, float]:
@@ -161,8 +161,8 @@ def sampler_agreement_figure(table: pd.DataFrame) -> Figure:
     figure, (left, right) = new_figure(
         width=DOUBLE_COLUMN_INCHES, height=0.9 + 0.17 * len(names), columns=2, sharey=True
     )  # fmt: skip
-    left.axvspan(-_MEAN_SIGMA, _MEAN_SIGMA, color="0.9", zorder=0)
-    right.axvspan(1.0 / _WIDTH, _WIDTH, color="0.9", zorder=0)
+    left.axvspan(-MEAN_SIGMA, MEAN_SIGMA, color="0.9", zorder=0)
+    right.axvspan(1.0 / (1.0 + WIDTH_RATIO), 1.0 + WIDTH_RATIO, color="0.9", zorder=0)
     for number, (method, rows) in enumerate(table.groupby("method", sort=False)):
         y = [names.index(name) for name in rows["parameter"]]
         style = {
@@ -190,13 +190,13 @@ def sampler_agreement_figure(table: pd.DataFrame) -> Figure:
 @house_style
 def coverage_figure(reports: Mapping[str, pd.DataFrame]) -> Figure:
     """Share of mocks whose 68 % interval holds the truth, by parameter and kind of mock, with its 68 % Jeffreys
-    interval; hollow: parameters that the spectrum does not constrain; grey: 0.60 to 0.76.
+    interval; hollow: parameters that the spectrum does not constrain; grey: ``COVERAGE_68``.
 
     reports: kind of mock -> ``coverage_report``.
     """
     names = list(dict.fromkeys(name for report in reports.values() for name in report["parameter"]))
     figure, axis = new_figure(width=DOUBLE_COLUMN_INCHES, height=0.9 + 0.2 * len(names))
-    axis.axvspan(0.60, 0.76, color="0.9", zorder=0)
+    axis.axvspan(*COVERAGE_68, color="0.9", zorder=0)
     axis.axvline(0.6827, color="0.5", linewidth=0.6)
     for number, (kind, report) in enumerate(reports.items()):
         y = np.array([names.index(name) for name in report["parameter"]]) + 0.24 * (number - 0.5 * (len(reports) - 1))

@@ -21,6 +21,7 @@ from skytrace.spectra.inference_density import (
     prior_draws,
 )
 from skytrace.spectra.inference_mode import climb, in_batches
+from skytrace.spectra.inference_options import COVERAGE_68
 from skytrace.spectra.inference_posterior import prior_widths
 from skytrace.spectra.inference_sampling import nuts_of_targets
 from skytrace.spectra.inference_target import SpectrumTarget, spectrum_target
@@ -32,10 +33,8 @@ if TYPE_CHECKING:
     from skytrace.spectra.inference_model import InferenceModel
     from skytrace.spectra.inference_options import LikelihoodOptions, SpectrumSamplerOptions
 
-__all__ = ["COVERAGE_68", "coverage_of_mocks", "coverage_report"]
+__all__ = ["coverage_of_mocks", "coverage_report"]
 
-#: Shares of mocks whose 68 % interval may hold the truth, as asked of 100 mocks.
-COVERAGE_68 = (0.60, 0.76)
 _PROPOSAL_DF, _IMPORTANCE_DRAWS = 5.0, 2000
 
 

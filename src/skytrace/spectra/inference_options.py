@@ -7,8 +7,10 @@ from dataclasses import dataclass, field
 
 from skytrace.errors import OptionError, check_between, check_choice, check_names, check_whole
 
-__all__ = ["METHODS", "ExplosionPrior", "LikelihoodOptions", "SpectrumSamplerOptions"]
+__all__ = ["COVERAGE_68", "METHODS", "ExplosionPrior", "LikelihoodOptions", "SpectrumSamplerOptions"]
 
+#: Shares of mocks whose 68 % interval may hold the truth, as asked of 100 mocks.
+COVERAGE_68 = (0.60, 0.76)
 METHODS = ("nuts", "emcee", "nested", "neural")
 #: Where the built-in simulator is known to be wrong: it has no fluorescence, which moves ultraviolet light redwards.
 _EXCLUDED = {"ultraviolet": (500.0, 3500.0)}
