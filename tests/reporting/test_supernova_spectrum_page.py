@@ -70,7 +70,15 @@ def page_of(summary):
     })  # fmt: skip
     truth = pd.DataFrame({"log_L": [43.005], "v_inner": [11000.0], "X_Ni": [0.01]})
     png = figure_png(blank())
-    tables = {"summary": {"stage_one": summary}, "truth": truth, "coverage": coverage, "agreement": pd.DataFrame()}
+    features = pd.DataFrame({
+        "feature": ["si_ii_6355"], "models": [132], "only_simulated": [6], "only_predicted": [20],
+        "velocity_median_km_s": [5.2], "velocity_abs_km_s": [399.4], "velocity_abs_p95_km_s": [1516.7],
+        "depth_abs": [0.018], "depth_abs_p95": [0.087],
+    })  # fmt: skip
+    tables = {
+        "summary": {"stage_one": summary}, "truth": truth, "coverage": coverage, "agreement": pd.DataFrame(),
+        "features": features,
+    }  # fmt: skip
     labels = {"stage_one": "stage 1"}
     return supernova_spectrum_page(
         reports(), tables, dict.fromkeys(FIGURE_CAPTIONS, png), labels=labels, layered="stage_one"

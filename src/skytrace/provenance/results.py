@@ -72,7 +72,15 @@ REPORTS = (
     *(
         f"spectral_emulator.{stage}.{name}"
         for stage in ("stage_one", "second_round", "stage_two", "stage_three")
-        for name in ("draws", "emulator_report", "error_by_wavelength", "summary", "agreement", "inference_report")
+        for name in (
+            "draws",
+            "emulator_report",
+            "error_by_wavelength",
+            "feature_errors",
+            "summary",
+            "agreement",
+            "inference_report",
+        )
     ),
     "spectral_emulator.training_size_report",
     "spectral_emulator.coverage",

@@ -41,7 +41,8 @@ def supernova_spectrum_page(
     labels: Mapping[str, str], layered: str,
 ) -> str:  # fmt: skip
     """The page. reports: observation, atomic, closure, training_sizes, and inference, emulator and draws by step.
-    tables: coverage, truth, agreement of the samplers at ``layered``, and summary by step. figures: PNG by name.
+    tables: coverage, truth, agreement of the samplers at ``layered``, features (errors of the first emulator's), and
+    summary by step. figures: PNG by name.
     labels: of the steps, in order; layered: the last of them that has the fifteen parameters.
     """
     observed, stages = reports["observation"], list(labels)
@@ -65,7 +66,7 @@ def supernova_spectrum_page(
             Section(
                 "emulator", "How good the emulator is", _emulator_words(reports),
                 (pictures["emulator_error"], pictures["training_size"]),
-                (_emulator_table(reports["emulator"], labels),),
+                (_emulator_table(reports["emulator"], labels), _feature_table(tables["features"])),
             ),
             Section(
                 "coverage", "Do the intervals hold what they say?", _coverage_words(tables["coverage"]),
@@ -259,6 +260,23 @@ def _emulator_table(reports: Mapping[str, Any], labels: Mapping[str, str]) -> Pa
     )
     return PageTable("Emulators on models they never saw", ("step", *entries.values()), rows,
                      (False, *[True] * len(entries)))  # fmt: skip
+
+
+def _feature_table(features: pd.DataFrame) -> PageTable:
+    rows = tuple(
+        (
+            str(row.feature), number_text(int(row.models)), number_text(int(row.only_simulated)),
+            number_text(int(row.only_predicted)), number_text(row.velocity_median_km_s, decimals=0),
+            number_text(row.velocity_abs_km_s, decimals=0), number_text(row.velocity_abs_p95_km_s, decimals=0),
+            number_text(row.depth_abs, decimals=3),
+        )
+        for row in features.itertuples()
+    )  # fmt: skip
+    columns = (
+        "feature", "in both", "only simulated", "only predicted", "median error [km/s]", "median |error| [km/s]",
+        "95 % [km/s]", "|depth error|",
+    )  # fmt: skip
+    return PageTable("Features of the first stage's emulator", columns, rows, (False, *[True] * 7))
 
 
 def _coverage_words(coverage: pd.DataFrame) -> tuple[str, ...]:

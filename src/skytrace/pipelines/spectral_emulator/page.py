@@ -35,6 +35,7 @@ def write_page(
     training_size_report: Report,
     agreement: Table,
     error_by_wavelength: Table,
+    feature_errors: Table,
     layered_posterior: Any,
     last_posterior: Any,
     fitted: Table,
@@ -81,7 +82,8 @@ def write_page(
             "observation": observation_report, "atomic": atomic_report, "closure": closure_report,
             "training_sizes": training_size_report, **reports,
         },
-        {"summary": summaries, "truth": truth, "coverage": coverage, "agreement": agreement}, pictures,
+        {"summary": summaries, "truth": truth, "coverage": coverage, "agreement": agreement,
+         "features": feature_errors}, pictures,
         labels=LABELS, layered=LAYERED,
     )  # fmt: skip
     return *(figure for figure in drawn for _ in range(2)), page

@@ -65,7 +65,12 @@ def _stage(stage: str) -> list[Node]:
         Node(
             stages.train,
             [f"{stage}.spectra", f"{stage}.space", options, "params:emulator"],
-            [f"{stage}.emulator", f"{stage}.error_by_wavelength", f"{stage}.emulator_report"],
+            [
+                f"{stage}.emulator",
+                f"{stage}.error_by_wavelength",
+                f"{stage}.feature_errors",
+                f"{stage}.emulator_report",
+            ],
             name=f"{stage}.train",
         ),
         Node(
@@ -148,6 +153,7 @@ def _page() -> list[Node]:
                 **{f"{stage}_{what}": f"{stage}.{what}" for stage in STAGES for what in of_stages},
                 "agreement": f"{LAYERED}.agreement",
                 "error_by_wavelength": f"{first}.error_by_wavelength",
+                "feature_errors": f"{first}.feature_errors",
                 "layered_posterior": f"{LAYERED}.posterior",
                 "last_posterior": f"{last}.posterior",
                 "fitted": f"{last}.fitted",

@@ -13,9 +13,11 @@ from skytrace.pipelines.spectral_emulator.options import StageOptions
 from skytrace.pipelines.spectral_emulator.shards import ModelShardOptions, simulate_in_shards
 from skytrace.pipelines.spectral_emulator.simulators import SimulatorOptions
 from skytrace.spectra.emulator_options import EmulatorOptions
+from skytrace.spectra.feature_options import FeatureOptions
 from skytrace.spectra.inference_options import LikelihoodOptions, SpectrumSamplerOptions
 from skytrace.spectra.preprocessing import ObservationOptions
 from skytrace.spectra.training_options import TrainingSetOptions
+from skytrace.spectra.wavelengths import SPEED_OF_LIGHT_KM_S
 
 Arrays = dict[str, np.ndarray]
 Table = pd.DataFrame
@@ -28,6 +30,8 @@ __all__ = [
 
 #: Models over which the scale of the emulator's error is looked at.
 _OF_SCALE = 512
+#: Bins on either side of a feature's minimum to which its polynomial is fitted.
+_FEATURE_BINS = 6
 _AGREEMENT = ("parameter", "method", "reference", "mean_offset_sigma", "width_ratio", "agrees", "words")
 _SPACE = ("names", "low", "high", "unit", "relaxed_by_width", "logarithmic")
 
@@ -106,8 +110,8 @@ def split_training(spectra: Arrays, stage: StageOptions) -> tuple[tuple[np.ndarr
 
 def train(
     spectra: Arrays, space: Table, stage: StageOptions, emulator: EmulatorOptions
-) -> tuple[Arrays, Table, Report]:
-    """The emulator; its error on held-out models by wavelength; and in numbers."""
+) -> tuple[Arrays, Table, Table, Report]:
+    """The emulator; its error on held-out models by wavelength, by feature, and in numbers."""
     from skytrace.spectra.emulator import emulator_to_arrays
     from skytrace.spectra.emulator_training import train_emulator
     from skytrace.spectra.emulator_validation import validate_emulator
@@ -119,11 +123,18 @@ def train(
         parameters, spectra["wavelength_angstrom"], luminosity, space=box, options=emulator,
         draw=lambda n: draw_latin_hypercube(box, n, seed=stage.seed)[0].to_numpy(),
     )  # fmt: skip
-    found = validate_emulator(trained, unseen, truth)
+    # a minimum is fitted over as many bins as measure_features' own default has on a finer grid
+    wide = FeatureOptions(fit_half_width_km_s=max(2500.0, _FEATURE_BINS * _bin_km_s(trained.wavelength_angstrom)))
+    found = validate_emulator(trained, unseen, truth, features=wide)
     report = {
         **found.summary, "models": len(parameters), "held_out": len(unseen), "parameters": parameters.shape[1],
     }  # fmt: skip
-    return emulator_to_arrays(trained), found.by_wavelength, json_ready(report)
+    return emulator_to_arrays(trained), found.by_wavelength, found.by_feature, json_ready(report)
+
+
+def _bin_km_s(wavelength_angstrom: np.ndarray) -> float:
+    """Width of a bin that is one of many, equal in log wavelength."""
+    return float(np.log(wavelength_angstrom[1] / wavelength_angstrom[0]) * SPEED_OF_LIGHT_KM_S)
 
 
 class Observation(NamedTuple):
