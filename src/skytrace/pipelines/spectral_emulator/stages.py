@@ -31,7 +31,7 @@ __all__ = [
 #: Models over which the scale of the emulator's error is looked at.
 _OF_SCALE = 512
 #: Bins on either side of a feature's minimum to which its polynomial is fitted.
-_FEATURE_BINS = 6
+_FEATURE_BINS, _FEATURE_KM_S = 6, (2500.0, 20_000.0)
 _AGREEMENT = ("parameter", "method", "reference", "mean_offset_sigma", "width_ratio", "agrees", "words")
 _SPACE = ("names", "low", "high", "unit", "relaxed_by_width", "logarithmic")
 
@@ -124,7 +124,8 @@ def train(
         draw=lambda n: draw_latin_hypercube(box, n, seed=stage.seed)[0].to_numpy(),
     )  # fmt: skip
     # a minimum is fitted over as many bins as measure_features' own default has on a finer grid
-    wide = FeatureOptions(fit_half_width_km_s=max(2500.0, _FEATURE_BINS * _bin_km_s(trained.wavelength_angstrom)))
+    reach = np.clip(_FEATURE_BINS * _bin_km_s(trained.wavelength_angstrom), *_FEATURE_KM_S)
+    wide = FeatureOptions(fit_half_width_km_s=float(reach))
     found = validate_emulator(trained, unseen, truth, features=wide)
     report = {
         **found.summary, "models": len(parameters), "held_out": len(unseen), "parameters": parameters.shape[1],
