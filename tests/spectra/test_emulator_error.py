@@ -26,13 +26,42 @@ def test_covariance_of_many_residuals_is_the_one_they_were_drawn_from():
     assert error.share < 0.05
 
 
-def test_diagonal_is_the_mean_square_whatever_the_rank():
-    left, spread, _ = residuals(60, 40, seed=2)
+def test_diagonal_is_the_mean_square_times_one_factor_whatever_the_rank():
+    left, _, _ = residuals(60, 40, seed=2)
+    factors = []
     for rank in (1, 3, 200):
         error = fit_error(left, np.zeros(60), components=rank)
         total = (error.components**2).sum(axis=0) + error.variance
-        np.testing.assert_allclose(total, (left**2).mean(axis=0), rtol=1e-10)
-    assert spread.shape == (60,)
+        factor = total / (left**2).mean(axis=0)
+        np.testing.assert_allclose(factor, factor[0], rtol=1e-8)
+        factors.append(factor[0])
+    np.testing.assert_allclose(factors, factors[0], rtol=1e-8)
+    assert 1.0 <= factors[0] < 1.3
+
+
+@pytest.mark.parametrize("models", [30, 100])
+def test_residuals_left_out_have_the_chi_square_that_the_covariance_says(models):
+    """Errors that vary smoothly and differently where wavelengths differ, from fewer models than there are bins. The
+    sample's leading components with a white remainder, which this replaced, are several times too sure.
+    """
+    rng = np.random.default_rng(6)
+    bins = 200
+    place = np.arange(bins)
+    true = np.exp(-np.abs(place[:, None] - place) / 8.0) * np.outer(0.5 + place / bins, 0.5 + place / bins)
+    root = np.linalg.cholesky(true)
+    learnt, unseen = (rng.standard_normal((n, bins)) @ root.T for n in (models, 2000))
+    merged = np.kron(np.eye(bins // 4), np.full((1, 4), 0.25))
+
+    def chi_square(covariance):
+        inverse = np.linalg.inv(merged @ covariance @ merged.T)
+        return np.einsum("ij,jk,ik->i", unseen @ merged.T, inverse, unseen @ merged.T).mean() / len(merged)
+
+    error = fit_error(learnt, np.zeros(models), components=bins)
+    assert chi_square(error.components.T @ error.components + np.diag(error.variance)) == pytest.approx(1.0, abs=0.15)
+    _, singular, vectors = np.linalg.svd(learnt / np.sqrt(models), full_matrices=False)
+    leading = singular[:20, None] * vectors[:20]
+    white = np.diag((learnt**2).mean(axis=0) - (leading**2).sum(axis=0))
+    assert chi_square(leading.T @ leading + white) > 1.8
 
 
 @pytest.mark.parametrize("share", [0.3, 0.7])

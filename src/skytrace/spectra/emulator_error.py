@@ -7,16 +7,20 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
+from scipy.linalg import toeplitz
 
 from skytrace.errors import CatalogueError
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["EmulatorError", "error_scale", "fit_error"]
+__all__ = ["EmulatorError", "error_scale", "fit_error", "likely_covariance"]
 
 #: Shares of the mean square error that spread may explain, which are tried.
 _SHARES = np.linspace(0.0, 0.98, 50)
+#: Weights of the stationary correlation that are tried, and in how many parts of the models.
+_WEIGHTS, _FOLDS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 0.9, 1.0), 5
+_MERGED, _FLOOR = 4, 1e-8
 
 
 class EmulatorError(NamedTuple):
@@ -37,11 +41,12 @@ def error_scale(spread: ArrayLike, share: float, typical_spread: float) -> NDArr
 
 
 def fit_error(residual: ArrayLike, spread: ArrayLike, *, components: int) -> EmulatorError:
-    """The error of an emulator with residuals (h, m) on models that it has not seen, and spreads (h,) of its members.
+    """The error of an emulator with residuals (h, m) on models that it has not seen, in bins that are equal in
+    ln wavelength, and spreads (h,) of its members.
 
     The share is that of highest Gaussian likelihood, with the spectrum's errors taken as one (they correlate over
-    wavelength). The covariance is the mean of the outer products of the scaled residuals, bias included; its diagonal
-    is kept whole, beyond the leading components. Raises CatalogueError for fewer than two models.
+    wavelength). The covariance is that of ``likely_covariance`` of the scaled residuals; what lies beyond its leading
+    components is kept as a diagonal. Raises CatalogueError for fewer than two models.
     """
     left, spread = np.asarray(residual, dtype=np.float64), np.asarray(spread, dtype=np.float64)
     if left.ndim != 2 or len(left) < 2 or spread.shape != (len(left),):
@@ -53,8 +58,59 @@ def fit_error(residual: ArrayLike, spread: ArrayLike, *, components: int) -> Emu
     squares = [error_scale(spread, share, typical) ** 2 for share in _SHARES]
     likelihood = [-0.5 * (np.log(s).mean() + np.log((power / s).mean())) for s in squares]
     share = float(_SHARES[int(np.argmax(likelihood))]) if spread.any() else 0.0
-    scaled = left / error_scale(spread, share, typical)[:, None]
-    _, singular, vectors = np.linalg.svd(scaled / np.sqrt(len(left)), full_matrices=False)
-    leading = singular[:components, None] * vectors[:components]
-    variance = (scaled**2).mean(axis=0) - (leading**2).sum(axis=0)
+    covariance = likely_covariance(left / error_scale(spread, share, typical)[:, None])
+    size, vectors = np.linalg.eigh(covariance)
+    leading = np.sqrt(np.maximum(size[::-1][:components], 0.0))[:, None] * vectors.T[::-1][:components]
+    variance = np.diag(covariance) - (leading**2).sum(axis=0)
     return EmulatorError(leading, np.maximum(variance, 0.0), share, typical)
+
+
+def likely_covariance(residual: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The covariance (m, m) about zero under which residuals (h, m) that it was not made from are likeliest.
+
+    A mean of the sample's own covariance, which knows where errors are alike but is blind where models are fewer than
+    bins, and of its variances with a correlation that depends on the distance of two bins alone. The weight between the
+    two is that of highest likelihood in cross-validation, on means over four bins, as spectra are compared; and the
+    whole is made larger until the residuals left out have the chi-square that it says (as Hartlap, Simon & Schneider
+    2007, A&A 464, 399, do for a sample's covariance alone).
+    """
+    folds = np.arange(len(residual)) % min(_FOLDS, len(residual))
+    merged = _merging(residual.shape[1])
+    tried = np.array([_left_out(residual, folds, merged, weight) for weight in _WEIGHTS])
+    best = int(np.argmax(tried[:, 0]))
+    return max(1.0, float(tried[best, 1])) * _mixed(residual, _WEIGHTS[best])
+
+
+def _left_out(
+    residual: NDArray[np.float64], folds: NDArray[np.int64], merged: NDArray[np.float64], weight: float
+) -> tuple[float, float]:
+    """Log likelihood of a merged residual left out, the covariance scaled at its best; and that factor."""
+    squares, determinants = [], []
+    for fold in np.unique(folds):
+        covariance = merged @ _mixed(residual[folds != fold], weight) @ merged.T
+        size, vectors = np.linalg.eigh(covariance)
+        size = np.maximum(size, _FLOOR * size[-1])
+        seen = residual[folds == fold] @ merged.T @ vectors
+        squares.append((seen**2 / size).sum(axis=1))
+        determinants.append(np.log(size).sum())
+    bins = len(merged)
+    factor = max(float(np.concatenate(squares).mean()) / bins, np.finfo(float).tiny)
+    return -0.5 * (bins * (np.log(factor) + 1.0) + float(np.mean(determinants))), factor
+
+
+def _mixed(residual: NDArray[np.float64], weight: float) -> NDArray[np.float64]:
+    """The residuals' covariance, and with ``weight`` that of their variances and a stationary correlation."""
+    sample = residual.T @ residual / len(residual)
+    sigma = np.sqrt(np.maximum(np.diag(sample), np.finfo(float).tiny))
+    alike = sample / np.outer(sigma, sigma)
+    stationary = toeplitz([np.diagonal(alike, lag).mean() for lag in range(len(sigma))])
+    size, vectors = np.linalg.eigh(stationary)  # means of noisy diagonals need not be a correlation
+    stationary = (vectors * np.maximum(size, _FLOOR)) @ vectors.T
+    unit = np.sqrt(np.diag(stationary))
+    return (1.0 - weight) * sample + weight * stationary * np.outer(sigma / unit, sigma / unit)
+
+
+def _merging(bins: int) -> NDArray[np.float64]:
+    """(n, bins): means over runs of four bins, or the bins themselves where there are few."""
+    run = _MERGED if bins >= 4 * _MERGED else 1
+    return np.kron(np.eye(bins // run), np.full((1, run), 1.0 / run)) @ np.eye(bins // run * run, bins)

@@ -48,7 +48,7 @@ class EmulatorOptions:
     distilled_epochs: int = 40
     stop_share: float = 0.05
     error_share: float = 0.1
-    error_components: int = 30
+    error_components: int = 200
     device: str = "cpu"
     seed: int = 0
 

@@ -107,8 +107,8 @@ def measure_coverage(
         np.where(seen.used, truth[some], np.nan), fraction, options=likelihood, rng=rngs[2]
     )  # fmt: skip
     short = replace(
-        sampler, n_starts=min(_STARTS, sampler.n_starts), nuts_chains=2, nuts_warmup=coverage.warmup, nuts_draws=coverage.draws,
-        max_tree_depth=coverage.max_tree_depth, seed=coverage.seed,
+        sampler, n_starts=min(_STARTS, sampler.n_starts), nuts_chains=2, nuts_warmup=coverage.warmup,
+        nuts_draws=coverage.draws, max_tree_depth=coverage.max_tree_depth, seed=coverage.seed,
     )  # fmt: skip
     # both kinds together, so that one program serves all
     table = coverage_in_shards(
