@@ -41,7 +41,8 @@ def _dense(model, luminosity, error, options, unit, *, scale, with_scale=True):
     y = model.stretch(luminosity)
     noise = np.diag((np.where(np.isfinite(error), error, 1.0) / np.hypot(luminosity, model.unit_erg_s_a)) ** 2)
     emulator = model.error_components.T @ model.error_components + np.diag(model.error_variance)
-    direction = np.tanh(y)
+    predicted = LEVEL + (model.low + unit[:3] * (model.high - model.low)) @ SLOPES
+    direction = np.tanh(predicted)
     amplitude = np.exp(
         np.log(options.amplitude_low) + unit[3] * np.log(options.amplitude_high / options.amplitude_low)
     )  # fmt: skip
@@ -54,7 +55,6 @@ def _dense(model, luminosity, error, options, unit, *, scale, with_scale=True):
         distance = np.abs(x[:, None] - x)
         kernel = (1 + np.sqrt(3) * distance) * np.exp(-np.sqrt(3) * distance)
         covariance = mean @ (total + amplitude**2 * kernel) @ mean.T
-        predicted = LEVEL + (model.low + unit[:3] * (model.high - model.low)) @ SLOPES
         values.append(multivariate_normal(mean @ predicted, covariance).logpdf(mean @ y))
     return np.logaddexp.reduce(values) - np.log(len(values))
 
@@ -96,13 +96,15 @@ def test_common_factor_is_marginalised_exactly():
     luminosity, error = observation(model)
     target = spectrum_target(luminosity, error, model, options=options)
     bare = spectrum_target(luminosity, error, model, options=fixed)
+    predicted = LEVEL + (model.low + UNIT[0, :3] * (model.high - model.low)) @ SLOPES
+    direction = (np.tanh(predicted)[target.rows] * target.weights).sum(axis=1)
     sigma = options.log_scale_sigma
     assert sigma == pytest.approx(np.hypot(0.1 * 0.4 * np.log(10.0), 0.05))
     with jax.enable_x64(True):
         whole = float(log_posteriors(UNIT, target, model=model, options=options)[0])
 
         def at(factor):
-            moved = bare._replace(observed=bare.observed - factor * bare.direction)
+            moved = bare._replace(observed=bare.observed - factor * direction)
             value = float(log_posteriors(UNIT, moved, model=model, options=fixed)[0])
             return np.exp(value - whole - 0.5 * (factor / sigma) ** 2) / (sigma * np.sqrt(2 * np.pi))
 

@@ -1,8 +1,9 @@
 """Covariances of an observed spectrum about a model's, and the coordinates in which the fitted one is diagonal.
 
-C(s, a) = N + s^2 E + sigma^2 g g^T + a^2 K: noise N; the emulator's error E, s its scale; the common factor of all
-fluxes, g = dy / dln L = tanh(y); inadequacy K of unit amplitude. For given s, with B the sum of all but K, the
-generalised eigenproblem K v = lambda B v gives C^-1 and det C for every a at the cost of one product with a matrix.
+C(s, a) = N + s^2 E + a^2 K + sigma^2 g g^T: noise N; the emulator's error E, s its scale; inadequacy K of unit
+amplitude; the common factor of all fluxes, g = dy / dln L = tanh(y). For given s, with B = N + s^2 E, the generalised
+eigenproblem K v = lambda B v gives (B + a^2 K)^-1 and its determinant for every a at the cost of one product with a
+matrix; g, which is the model's, is added in the likelihood.
 """
 
 from __future__ import annotations

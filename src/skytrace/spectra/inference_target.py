@@ -34,7 +34,8 @@ class SpectrumTarget(NamedTuple):
     rows, weights (k, g): bins of the model's grid, and their shares, in each merged bin. observed, wavelength_angstrom
     (k,). whitening (l, j, k, k), eigenvalues (l, j, k), log_determinant (l, j), log_scales (j,): of the covariance.
     root_weights (k,): square roots of the feature weights. explosion_day (3,): low, high and edge of t_exp, NaN where
-    flat. noise (k, k), direction (k,): noise and dy / dln L. network: the model's arrays.
+    flat. noise (k, k), direction (k,): noise, and dy / dln L at the observation; factor_sigma (): of ln of the common
+    factor. network: the model's arrays.
     """
 
     rows: NDArray[np.int64]
@@ -49,6 +50,7 @@ class SpectrumTarget(NamedTuple):
     explosion_day: NDArray[np.float64]
     noise: NDArray[np.float64]
     direction: NDArray[np.float64]
+    factor_sigma: NDArray[np.float64]
     network: Any
 
 
@@ -109,31 +111,34 @@ def spectrum_target(
     direction = mean @ np.tanh(y)
     components = model.error_components[:, places] @ mean.T
     emulator = components.T @ components + (mean * model.error_variance[places]) @ mean.T
-    base = noise + options.log_scale_sigma**2 * np.outer(direction, direction)
     wavelength = model.wavelength_angstrom[places]
     kernels = [mean @ inadequacy_kernel(wavelength, length, options.kernel) @ mean.T for length in options.lengths_km_s]
     if not options.inadequacy:
         kernels = kernels[:1]
     smallest, largest = (float(scale) for scale in np.asarray(scales))
     nodes = scale_nodes(smallest, largest, options.scale_nodes)
-    parts = [[whiten(base + np.exp(2.0 * node) * emulator, kernel) for node in nodes] for kernel in kernels]
+    parts = [[whiten(noise + np.exp(2.0 * node) * emulator, kernel) for node in nodes] for kernel in kernels]
     matrices, eigenvalues, determinants = (
         np.array([[part[i] for part in row] for row in parts]) for i in range(3)
     )  # fmt: skip
     centre = mean @ wavelength
     return SpectrumTarget(
         rows, weights, mean @ y, centre, matrices, eigenvalues, determinants, nodes, _root_weights(centre, options),
-        _explosion(options, phase_day), noise, direction, model.network,
+        _explosion(options, phase_day), noise, direction,
+        np.array(options.log_scale_sigma), model.network,
     )  # fmt: skip
 
 
 def target_covariance(
     target: SpectrumTarget, *, scale: float = 1.0, amplitude: float = 0.0, length: int = 0
 ) -> NDArray[np.float64]:
-    """C(scale, amplitude) (k, k) of a target, from its factors at the nearest node of the scale."""
+    """C(scale, amplitude) (k, k) of a target, from its factors at the nearest node of the scale, with the common factor
+    at the observed luminosity (the likelihood has it at the model's).
+    """
     node = int(np.argmin(np.abs(target.log_scales - np.log(scale))))
     inverse = np.linalg.inv(target.whitening[length, node])
-    return (inverse * (1.0 + amplitude**2 * target.eigenvalues[length, node])) @ inverse.T
+    along = target.factor_sigma * target.direction
+    return (inverse * (1.0 + amplitude**2 * target.eigenvalues[length, node])) @ inverse.T + np.outer(along, along)
 
 
 def _merged(
