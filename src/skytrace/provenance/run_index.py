@@ -60,7 +60,7 @@ class RunIndex:
         return [path for path in self._writers if path == end or path.endswith(f"/{end}")]
 
     def versions(self, path: str) -> list[str]:
-        """Recorded paths of the versions of the dataset at ``path`` (``x.npz`` -> ``x.npz/<version>/x.npz``), sorted."""
+        """Recorded paths of the dataset at ``path`` (``x.npz`` -> ``x.npz/<version>/x.npz``), the oldest first."""
         name = Path(path).name
         return sorted(
             known for known in self._writers if Path(known).name == name and Path(known).parents[1].as_posix() == path
