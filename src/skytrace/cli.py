@@ -120,13 +120,27 @@ def results(env: str | None, save: Path | None, only: str | None) -> None:
     "--html", type=click.Path(dir_okay=False, path_type=Path), default=None, help="Also write them there, as a page."
 )
 @click.option(
+    "--ro-crate",
+    type=click.Path(path_type=Path),
+    default=None,
+    help="Also write a Workflow Run RO-Crate there, with the files: a new folder, or a .zip.",
+)
+@click.option(
     "--allow",
     multiple=True,
     metavar="KIND",
     help="A kind of break that is told without making the exit code 1 (code, dirty, stale, ...); any number of times.",
 )
 @_say
-def trace(target: str, env: str | None, full: bool, as_json: bool, html: Path | None, allow: tuple[str, ...]) -> None:
+def trace(
+    target: str,
+    env: str | None,
+    full: bool,
+    as_json: bool,
+    html: Path | None,
+    ro_crate: Path | None,
+    allow: tuple[str, ...],
+) -> None:
     """Follow TARGET back to the raw sky, and say where the chain is broken.
 
     TARGET is a dataset (cluster_pu.evaluation) or the file of one, and may name a value in it:
@@ -151,6 +165,10 @@ def trace(target: str, env: str | None, full: bool, as_json: bool, html: Path | 
 
         with atomic_path(html) as partial:
             partial.write_text(trace_page(facts), encoding="utf-8")
+    if ro_crate is not None:
+        from skytrace.provenance.trace_crate import write_crate
+
+        write_crate(facts, project, ro_crate)
     if as_json:
         click.echo(json.dumps(facts, indent=1, ensure_ascii=False))
     else:
