@@ -35,7 +35,7 @@ def test_the_text_has_the_value_the_tree_the_run_and_the_verdict(kedro, project)
     lines = done.stdout.splitlines()
     assert done.exit_code == 0
     assert lines[0] == f"toy.evaluation  {EVALUATION}"
-    assert lines[1] == "auc.value = 34.95267926375"
+    assert lines[1] == f"auc.value = {(100.0 + 10.0**1.6) / 4}"
     sha256 = project.manifest("2026-01-01T00.00.00.000Z")["datasets"]["toy.evaluation"]["sha256"]
     assert lines[3] == f"[1] toy.evaluation  {EVALUATION}, SHA-256 {sha256[:12]}, as recorded"
     assert lines[4] == "└─ made by toy.evaluate  run 2026-01-01T00.00.00.000Z"

@@ -77,10 +77,10 @@ class _Crate:
         for run in facts["runs"]:
             self._add_run(run)
 
-    def _context(self, identifier: str, kind: str | list[str], **properties: Any) -> Any:
+    def _context(self, name_of: str, kind: str | list[str], /, **properties: Any) -> Any:
         from rocrate.model.contextentity import ContextEntity
 
-        return self.crate.add(ContextEntity(self.crate, identifier, properties={"@type": kind, **properties}))
+        return self.crate.add(ContextEntity(self.crate, name_of, properties={"@type": kind, **properties}))
 
     def _describe_root(self) -> None:
         facts, root = self._facts, self.crate.root_dataset
