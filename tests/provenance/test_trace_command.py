@@ -47,7 +47,7 @@ def test_the_text_has_the_value_the_tree_the_run_and_the_verdict(kedro, project)
     assert sum("] toy.galaxies" in line for line in lines) == 2
     assert sum(line.endswith("] toy.galaxies (above)") for line in lines) == 1
     assert any(line.endswith("parameters toy.measure (above)") for line in lines)
-    assert lines[-1].startswith("whole: 6 datasets, 4 nodes, 1 runs, 2 raw skies")
+    assert lines[-1].startswith("whole: 6 datasets, 4 nodes, 1 run, 2 raw skies; ")
     assert "\x1b" not in done.stdout, "colours where nobody sees them"
 
 

@@ -67,6 +67,7 @@ class _Crate:
 
         self.crate = ROCrate(version="1.1")
         self._facts, self._project, self._largest = facts, project, largest_bytes
+        self._commits = {run["run_id"]: run["commit"] for run in facts["runs"]}
         self._describe_root()
         self._workflow = self._add_workflow(lineage)
         self._datasets = {each["number"]: self._add_dataset(each) for each in facts["datasets"]}
@@ -135,7 +136,8 @@ class _Crate:
     def _add_step(self, node: Mapping[str, Any]) -> tuple[Mapping[str, Any], Any, Any]:
         name = f"{node['name']}@{node['run_id']}"
         tool = self._context(f"#tool-{node['number']}", "SoftwareApplication", name=node["function"] or node["name"],
-                             description=f"The function of the node {node['name']}")  # fmt: skip
+                             description=f"The function of the node {node['name']}",
+                             softwareVersion=self._commits.get(node["run_id"]) or "unknown")  # fmt: skip
         step = self._context(f"#step-{node['number']}", "HowToStep", name=node["name"])
         step["workExample"] = tool
         self._workflow.append_to("hasPart", tool)

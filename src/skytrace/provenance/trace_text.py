@@ -180,7 +180,7 @@ class _Tree:
             for leaf, text in flat_values(values):
                 yield Text.assemble((rest, "dim"), f"  {clean(leaf)} = {clean(text)}")
         else:
-            yield head.append(f": {brief_pairs(values)}")
+            yield head.append(f": {brief_pairs(values) if isinstance(values, dict) else brief(values)}")
 
     def _marked(self, line: Text, name: str) -> Text:
         return line.append("  ✗ broken", style="red") if name in self._broken else line
