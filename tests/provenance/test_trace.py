@@ -91,6 +91,15 @@ def test_a_raw_sky_and_a_dataset_in_memory_can_be_asked_for(project):
     assert [each["name"] for each in project.trace("toy.truth")["datasets"]] == ["toy.truth", "mock_sky"]
 
 
+def test_another_environment_than_that_of_the_runs_is_told(project):
+    with pytest.raises(SkytraceError, match=r"^sky was never made in environment local; runs of --env toy had it$"):
+        project.trace("sky", environment="local")
+    project.entries["toy.evaluation"]["filepath"] = "data/08_reporting/other/evaluation.json"
+    with pytest.raises(SkytraceError, match=r"other/evaluation\.json\) was never made in environment local; runs of"):
+        project.trace("toy.evaluation", environment="local")
+    assert project.trace(f"{EVALUATION}:n", environment="local")["whole"], "a file says itself which run it is of"
+
+
 def test_a_copy_of_a_report_is_known_by_its_bytes(project, tmp_path):
     (tmp_path / "docs").mkdir()
     shutil.copy(tmp_path / EVALUATION, tmp_path / "docs/evaluation.json")

@@ -176,9 +176,9 @@ class ToyProject:
         """What that run left."""
         return json.loads((self.folder / f"data/08_reporting/toy/manifests/{run_id}.json").read_text())
 
-    def trace(self, asked: str) -> dict[str, Any]:
+    def trace(self, asked: str, environment: str = "toy") -> dict[str, Any]:
         """The facts."""
-        return trace(asked, project=self.folder, environment=None, configuration=self)
+        return trace(asked, project=self.folder, environment=environment, configuration=self)
 
     def parameters(self, environment: str, runtime: dict[str, Any]) -> dict[str, Any] | str:
         """As skytrace.provenance.trace_checks.Configuration."""

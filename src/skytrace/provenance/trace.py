@@ -43,7 +43,8 @@ def trace(
     name each other by number. Raises SkytraceError for something that is no dataset, no recorded file, or no value.
     """
     index = RunIndex.of_project(project) if index is None else index
-    catalog = configuration.catalog(environment or "local")
+    environment = environment or "local"
+    catalog = configuration.catalog(environment)
     target = find_target(asked, catalog, index, project)
     lineage = _lineage(target, index, project, environment)
     breaks, notes = check_lineage(lineage, index, project, configuration)
@@ -125,19 +126,24 @@ def _file_of(entry: dict[str, Any], index: RunIndex, project: Path) -> str | Non
     return known[-1] if known else path
 
 
-def _lineage(target: Target, index: RunIndex, project: Path, environment: str | None) -> Lineage:
-    path = target.path
+def _lineage(target: Target, index: RunIndex, project: Path, environment: str) -> Lineage:
+    name, path = target.name, target.path
     if path is not None:
         place = project / path
         now = file_sha256(place) if place.is_file() else None
         writer = index.writer(path, now) or index.writer(path, None)
         if writer is not None:
             return trace_dataset(index, writer[0], writer[1], {})
-    facts = index.reader(target.name, environment=environment)
-    record = (facts.get("datasets") or {}).get(target.name) if facts else None
-    if facts is not None and (record is None or record.get("role") == "output" or "sky" in record):
-        return trace_dataset(index, target.name, facts, {})
-    return trace_dataset(index, target.name, None, {"path": path} if path else {})
+    facts = index.reader(name, environment=environment)
+    record = (facts.get("datasets") or {}).get(name) if facts else None
+    if facts is not None and (record is None or "sky" in record):  # in memory, or raw sky
+        return trace_dataset(index, name, facts, {})
+    if path is not None and (project / path).is_file():
+        return trace_dataset(index, name, None, {"path": path})
+    elsewhere = sorted({each["environment"] for each in index.manifests if each["environment"] != environment
+                        and (name in (each.get("datasets") or {}) or writing_node(each, name))})  # fmt: skip
+    hint = f"; runs of --env {', '.join(elsewhere)} had it" if elsewhere else ""
+    raise SkytraceError(f"{name}{f' ({path})' if path else ''} was never made in environment {environment}{hint}")
 
 
 def _dataset_facts(dataset: Dataset) -> dict[str, Any]:

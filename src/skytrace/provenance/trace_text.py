@@ -41,9 +41,9 @@ def trace_lines(facts: dict[str, Any], *, full: bool = False) -> Iterator[Text]:
 def verdict(facts: dict[str, Any]) -> str:
     """Whether the chain is whole, in a sentence."""
     raw = sum(dataset["place"] == "raw" for dataset in facts["datasets"])
-    counts = (
-        f"{len(facts['datasets'])} datasets, {len(facts['nodes'])} nodes, {len(facts['runs'])} runs, {raw} raw skies"
-    )
+    kinds = ((len(facts[key]), key) for key in ("datasets", "nodes", "runs"))
+    counts = ", ".join(f"{n} {name if n != 1 else name[:-1]}" for n, name in kinds)
+    counts += f", {raw} raw {'sky' if raw == 1 else 'skies'}"
     if facts["whole"]:
         return f"whole: {counts}; every file is as its run recorded it"
     n = len(facts["breaks"])
