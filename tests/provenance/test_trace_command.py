@@ -40,7 +40,7 @@ def test_the_text_has_the_value_the_tree_the_run_and_the_verdict(kedro, project)
     assert lines[3] == f"[1] toy.evaluation  {EVALUATION}, SHA-256 {sha256[:12]}, as recorded"
     assert lines[4] == "└─ made by toy.evaluate  run 2026-01-01T00.00.00.000Z"
     assert lines[5] == "   ├─ parameters toy.measure: zero_point=25.0, kind=sum"
-    sky = 'raw sky, SkyFolder(folder=sky, files=["a.csv", "b.csv"]), sky, 2 files, SHA-256 '
+    sky = 'raw sky, SkyFolder(folder=sky, files=["a.csv", "b.csv"]), sky, 2 files, 3 rows, SHA-256 '
     recorded = project.manifest("2026-01-01T00.00.00.000Z")["datasets"]["sky"]["sha256"][:12]
     assert any(line.endswith(f"[4] sky  {sky}{recorded}, as recorded") for line in lines)
     assert any(line.endswith("[6] mock_sky  raw sky, ComputedSky(n=4), computed") for line in lines)
