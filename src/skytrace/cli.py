@@ -144,7 +144,7 @@ def trace(
     """Follow TARGET back to the raw sky, and say where the chain is broken.
 
     TARGET is a dataset (cluster_pu.evaluation) or the file of one, and may name a value in it:
-    evaluation.json:auc.value (names joined by dots), table.csv:3/auroc or table.csv:member=nn_pu/auroc (row/column).
+    evaluation.json:auc.value (names joined by dots), table.csv:#3/auroc or table.csv:member=nn_pu/auroc (row/column).
     The exit code is 0 where the chain is whole, 1 where it is broken (docs/lineage.md).
     """
     import json

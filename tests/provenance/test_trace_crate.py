@@ -122,6 +122,18 @@ def test_files_are_in_it_with_their_hashes_and_raw_sky_is_not(graph, folder):
     assert json.loads((folder / "lineage.json").read_text())["target"]["key"] == "auc.value"
 
 
+def test_weights_go_with_their_card(project, tmp_path):
+    project.write("data/04_feature/toy/fluxes.card.json", '{"trained": true}')
+    project.run(RUNS[1], "toy.measure")
+    place = write_crate(project.trace("toy.fluxes"), project.folder, tmp_path / "crate")
+    graph = Graph((place / "ro-crate-metadata.json").read_text())
+    card = graph.entities["data/04_feature/toy/fluxes.card.json"]
+    assert card["sha256"] == hashlib.sha256(b'{"trained": true}').hexdigest() and card["name"] == "Card of toy.fluxes"
+    project.write("data/04_feature/toy/fluxes.card.json", '{"trained": false}')
+    (fault,) = project.trace("toy.fluxes")["breaks"]
+    assert fault["kind"] == "edited" and fault["words"].startswith("data/04_feature/toy/fluxes.card.json has SHA-256")
+
+
 def test_a_file_beyond_the_limit_is_named_and_not_copied(project, tmp_path):
     write_crate(project.trace("toy.evaluation"), project.folder, tmp_path / "small", largest_bytes=10)
     graph = Graph((tmp_path / "small/ro-crate-metadata.json").read_text())

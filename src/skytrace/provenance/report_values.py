@@ -1,4 +1,4 @@
-"""One value of a report: ``auc.value`` of a JSON file, ``3/auroc`` or ``member=nn_pu/auroc`` of a table."""
+"""One value of a report: ``auc.value`` of a JSON file, ``#3/auroc`` or ``member=nn_pu/auroc`` of a table."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def read_value(path: Path, key: str) -> Any:
     """The value at ``key`` in the file ``path``.
 
     JSON: names and places in lists, joined by dots; a name may hold dots itself (``recall.0.001.value``).
-    CSV and Parquet: ``ROW/COLUMN``, where ROW is a row's number, from 1 on, or what the first column says in it, or
+    CSV and Parquet: ``ROW/COLUMN``, where ROW is what the first column says in it, or its number, from ``#1`` on, or
     ``column=value,column=value``. A CSV's value is its text.
     Raises SkytraceError naming what there is, where nothing is at ``key`` or the row is not one row, and for a file of
     another kind.
@@ -81,8 +81,8 @@ def _in_table(file: str, columns: list[str], rows: list[list[Any]], key: str) ->
     if column not in columns:
         raise SkytraceError(unknown_name(f"{file} has no column {column!r}", column, columns))
     found = [row for row in rows if str(row[0]) == asked]
-    if not found and asked.isdecimal():
-        found = rows[int(asked) - 1 : int(asked)] if int(asked) else []
+    if asked[0] == "#" and asked[1:].isdecimal():
+        found = rows[int(asked[1:]) - 1 : int(asked[1:])] if int(asked[1:]) else []
     elif not found and "=" in asked:
         wanted = [part.partition("=")[::2] for part in asked.split(",")]
         for name, _ in wanted:
@@ -91,5 +91,5 @@ def _in_table(file: str, columns: list[str], rows: list[list[Any]], key: str) ->
         found = [row for row in rows if all(str(row[columns.index(name)]) == value for name, value in wanted)]
     if len(found) != 1:
         words = f"{file} has {len(found)} rows {asked!r}, of {len(rows)}"
-        raise SkytraceError(f"{words}: ROW is a number from 1 on, a value of {columns[0]!r}, or column=value")
+        raise SkytraceError(f"{words}: ROW is a value of {columns[0]!r}, a number from #1 on, or column=value")
     return found[0][columns.index(column)]

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 __all__ = ["Target", "find_target", "trace"]
 
 _FORMAT = "skytrace.trace/1"
+#: Entries of a dataset's record in the manifest that a trace hands on.
+_TOLD = ("type", "path", "version", "sha256", "bytes", "files", "rows", "sky", "card")
 
 
 @dataclass(frozen=True)
@@ -147,9 +149,7 @@ def _lineage(target: Target, index: RunIndex, project: Path, environment: str) -
 
 
 def _dataset_facts(dataset: Dataset) -> dict[str, Any]:
-    kept = {
-        key: dataset.record.get(key) for key in ("type", "path", "version", "sha256", "bytes", "files", "rows", "sky")
-    }
+    kept = {key: dataset.record.get(key) for key in _TOLD}
     return {
         "number": dataset.number, "name": dataset.name, "place": dataset.place, "state": dataset.state, **kept,
         "run_id": dataset.run_id, "node": dataset.step.number if dataset.step else None,

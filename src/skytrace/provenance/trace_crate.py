@@ -127,6 +127,12 @@ class _Crate:
             dataset["place"] == "made" and dataset["state"] == "as recorded" and path is not None and path.is_file()
         )
         if copied and path is not None and path.stat().st_size <= self._largest:
+            if dataset["card"]:
+                card = {"name": f"Card of {dataset['name']}", "sha256": dataset["card"]["sha256"]}
+                place = dataset["card"]["path"]
+                self.crate.add_file(
+                    self._project / place, place, properties={**card, "encodingFormat": "application/json"}
+                )
             text = {"contentSize": str(dataset["bytes"]), "encodingFormat": _media_type(path)}
             return self.crate.add_file(path, f"{dataset['path']}".lstrip("/"), properties={**known, **text})
         told = {key: dataset[key] for key in ("place", "type", "path", "version", "files", "bytes", "sky", "state")}
