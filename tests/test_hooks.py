@@ -125,6 +125,24 @@ def test_the_manifest_holds_parameters_seeds_and_the_command(run):
     assert manifest["packages"]["numpy"] == np.__version__
 
 
+def test_the_manifest_says_what_each_node_read_wrote_and_was(run):
+    nodes = run(4)["nodes"]
+    facts = {
+        name: {key: node[key] for key in ("inputs", "parameters", "outputs", "function")}
+        for name, node in nodes.items()
+    }
+    assert facts == {
+        "make_arrays": {
+            "inputs": [], "parameters": ["options"], "outputs": ["arrays"], "function": f"{__name__}.make_arrays",
+        },
+        "tabulate": {"inputs": ["arrays"], "parameters": [], "outputs": ["table"], "function": f"{__name__}.tabulate"},
+        "report": {
+            "inputs": ["table"], "parameters": [], "outputs": ["injection_recovery.realism_report"],
+            "function": f"{__name__}.report",
+        },
+    }  # fmt: skip
+
+
 def test_a_failed_run_leaves_a_manifest_that_says_where(run):
     manifest = run(13)
     assert manifest["status"] == "failed"

@@ -22,7 +22,9 @@ main()
 """
 
 
-@pytest.mark.parametrize("command", [["registry", "list"], ["results"], ["run", "--help"]], ids=" ".join)
+@pytest.mark.parametrize(
+    "command", [["registry", "list"], ["results"], ["run", "--help"], ["trace", "--help"]], ids=" ".join
+)
 def test_a_quick_command_imports_nothing_heavy(repository, command):
     program = PROGRAM.format(names=HEAVY, command=command)
     environment = {**os.environ, "DO_NOT_TRACK": "1"}

@@ -1,4 +1,4 @@
-"""What skytrace adds to the `kedro` command: `kedro results`, `kedro supernova-data`, and errors that are a message."""
+"""What skytrace adds to the `kedro` command: `results`, `trace`, `supernova-data`, and errors that are a message."""
 
 import functools
 import os
@@ -12,7 +12,7 @@ from kedro.framework.cli.utils import KedroCliError
 
 from skytrace.errors import SkytraceError
 
-__all__ = ["cli", "results", "supernova_data"]
+__all__ = ["cli", "results", "supernova_data", "trace"]
 
 TRACEBACK_VARIABLE = "SKYTRACE_TRACEBACK"
 
@@ -94,15 +94,10 @@ cli.add_command(
 def results(env: str | None, save: Path | None, only: str | None) -> None:
     """Show the verdict and where the results are."""
     from kedro.framework.session import KedroSession
-    from kedro.framework.startup import bootstrap_project
-    from kedro.utils import find_kedro_project
 
     from skytrace.provenance.results import find_results, save_reports
 
-    project = find_kedro_project(Path.cwd())
-    if project is None:
-        raise MessageError("this is not a skytrace checkout: run it where pyproject.toml is")
-    bootstrap_project(project)
+    project = _project()
     with KedroSession.create(project_path=project, env=env) as session:
         catalog = session.load_context().config_loader["catalog"]
     found = find_results(catalog, project)
@@ -114,6 +109,87 @@ def results(env: str | None, save: Path | None, only: str | None) -> None:
     if save is not None:
         for path in save_reports(catalog, project, save, only=only):
             click.echo(f"saved {path}")
+
+
+@cli.command()
+@click.argument("target")
+@click.option("--env", "-e", default=None, help="Kedro environment that TARGET's name is looked up in.")
+@click.option("--full", is_flag=True, help="All values of all parameters, one a line.")
+@click.option("--json", "as_json", is_flag=True, help="The same facts as JSON.")
+@click.option(
+    "--html", type=click.Path(dir_okay=False, path_type=Path), default=None, help="Also write them there, as a page."
+)
+@click.option(
+    "--ro-crate",
+    type=click.Path(path_type=Path),
+    default=None,
+    help="Also write a Workflow Run RO-Crate there, with the files: a new folder, or a .zip.",
+)
+@click.option(
+    "--allow",
+    multiple=True,
+    metavar="KIND",
+    help="A kind of break that is told without making the exit code 1 (code, dirty, stale, ...); any number of times.",
+)
+@_say
+def trace(
+    target: str,
+    env: str | None,
+    full: bool,
+    as_json: bool,
+    html: Path | None,
+    ro_crate: Path | None,
+    allow: tuple[str, ...],
+) -> None:
+    """Follow TARGET back to the raw sky, and say where the chain is broken.
+
+    TARGET is a dataset (cluster_pu.evaluation) or the file of one, and may name a value in it:
+    evaluation.json:auc.value (names joined by dots), table.csv:#3/auroc or table.csv:member=nn_pu/auroc (row/column).
+    The exit code is 0 where the chain is whole, 1 where it is broken (docs/lineage.md).
+    """
+    import json
+
+    from skytrace.compute.files import atomic_path
+    from skytrace.errors import check_choice
+    from skytrace.provenance.lineage import KINDS
+    from skytrace.provenance.trace import trace as trace_target
+    from skytrace.provenance.trace_project import ProjectConfiguration
+    from skytrace.provenance.trace_text import trace_lines
+
+    for kind in allow:
+        check_choice("--allow", kind, tuple(KINDS))
+    project = _project()
+    facts = trace_target(target, project=project, environment=env, configuration=ProjectConfiguration(project))
+    if html is not None:
+        from skytrace.reporting.trace_page import trace_page
+
+        with atomic_path(html) as partial:
+            partial.write_text(trace_page(facts), encoding="utf-8")
+    if ro_crate is not None:
+        from skytrace.provenance.trace_crate import write_crate
+
+        write_crate(facts, project, ro_crate)
+    if as_json:
+        click.echo(json.dumps(facts, indent=1, ensure_ascii=False))
+    else:
+        from rich.console import Console
+
+        console = Console(highlight=False)
+        for line in trace_lines(facts, full=full):
+            console.print(line, soft_wrap=True)
+    if any(each["kind"] not in allow for each in facts["breaks"]):
+        raise click.exceptions.Exit(1)
+
+
+def _project() -> Path:
+    from kedro.framework.startup import bootstrap_project
+    from kedro.utils import find_kedro_project
+
+    project = find_kedro_project(Path.cwd())
+    if project is None:
+        raise MessageError("this is not a skytrace checkout: run it where pyproject.toml is")
+    bootstrap_project(project)
+    return Path(project)
 
 
 @cli.command("supernova-data")

@@ -149,7 +149,9 @@ class RunManifestHook:
             logger.warning("the run manifest could not be written: %s: %s", type(hidden).__name__, hidden)
 
     def _node_begins(self, node: Any) -> None:
-        if self._manifest is not None and self._manifest.node_begins(_short(node)):
+        if self._manifest is not None and self._manifest.node_begins(
+            _short(node), function=_function_of(node), reads=list(node.inputs), writes=list(node.outputs)
+        ):
             self._renew()
 
     def _record(self, name: str, data: Any, node: Any, *, role: str) -> None:
@@ -168,6 +170,7 @@ class RunManifestHook:
             rows=count_rows(data),
             node=_short(node),
             files=getattr(dataset, "source_files", None),
+            sky=dataset._describe() if hasattr(dataset, "source_path") else None,
         )
 
     def _path(self, manifest: RunManifest) -> Path:
@@ -235,6 +238,13 @@ def _command(run_params: dict[str, Any]) -> dict[str, Any]:
 def _short(node: Any) -> str:
     # Kedro ends the name of a node that was given none with a hash of its inputs and outputs
     return re.sub(r"__[0-9a-f]{8}$", "", node.name)
+
+
+def _function_of(node: Any) -> str:
+    function = node.func
+    while hasattr(function, "func"):  # functools.partial
+        function = function.func
+    return f"{getattr(function, '__module__', '')}.{getattr(function, '__qualname__', type(function).__qualname__)}"
 
 
 def _path_of(dataset: Any, version: str | None) -> Path | None:

@@ -62,6 +62,10 @@ def test_of_decam_fields_the_fields_that_were_read(record, tmp_path):
     found = record(DecamFieldsDataset(folder="fields"), lambda survey: survey.galaxies())
     assert found["path"] == "sky/fields"
     assert_describes(found, folder, ["alpha.fits", "beta.fits"])
+    listing = tmp_path / "listings" / f"{found['sha256']}.sha256"
+    hashes = {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in ("alpha.fits", "beta.fits")}
+    assert listing.read_text() == "".join(f"{value}  {name}\n" for name, value in hashes.items())
+    assert found["sky"] == {"folder": "fields", "options": {}}
     nothing = record(DecamFieldsDataset(folder="fields"), lambda survey: None)
     assert (nothing["files"], nothing["bytes"]) == (0, 0)
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ["describe_files", "describe_path", "file_sha256", "relative_name"]
+__all__ = ["describe_files", "describe_path", "file_sha256", "list_files", "relative_name", "visible_files"]
 
 _PIECE = 1 << 22
 
@@ -29,19 +29,30 @@ def describe_path(path: Path) -> dict[str, Any]:
     """
     if path.is_file():
         return {"bytes": path.stat().st_size, "sha256": file_sha256(path)}
-    if not path.is_dir():
-        return {}
-    found = [file for file in path.rglob("*") if file.is_file() and not file.is_symlink()]
-    visible = [file for file in found if not any(part.startswith(".") for part in file.relative_to(path).parts)]
-    return describe_files(visible, path)
+    return describe_files(visible_files(path), path) if path.is_dir() else {}
 
 
-def describe_files(files: Iterable[Path], folder: Path) -> dict[str, Any]:
-    """``files``, ``bytes`` and ``sha256`` as describe_path gives them of a folder that holds just these files."""
+def visible_files(folder: Path) -> list[Path]:
+    """The files below ``folder`` that count: neither hidden ones nor links."""
+    found = [file for file in folder.rglob("*") if file.is_file() and not file.is_symlink()]
+    return [file for file in found if not any(part.startswith(".") for part in file.relative_to(folder).parts)]
+
+
+def list_files(files: Iterable[Path], folder: Path) -> str:
+    """A line "SHA-256  name" a file, by name as seen from ``folder``: what ``sha256sum`` prints, and ``-c`` checks."""
     paths = {relative_name(path, folder): path for path in files}
-    lines = "".join(f"{file_sha256(paths[name])}  {name}\n" for name in sorted(paths))
+    return "".join(f"{file_sha256(paths[name])}  {name}\n" for name in sorted(paths))
+
+
+def describe_files(files: Iterable[Path], folder: Path, *, listing: str | None = None) -> dict[str, Any]:
+    """``files``, ``bytes`` and ``sha256`` as describe_path gives them of a folder that holds just these files.
+
+    listing: what ``list_files`` says of them, where that is known already.
+    """
+    paths = set(files)
+    lines = list_files(paths, folder) if listing is None else listing
     return {
-        "bytes": sum(path.stat().st_size for path in paths.values()),
+        "bytes": sum(path.stat().st_size for path in paths),
         "files": len(paths),
         "sha256": hashlib.sha256(lines.encode()).hexdigest(),
     }

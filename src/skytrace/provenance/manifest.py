@@ -18,18 +18,27 @@ import numpy as np
 
 from skytrace.compute.files import atomic_path
 from skytrace.compute.json_values import json_ready
-from skytrace.provenance.hashing import describe_files, describe_path, file_sha256, relative_name
+from skytrace.provenance.hashing import (
+    describe_files,
+    describe_path,
+    file_sha256,
+    list_files,
+    relative_name,
+    visible_files,
+)
 from skytrace.provenance.machine import device, package_versions
 from skytrace.provenance.memory import PeakMemory
 from skytrace.provenance.repository import repository_state
 from skytrace.provenance.runs import this_process
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
 __all__ = ["RunManifest", "collect_seeds", "count_rows", "plain"]
 
-_FORMAT = "skytrace.run-manifest/1"
+_FORMAT = (
+    "skytrace.run-manifest/2"  # 2: what each node read, wrote and was; what raw sky was asked for; listings of folders
+)
 
 
 class RunManifest:
@@ -54,6 +63,7 @@ class RunManifest:
         self._nodes: dict[str, dict[str, Any]] = {}
         self._datasets: dict[str, dict[str, Any]] = {}
         self._described: dict[str, tuple[Any, dict[str, Any]]] = {}
+        self._listings: dict[str, str] = {}
         self._lock = threading.RLock()  # nodes may run in threads
         self._memory = PeakMemory()
         self._memory.start()
@@ -67,13 +77,26 @@ class RunManifest:
             **collect_seeds(self.facts["parameters"]),
         }
 
-    def node_begins(self, name: str) -> bool:
-        """A node starts, by loading or by running: its clock and its peak memory begin here, once; whether they did."""
+    def node_begins(
+        self, name: str, *, function: str = "", reads: Sequence[str] = (), writes: Sequence[str] = ()
+    ) -> bool:
+        """A node starts, by loading or by running: its clock and its peak memory begin here, once; whether they did.
+
+        function: its full name. reads, writes: names of datasets; ``params:x`` is the group x of the parameters.
+        """
         with self._lock:
             if name in self._nodes:
                 return False
             self._memory.reset()
-            self._nodes[name] = {"status": "running", "began": time.perf_counter()}
+            asked = [entry for entry in reads if entry == "parameters" or entry.startswith("params:")]
+            self._nodes[name] = {
+                "status": "running",
+                "began": time.perf_counter(),
+                "function": function,
+                "inputs": [entry for entry in reads if entry not in asked],
+                "parameters": [entry.removeprefix("params:") for entry in asked],
+                "outputs": list(writes),
+            }
             return True
 
     def node_ends(self, name: str, *, status: str = "done") -> None:
@@ -94,16 +117,20 @@ class RunManifest:
         rows: int | None,
         node: str,
         files: Callable[[], list[Path] | None] | None = None,
+        sky: dict[str, Any] | None = None,
     ) -> None:
         """Record that ``node`` read (role ``input``) or wrote (``output``) a dataset; hashed when the run ends.
 
         ``files()`` is asked then for what was read of the folder ``path``, which may hold far more; None: all of it.
+        sky: of raw sky, what the catalog says it is (options, folder); None for anything else.
         """
         with self._lock:
             record = self._datasets.setdefault(name, {"role": role, "type": kind, "nodes": []})
             record.update(
                 path=path, version=version, rows=rows if rows is not None else record.get("rows"), files=files
             )
+            if sky is not None:
+                record["sky"] = plain(sky)
             if role == "output":
                 record["role"] = role
             record["nodes"].append(node)
@@ -119,7 +146,9 @@ class RunManifest:
             return self._save(path, seconds=self._seconds(), device=device(), **self._tables(final=False))
 
     def write(self, path: Path, *, status: str, error: BaseException | None = None) -> Path:
-        """Close the run and write the manifest to ``path``."""
+        """Close the run and write the manifest to ``path``; beside it the lists of files of its folders, each as
+        ``listings/<sha256>.sha256``, named by the hash that the manifest gives of the folder.
+        """
         with self._lock:
             self._memory.stop()
             self.facts.update(
@@ -129,6 +158,7 @@ class RunManifest:
                 device=device(),
                 **self._tables(final=True),
             )
+            self._save_listings(path.parent / "listings")
             return self._save(path)
 
     def _seconds(self) -> float:
@@ -149,6 +179,13 @@ class RunManifest:
             partial.write_text(json.dumps(facts, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
         return path
 
+    def _save_listings(self, folder: Path) -> None:
+        for record in self.facts["datasets"].values():
+            place = folder / f"{record.get('sha256')}.sha256"
+            if record.get("sha256") in self._listings and not place.exists():
+                with atomic_path(place) as partial:
+                    partial.write_text(self._listings[record["sha256"]], encoding="utf-8")
+
     def _hashed(self, name: str, *, final: bool) -> dict[str, Any]:
         record = dict(self._datasets[name])
         path, ask = record["path"], record.pop("files")
@@ -157,7 +194,7 @@ class RunManifest:
         described = {**record, "path": relative_name(path, self.project)}
         files = ask() if ask is not None and final else None
         if files is not None:
-            described |= describe_files(files, path)
+            described |= self._listed(files, path)
         elif final or ask is None:
             described |= self._content(name, path)
         card = path.with_suffix(".card.json")  # a detector's weights mean little without their card
@@ -170,8 +207,16 @@ class RunManifest:
         state = [_state(file) for file in (sorted(path.rglob("*")) if path.is_dir() else [path]) if file.is_file()]
         known = self._described.get(name)
         if known is None or known[0] != state:
-            self._described[name] = known = (state, describe_path(path))
+            described = self._listed(visible_files(path), path) if path.is_dir() else describe_path(path)
+            self._described[name] = known = (state, described)
         return known[1]
+
+    def _listed(self, files: Sequence[Path], folder: Path) -> dict[str, Any]:
+        """``describe_files``, whose list of files is kept."""
+        listing = list_files(files, folder)
+        described = describe_files(files, folder, listing=listing)
+        self._listings[described["sha256"]] = listing
+        return described
 
 
 def _state(path: Path) -> tuple[str, int, int, int]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["repository_state"]
+__all__ = ["changed_since", "repository_state"]
 
 #: What a run writes itself is no change of the source.
 _SOURCE = ("--", ".", ":(exclude)data", ":(exclude)dvc.lock")
@@ -42,6 +42,18 @@ def repository_state(folder: Path) -> dict[str, Any]:
         "dirty": dirty,
         "diff_sha256": digest.hexdigest() if dirty else None,
     }
+
+
+def changed_since(folder: Path, commit: str, *, committed_only: bool = False) -> frozenset[str] | None:
+    """Tracked files, relative to ``folder``, that are not as in ``commit``; None where the repository has no such one.
+
+    committed_only: by later commits, whatever lies in the working tree.
+    """
+    others = [commit, "HEAD"] if committed_only else [commit]
+    found = _git(folder, "diff", "--relative", "--name-only", "--no-renames", "-z", *others, "--")
+    if found is None:
+        return None
+    return frozenset(name.decode("utf-8", "surrogateescape") for name in found.split(b"\0") if name)
 
 
 def _git(folder: Path, *arguments: str) -> bytes | None:

@@ -1,0 +1,232 @@
+"""A trace as a Provenance Run Crate: https://w3id.org/ro/wfrun/provenance/0.5, an RO-Crate 1.1.
+
+The workflow is the lineage itself, ``lineage.json``: its nodes, whichever runs they ran in. Every run is an action on
+it, every node of a run one on the node's function. Files as their runs recorded them are copied, up to a size; raw sky
+is named by place, options and SHA-256, and not copied.
+"""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime, timedelta
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
+
+from skytrace.compute.files import atomic_path
+from skytrace.errors import SkytraceError
+from skytrace.provenance.trace_text import run_sentence, verdict
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["PROFILES", "write_crate"]
+
+PROFILES = {
+    "https://w3id.org/ro/wfrun/process/0.5": "Process Run Crate",
+    "https://w3id.org/ro/wfrun/workflow/0.5": "Workflow Run Crate",
+    "https://w3id.org/ro/wfrun/provenance/0.5": "Provenance Run Crate",
+    "https://w3id.org/workflowhub/workflow-ro-crate/1.0": "Workflow RO-Crate",
+}
+_TERMS = "https://w3id.org/ro/terms/workflow-run/context"
+_LARGEST = 100_000_000
+
+
+def write_crate(facts: Mapping[str, Any], project: Path, place: Path, *, largest_bytes: int = _LARGEST) -> Path:
+    """Write the crate of the facts of ``trace`` to ``place``, a folder or a ``.zip``.
+
+    largest_bytes: files beyond are named, not copied. Raises SkytraceError where ``place`` is there already and no zip,
+    and where the target's file is not as its run recorded it, so that there is no result to hand on.
+    """
+    target = next(each for each in facts["datasets"] if each["number"] == facts["target"]["dataset"])
+    if target["state"] != "as recorded" or not (project / target["path"]).is_file():
+        raise SkytraceError(
+            f"{target['name']} is {target['state'] or 'unknown'}: a crate needs its file as a run left it"
+        )
+    if place.suffix != ".zip" and place.exists():
+        raise SkytraceError(f"{place} is there already: name a new folder, or a .zip")
+    with TemporaryDirectory() as folder:
+        lineage = Path(folder) / "lineage.json"
+        lineage.write_text(json.dumps(facts, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        crate = _Crate(facts, project, lineage, largest_bytes).crate
+        if place.suffix != ".zip":
+            crate.write(place)
+            return place
+        with atomic_path(place) as partial:
+            archive = Path(folder) / "crate.zip"
+            crate.write_zip(archive)
+            partial.write_bytes(archive.read_bytes())
+    return place
+
+
+class _Crate:
+    """Fills an ROCrate from the facts."""
+
+    def __init__(self, facts: Mapping[str, Any], project: Path, lineage: Path, largest_bytes: int) -> None:
+        from rocrate.rocrate import ROCrate
+
+        self.crate = ROCrate(version="1.1")
+        self._facts, self._project, self._largest = facts, project, largest_bytes
+        self._commits = {run["run_id"]: run["commit"] for run in facts["runs"]}
+        self._describe_root()
+        self._workflow = self._add_workflow(lineage)
+        self._datasets = {each["number"]: self._add_dataset(each) for each in facts["datasets"]}
+        self._values: dict[tuple[str, str], Any] = {}
+        self._slots: dict[str, Any] = {}
+        self._steps = [self._add_step(node) for node in facts["nodes"]]
+        self._add_slots()
+        for run in facts["runs"]:
+            self._add_run(run)
+
+    def _context(self, name_of: str, kind: str | list[str], /, **properties: Any) -> Any:
+        from rocrate.model.contextentity import ContextEntity
+
+        return self.crate.add(ContextEntity(self.crate, name_of, properties={"@type": kind, **properties}))
+
+    def _describe_root(self) -> None:
+        facts, root = self._facts, self.crate.root_dataset
+        asked = f"{facts['target']['name']}{':' + facts['target']['key'] if facts['target']['key'] else ''}"
+        self.crate.name = f"Lineage of {asked}"
+        said = [
+            verdict(facts),
+            *(f"{each['kind']} {', '.join(each['where'])}: {each['words']}" for each in facts["breaks"]),
+        ]
+        self.crate.description = " ".join(["Where it came from, down to the raw sky; kedro trace:", *said])
+        root["datePublished"] = max((run["started"] for run in facts["runs"]), default="")
+        terms = self._context("#terms", "CreativeWork", name="Terms of use",
+                              description="Not stated by the runs: the raw sky's and the project's apply")  # fmt: skip
+        root["license"] = terms
+        profiles = [
+            self._context(identifier, ["CreativeWork", "Profile"], name=name, version=identifier.rsplit("/", 1)[-1])
+            for identifier, name in PROFILES.items()
+        ]
+        root["conformsTo"] = profiles
+        self.crate.metadata.extra_contexts.append(_TERMS)
+
+    def _add_workflow(self, lineage: Path) -> Any:
+        kedro = self._context("#kedro", "ComputerLanguage", name="Kedro", url={"@id": "https://kedro.org"},
+                              identifier={"@id": "https://kedro.org"})  # fmt: skip
+        workflow = self.crate.add_file(
+            lineage,
+            "lineage.json",
+            properties={
+                "@type": ["File", "SoftwareSourceCode", "ComputationalWorkflow", "HowTo"],
+                "name": f"The nodes that made {self._facts['target']['name']}",
+                "description": "What kedro trace --json prints: datasets, nodes, parameters, runs, breaks",
+                "encodingFormat": "application/json",
+            },
+        )
+        workflow["programmingLanguage"] = kedro
+        self.crate.root_dataset["mainEntity"] = workflow
+        return workflow
+
+    def _add_dataset(self, dataset: Mapping[str, Any]) -> Any:
+        path = self._project / dataset["path"] if dataset["path"] else None
+        known = {"name": dataset["name"], **({"sha256": dataset["sha256"]} if dataset["sha256"] else {})}
+        copied = (
+            dataset["place"] == "made" and dataset["state"] == "as recorded" and path is not None and path.is_file()
+        )
+        if copied and path is not None and path.stat().st_size <= self._largest:
+            if dataset["card"]:
+                card = {"name": f"Card of {dataset['name']}", "sha256": dataset["card"]["sha256"]}
+                place = dataset["card"]["path"]
+                self.crate.add_file(
+                    self._project / place, place, properties={**card, "encodingFormat": "application/json"}
+                )
+            text = {"contentSize": str(dataset["bytes"]), "encodingFormat": _media_type(path)}
+            return self.crate.add_file(path, f"{dataset['path']}".lstrip("/"), properties={**known, **text})
+        told = {key: dataset[key] for key in ("place", "type", "path", "version", "files", "bytes", "sky", "state")}
+        value = json.dumps({key: item for key, item in told.items() if item is not None}, ensure_ascii=False)
+        return self._context(f"#dataset-{dataset['number']}", "PropertyValue", **known, value=value)
+
+    def _add_step(self, node: Mapping[str, Any]) -> tuple[Mapping[str, Any], Any, Any]:
+        name = f"{node['name']}@{node['run_id']}"
+        tool = self._context(f"#tool-{node['number']}", "SoftwareApplication", name=node["function"] or node["name"],
+                             description=f"The function of the node {node['name']}",
+                             softwareVersion=self._commits.get(node["run_id"]) or "unknown")  # fmt: skip
+        step = self._context(f"#step-{node['number']}", "HowToStep", name=node["name"])
+        step["workExample"] = tool
+        self._workflow.append_to("hasPart", tool)
+        self._workflow.append_to("step", step)
+        action = self._context(f"#action-{node['number']}", "CreateAction", name=name, actionStatus=_DONE)
+        action["instrument"] = tool
+        action["object"] = [
+            *(self._datasets[number] for number in node["inputs"]),
+            *(self._parameter(node["run_id"], group, values) for group, values in node["parameters"].items()),
+        ]
+        made = [self._datasets[each["number"]] for each in self._facts["datasets"] if each["node"] == node["number"]]
+        action["result"] = made
+        control = self._context(f"#control-{node['number']}", "ControlAction", name=f"control of {name}")
+        control["instrument"], control["object"] = step, action
+        return node, action, control
+
+    def _parameter(self, run_id: str, group: str, values: Any) -> Any:
+        if (run_id, group) not in self._values:
+            text = values if isinstance(values, str) else json.dumps(values, ensure_ascii=False)
+            entity = self._context(f"#parameters-{len(self._values) + 1}", "PropertyValue", name=group, value=text)
+            self._values[run_id, group] = entity
+            self._fill(f"parameters {group}", "input", "PropertyValue", entity)
+        return self._values[run_id, group]
+
+    def _add_slots(self) -> None:
+        for each in self._facts["datasets"]:
+            if each["place"] == "raw":
+                self._fill(each["name"], "input", "PropertyValue", self._datasets[each["number"]])
+        target = self._datasets[self._facts["target"]["dataset"]]
+        kind = "PropertyValue" if target.type == "PropertyValue" else "File"
+        self._fill(self._facts["target"]["name"], "output", kind, target)
+
+    def _fill(self, name: str, side: str, kind: str, entity: Any) -> None:
+        """``entity`` is a value of the workflow's formal parameter ``name``."""
+        if name not in self._slots:
+            bioschemas = {"@id": "https://bioschemas.org/profiles/FormalParameter/1.0-RELEASE"}
+            slot = self._context(f"#slot-{len(self._slots) + 1}", "FormalParameter", name=name, additionalType=kind,
+                                 conformsTo=bioschemas)  # fmt: skip
+            self._slots[name] = slot
+            self._workflow.append_to(side, slot)
+        self._slots[name].append_to("workExample", entity)
+        entity.append_to("exampleOfWork", self._slots[name])
+
+    def _add_run(self, run: Mapping[str, Any]) -> None:
+        steps = [each for each in self._steps if each[0]["run_id"] == run["run_id"]]
+        if not steps:
+            return
+        made = {
+            each["number"] for each in self._facts["datasets"] if each["node"] in {node["number"] for node, *_ in steps}
+        }
+        read = {number for node, *_ in steps for number in node["inputs"]} - made
+        action = self._context(f"#run-{run['run_id']}", "CreateAction", name=f"Kedro run {run['run_id']}",
+                               description=run_sentence(run), startTime=run["started"],
+                               endTime=_end(run), actionStatus=_DONE)  # fmt: skip
+        action["instrument"] = self._workflow
+        action["object"] = [
+            *(self._datasets[number] for number in sorted(read)),
+            *(entity for (run_id, _), entity in self._values.items() if run_id == run["run_id"]),
+        ]
+        action["result"] = [self._datasets[number] for number in sorted(made)]
+        version = (run["packages"] or {}).get("kedro")
+        engine = self._context(
+            f"#engine-{run['run_id']}", "SoftwareApplication", name="Kedro", softwareVersion=version or ""
+        )
+        organize = self._context(
+            f"#organize-{run['run_id']}", "OrganizeAction", name=f"Kedro's part in run {run['run_id']}"
+        )
+        organize["instrument"], organize["result"] = engine, action
+        organize["object"] = [control for *_, control in steps]
+        self.crate.root_dataset.append_to("mentions", action)
+
+
+_DONE = "http://schema.org/CompletedActionStatus"
+
+
+def _end(run: Mapping[str, Any]) -> str:
+    return (datetime.fromisoformat(run["started"]) + timedelta(seconds=run["seconds"] or 0)).isoformat(
+        timespec="seconds"
+    )
+
+
+def _media_type(path: Path) -> str:
+    import mimetypes
+
+    known = {".parquet": "application/vnd.apache.parquet", ".npz": "application/zip", ".nc": "application/netcdf"}
+    return known.get(path.suffix) or mimetypes.guess_type(path.name)[0] or "application/octet-stream"
