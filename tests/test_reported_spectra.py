@@ -1,0 +1,75 @@
+"""The figures in docs/spectral_emulator.md are those of the reports that are kept."""
+
+import csv
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+FOLDER = ROOT / "docs/results/spectral_mock"
+
+
+def rows_of(name):
+    with (FOLDER / f"{name}.csv").open() as lines:
+        return list(csv.DictReader(lines))
+
+
+@pytest.fixture(scope="module")
+def reports():
+    """Name of a report -> its content."""
+    return {path.stem: json.loads(path.read_text()) for path in FOLDER.glob("*.json")}
+
+
+@pytest.fixture(scope="module")
+def page():
+    return re.sub(r"\s+", " ", (ROOT / "docs/spectral_emulator.md").read_text())
+
+
+def percent(value, digits=2):
+    return f"{100 * value:.{digits}f} %"
+
+
+def test_error_of_every_emulator_is_that_of_its_report(reports, page):
+    for stage in ("stage_one", "second_round", "stage_two", "stage_three"):
+        found = reports[f"{stage}_emulator"]
+        row = (
+            f"| {found['models']:,} | {found['parameters']} | {percent(found['rms_of_peak_median'])} | "
+            f"{percent(found['rms_of_peak_p95'])} | {found['covered_68']:.2f} |"
+        )
+        assert row in page, row
+
+
+def test_power_law_of_the_training_size_is_that_of_its_report(reports, page):
+    law, sizes = reports["training_sizes"]["law"], reports["training_sizes"]["sizes"]
+    assert f"{percent(sizes[-1]['median'])} before it is distilled" in page
+    assert f"falls as the {law['slope']:.2f} power" in page
+    low, high = law["goal_size_interval"]
+    assert f"{law['goal_size']:,.0f} models (95 %: {low:,.0f} to {high:,.0f})" in page
+
+
+def test_coverage_is_that_of_its_report(page):
+    found = rows_of("coverage")
+    kinds = {kind: [row for row in found if row["kind"] == kind] for kind in dict.fromkeys(r["kind"] for r in found)}
+    for kind, mine in kinds.items():
+        asked = [row for row in mine if row["constrained"] == "True"]
+        holds = sum(row["holds"] == "True" for row in asked)
+        shares = [float(row["covered_68"]) for row in asked]
+        words = f"{holds} of {len(asked)} constrained parameters hold (shares {min(shares):.2f} to {max(shares):.2f})"
+        assert words in page, (kind, words)
+
+
+def test_convergence_of_every_stage_is_that_of_its_report(reports, page):
+    for stage in ("stage_one", "second_round", "stage_two", "stage_three"):
+        nuts = reports[f"{stage}_inference"]["samplers"]["nuts"]
+        row = f"| {nuts['r_hat_max']:.3f} | {nuts['ess_bulk_min']:.0f} | {nuts['divergences']:.0f} |"
+        assert row in page, (stage, row)
+
+
+def test_agreement_of_the_samplers_is_that_of_its_table(page):
+    found = rows_of("second_round_agreement")
+    for method in ("emcee", "nested", "neural"):
+        mine = [row for row in found if row["method"] == method]
+        agree = sum(row["agrees"] == "True" for row in mine)
+        assert f"{method}: {agree} of {len(mine)}" in page, (method, agree, len(mine))
