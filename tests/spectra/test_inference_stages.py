@@ -186,7 +186,12 @@ def test_neural_estimator_recovers_the_posterior_and_ranks_evenly():
     target = spectrum_target(true, ERROR_FRACTION * true, model, options=OPTIONS)
     sampler = SpectrumSamplerOptions(neural_simulations=4000, neural_components=8, neural_epochs=60)
     estimator = train_neural(target, ERROR_FRACTION, model=model, options=OPTIONS, sampler=sampler)
-    drawn = sample_neural(target, estimator, model=model, options=OPTIONS, sampler=sampler).table()
+    given = {"model": model, "options": OPTIONS}
+    kept = sample_neural(target, estimator, **given, sampler=sampler)
+    drawn = kept.table()
+    assert kept.failures == ()
+    short = sample_neural(target, estimator, **given, sampler=replace(sampler, neural_epochs=estimator.epochs))
+    assert "still learning" in short.failures[0]
     mean, spread, _ = exact_posterior(target, target_covariance(target))
     sd = np.sqrt(np.diag(spread))
     assert (sd > 0.05).all()

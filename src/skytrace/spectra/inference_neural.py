@@ -118,8 +118,11 @@ def sample_neural(
     unit = estimator.draw(target.observed[None], sampler.neural_draws, seed=sampler.seed)[0]
     unit = unit[: len(unit) // _CHAINS * _CHAINS].reshape(_CHAINS, -1, unit.shape[-1])
     extra = {"epochs": float(estimator.epochs), "best_validation": estimator.best_validation}
+    failures: tuple[str, ...] = ()
+    if estimator.epochs >= sampler.neural_epochs:
+        failures = (f"the flow was still learning when neural_epochs = {sampler.neural_epochs} ended",)
     return with_diagnostics(
-        "neural", unit, model=model, options=options, sampler=sampler, chains=False, extra=extra
+        "neural", unit, model=model, options=options, sampler=sampler, chains=False, extra=extra, failures=failures
     )  # fmt: skip
 
 
