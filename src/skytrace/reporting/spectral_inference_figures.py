@@ -95,7 +95,7 @@ def spectrum_fit_figure(
                     label="not used" if axis is top and number == 0 else None,
                 )  # fmt: skip
         axis.set_xlim(low, high)
-    most = 1.15 * float(np.abs(residuals["residual"]).max())
+    most = 1.1 * float(np.abs(residuals[["residual", "sigma"]]).to_numpy().max())
     bottom.set(xlabel="rest wavelength [Å, vacuum]", ylabel="residual in y", ylim=(-most, most))
     top.set_ylabel(rf"$L_\lambda$ [$10^{{{int(np.log10(scale))}}}$ erg s$^{{-1}}$ Å$^{{-1}}$]")
     top.set_ylim(0.0, 1.12 * float(np.nanmax(light)) / scale)
