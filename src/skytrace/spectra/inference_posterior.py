@@ -131,11 +131,11 @@ def wall_check(posterior: SpectrumPosterior, priors: dict[str, tuple[float, floa
         elif all(near):
             words[name] = f"{name} is within 2 sigma of both bounds, {low:g} and {high:g}: the spectrum leaves it open"
         elif any(near):
-            side, end, sense = ("lower", low, "upper") if near[0] else ("upper", high, "lower")
+            side, end, sense = ("lower", low, "an upper") if near[0] else ("upper", high, "a lower")
             distance = abs(mean - end) / sd
             words[name] = (
                 f"{name} = {mean:.5g} +- {sd:.2g} lies {distance:.1f} sigma from its {side} bound {end:g}: the prior "
-                f"sets this interval, not the spectrum alone; read it as a {sense} limit, or widen the prior and the "
+                f"sets this interval, not the spectrum alone; read it as {sense} limit, or widen the prior and the "
                 "emulator's training"
             )
     return words
