@@ -149,7 +149,7 @@ def test_stage_gives_a_summary_checks_and_the_best_fit(model, result):
 
 def test_narrowed_prior_is_the_posterior_plus_thirty_per_cent(result):
     space = ParameterSpace(NAMES, (-3.0,) * 3, (3.0,) * 3, ("",) * 3, (False,) * 3)
-    box, compression = narrowed_space(result, space)
+    box, compression = narrowed_space(result.posterior.values, space)
     first, last = np.percentile(result.posterior.values["first"], [1.0, 99.0])
     assert box.low[0] == pytest.approx(first - 0.3 * (last - first))
     widths = np.array(box.high) - np.array(box.low)

@@ -7,7 +7,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-from scipy.linalg import toeplitz
 
 from skytrace.errors import CatalogueError
 
@@ -76,21 +75,24 @@ def likely_covariance(residual: NDArray[np.float64]) -> NDArray[np.float64]:
     """
     folds = np.arange(len(residual)) % min(_FOLDS, len(residual))
     merged = _merging(residual.shape[1])
-    tried = np.array([_left_out(residual, folds, merged, weight) for weight in _WEIGHTS])
+    kept = [(_sample_and_stationary(residual[folds != fold]), residual[folds == fold]) for fold in np.unique(folds)]
+    tried = np.array([_left_out(kept, merged, weight) for weight in _WEIGHTS])
     best = int(np.argmax(tried[:, 0]))
-    return max(1.0, float(tried[best, 1])) * _mixed(residual, _WEIGHTS[best])
+    return max(1.0, float(tried[best, 1])) * _mixed(*_sample_and_stationary(residual), _WEIGHTS[best])
 
 
 def _left_out(
-    residual: NDArray[np.float64], folds: NDArray[np.int64], merged: NDArray[np.float64], weight: float
+    kept: list[tuple[tuple[NDArray[np.float64], NDArray[np.float64]], NDArray[np.float64]]],
+    merged: NDArray[np.float64],
+    weight: float,
 ) -> tuple[float, float]:
     """Log likelihood of a merged residual left out, the covariance scaled at its best; and that factor."""
     squares, determinants = [], []
-    for fold in np.unique(folds):
-        covariance = merged @ _mixed(residual[folds != fold], weight) @ merged.T
+    for learnt, unseen in kept:
+        covariance = merged @ _mixed(*learnt, weight) @ merged.T
         size, vectors = np.linalg.eigh(covariance)
         size = np.maximum(size, _FLOOR * size[-1])
-        seen = residual[folds == fold] @ merged.T @ vectors
+        seen = unseen @ merged.T @ vectors
         squares.append((seen**2 / size).sum(axis=1))
         determinants.append(np.log(size).sum())
     bins = len(merged)
@@ -98,8 +100,14 @@ def _left_out(
     return -0.5 * (bins * (np.log(factor) + 1.0) + float(np.mean(determinants))), factor
 
 
-def _mixed(residual: NDArray[np.float64], weight: float) -> NDArray[np.float64]:
-    """The residuals' covariance, and with ``weight`` that of their variances and a stationary correlation."""
+def _mixed(sample: NDArray[np.float64], stationary: NDArray[np.float64], weight: float) -> NDArray[np.float64]:
+    return (1.0 - weight) * sample + weight * stationary
+
+
+def _sample_and_stationary(residual: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The residuals' covariance, and that of their variances with a stationary correlation."""
+    from scipy.linalg import toeplitz
+
     sample = residual.T @ residual / len(residual)
     sigma = np.sqrt(np.maximum(np.diag(sample), np.finfo(float).tiny))
     alike = sample / np.outer(sigma, sigma)
@@ -107,7 +115,7 @@ def _mixed(residual: NDArray[np.float64], weight: float) -> NDArray[np.float64]:
     size, vectors = np.linalg.eigh(stationary)  # means of noisy diagonals need not be a correlation
     stationary = (vectors * np.maximum(size, _FLOOR)) @ vectors.T
     unit = np.sqrt(np.diag(stationary))
-    return (1.0 - weight) * sample + weight * stationary * np.outer(sigma / unit, sigma / unit)
+    return sample, stationary * np.outer(sigma / unit, sigma / unit)
 
 
 def _merging(bins: int) -> NDArray[np.float64]:

@@ -113,13 +113,13 @@ def next_stage_space(summary: pd.DataFrame, stage: int) -> ParameterSpace:
     return stage_space(stage, {name: value for name, value in centre.items() if name != INADEQUACY})
 
 
-def narrowed_space(result: StageResult, space: ParameterSpace) -> tuple[ParameterSpace, float]:
+def narrowed_space(values: Mapping[str, NDArray[np.float64]], space: ParameterSpace) -> tuple[ParameterSpace, float]:
     """The prior of the next round of training, 1st to 99th percentile of the posterior plus 30 %, and log10 of the
-    volume that it leaves out of ``space``.
+    volume that it leaves out of ``space``. values: draws of a posterior by name, of any shape.
     """
     from skytrace.spectra.parameter_space import log10_compression, narrowed
 
-    samples: NDArray[np.float64] = np.column_stack([result.posterior.values[name].ravel() for name in space.names])
+    samples: NDArray[np.float64] = np.column_stack([np.ravel(values[name]) for name in space.names])
     box = narrowed(space, samples)
     return box, log10_compression(space, box)
 

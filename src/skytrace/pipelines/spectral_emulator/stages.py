@@ -58,13 +58,12 @@ def draw_narrowed_models(posterior: Any, space: Table, options: StageOptions) ->
     """Models of the part of the space in which the posterior lies: from its 1st to its 99th percentile and 30 % more on
     either side, parameter by parameter. The report says by how many powers of ten the volume is smaller.
     """
-    from skytrace.spectra.parameter_space import log10_compression, narrowed
+    from skytrace.spectra.inference_stages import narrowed_space
 
-    wide = parameter_space(space)
-    samples = np.column_stack([posterior.posterior[name].to_numpy().ravel() for name in wide.names])
-    box = narrowed(wide, samples)
+    values = {str(name): draws.to_numpy() for name, draws in posterior.posterior.data_vars.items()}
+    box, compression = narrowed_space(values, parameter_space(space))
     models, table, report = _draw(box, options)
-    return models, table, report | {"log10_compression": log10_compression(wide, box)}
+    return models, table, report | {"log10_compression": compression}
 
 
 def _draw(space: Any, options: StageOptions) -> tuple[Table, Table, Report]:
