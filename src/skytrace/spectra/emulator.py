@@ -101,15 +101,7 @@ class SpectrumEmulator:
         """
         box = (self.low, self.high, self.logarithmic)
         inputs = (emulator_inputs(parameters, self.names, box) - self.input_mean) / self.input_scale
-        x = inputs.astype(np.float32)[None]
-        with np.errstate(over="ignore"):  # e^-x of a unit that is off
-            for weight, bias in zip(self.weights[:-1], self.biases[:-1], strict=True):
-                x = x @ weight
-                x += bias
-                gate = np.exp(-x)
-                gate += np.float32(1.0)
-                x /= gate
-        x = x @ self.weights[-1] + self.biases[-1]
+        x = self.members(inputs.astype(np.float32))
         x *= self.output_scale.astype(np.float32)
         mean = x.mean(axis=0) + self.output_mean.astype(np.float32)
         if self.distilled:
@@ -118,6 +110,18 @@ class SpectrumEmulator:
             spread = member_spread(x, len(self.wavelength_angstrom))
         mean[:, -1] += (parameters @ self.level_slope).astype(np.float32)
         return mean, spread
+
+    def members(self, inputs: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Outputs (a, n, k + 1) of every network, in units of their scale, of standardised inputs (n, q)."""
+        x = inputs[None]
+        with np.errstate(over="ignore"):  # e^-x of a unit that is off
+            for weight, bias in zip(self.weights[:-1], self.biases[:-1], strict=True):
+                x = x @ weight
+                x += bias
+                gate = np.exp(-x)
+                gate += np.float32(1.0)
+                x /= gate
+        return x @ self.weights[-1] + self.biases[-1]
 
     @property
     def sigma(self) -> NDArray[np.float64]:

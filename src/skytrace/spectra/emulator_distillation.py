@@ -8,7 +8,7 @@ of the simulator that neither saw.
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -28,6 +28,8 @@ __all__ = ["distil"]
 _SPREAD_WEIGHT = 0.05
 _BATCH, _WEIGHT_DECAY, _STOPPING = 256, 1e-5, 0.02
 _SMALLEST_SPREAD = 1e-6
+#: Models that are asked together.
+_ROWS = 4096
 
 
 def distil(
@@ -42,7 +44,8 @@ def distil(
         return ensemble
     from skytrace.learning.threads import deterministic_torch, resolve_device
 
-    raw = members_outputs(ensemble, inputs)
+    parts = [ensemble.members(inputs[first : first + _ROWS]) for first in range(0, len(inputs), _ROWS)]
+    raw = np.concatenate(parts, axis=1)
     scaled = raw.astype(np.float64) * ensemble.output_scale
     spread = np.log(np.maximum(member_spread(scaled, len(ensemble.wavelength_angstrom)), _SMALLEST_SPREAD))
     middle, width = spread.mean(), spread.std() or 1.0
@@ -67,15 +70,3 @@ def distil(
         ensemble, weights=weights, biases=biases, distilled=True,
         output_mean=np.append(ensemble.output_mean, middle), output_scale=np.append(ensemble.output_scale, width),
     )  # fmt: skip
-
-
-def members_outputs(ensemble: SpectrumEmulator, inputs: NDArray[np.float32], *, rows: int = 4096) -> NDArray[Any]:
-    """Outputs (a, n, k + 1) of every member, in units of their scale."""
-    parts = []
-    for first in range(0, len(inputs), rows):
-        x: NDArray[Any] = inputs[None, first : first + rows]
-        for weight, bias in zip(ensemble.weights[:-1], ensemble.biases[:-1], strict=True):
-            x = x @ weight + bias
-            x = x / (1.0 + np.exp(-np.maximum(x, -80.0)))
-        parts.append(x @ ensemble.weights[-1] + ensemble.biases[-1])
-    return np.concatenate(parts, axis=1)

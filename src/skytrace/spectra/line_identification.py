@@ -77,6 +77,7 @@ def knock_out(
     edges = bin_edges_angstrom(options.fine_km_s)
 
     def seen(kept: NDArray[np.bool_]) -> NDArray[np.float64]:
+        """The spectrum with these lines alone; plasma and core as they are."""
         strength, lower, upper, ratio = tables.lines
         some = replace(tables, lines=(np.where(kept, strength, np.float32(0.0)), lower, upper, ratio))
         opacity = bin_opacity(some, state, edges, time_s=model.time_s)
