@@ -27,7 +27,7 @@ def _emulator():
         input_scale=np.ones(2), output_mean=np.zeros(3), output_scale=np.ones(3), level_slope=np.zeros(2),
         weights=(np.array([[[2.0, 0.5, 0.1], [0.3, 2.0, 0.0]]], dtype=np.float32),),
         biases=(np.zeros((1, 1, 3), dtype=np.float32),),
-        error=EmulatorError(np.zeros((1, BINS)), np.full(BINS, 4e-4), 0.0, 1.0),
+        error=EmulatorError(np.zeros((1, BINS)), np.full(BINS, 4e-4), 0.0, 1.0, np.zeros(0), np.full(BINS, 0.02)),
     )  # fmt: skip
 
 

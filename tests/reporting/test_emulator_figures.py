@@ -34,7 +34,8 @@ def flat_emulator():
         softening=0.05, level_erg_s_a=1e39, shape_mean=np.full(50, 3.0), shape_components=np.eye(1, 50),
         input_mean=np.zeros(1), input_scale=ones, weights=(np.zeros((1, 1, 2), np.float32),),
         biases=(np.zeros((1, 1, 2), np.float32),), output_mean=np.zeros(2), output_scale=np.ones(2),
-        level_slope=np.zeros(1), error=EmulatorError(np.full((1, 50), 0.1), np.zeros(50), 0.0, 1.0),
+        level_slope=np.zeros(1),
+        error=EmulatorError(np.full((1, 50), 0.1), np.zeros(50), 0.0, 1.0, np.zeros(0), np.full(50, 0.1)),
     )  # fmt: skip
 
 

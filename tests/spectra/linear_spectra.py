@@ -16,13 +16,15 @@ NAMES, TRUTH = ("first", "second", "third"), np.array([0.5, -0.4, 1.0])
 ERROR_FRACTION = np.full(BINS, 0.05)
 
 
-def linear_model(*, low=-3.0, high=3.0, scaled=False, names=NAMES, variance=4e-4):
+def linear_model(*, low=-3.0, high=3.0, scaled=False, names=NAMES, variance=4e-4, displacement=()):
     """y = LEVEL + parameters @ SLOPES on a box; scaled: the emulator's error grows as exp(first / 3)."""
     rng = np.random.default_rng(3)
     emulator = SimpleNamespace(
         names=names, low=np.full(3, low), high=np.full(3, high), wavelength_angstrom=WAVELENGTH, softening=0.05,
         level_erg_s_a=20.0, logarithmic=np.zeros(3, dtype=bool),
-        error=SimpleNamespace(components=0.02 * rng.normal(size=(4, BINS)), variance=np.full(BINS, variance)),
+        error=SimpleNamespace(
+            components=0.02 * rng.normal(size=(4, BINS)), variance=np.full(BINS, variance), displacement=displacement
+        ),
     )  # fmt: skip
 
     def forward(_network, parameters):

@@ -76,6 +76,7 @@ REPORTS = (
             "draws",
             "emulator_report",
             "error_by_wavelength",
+            "held_out_errors",
             "feature_errors",
             "summary",
             "agreement",

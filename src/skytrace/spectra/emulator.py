@@ -3,7 +3,7 @@
 What is emulated is y = asinh(L / (softening x level_erg_s_a)): one fixed level for all models, so that an observed
 spectrum has one transform, whatever the parameters, and y keeps the absolute luminosity. Within, the networks know the
 spectrum's shape (its stretched flux over its own mean, as principal components) apart from its mean flux; y follows
-from both exactly. Errors are Gaussian in y: Cov[y](theta) = scale(theta)^2 (components^T components + diag(variance)).
+from both exactly. Errors are Gaussian in y; their covariance is that of ``EmulatorError``.
 """
 
 from __future__ import annotations
@@ -125,8 +125,8 @@ class SpectrumEmulator:
 
     @property
     def sigma(self) -> NDArray[np.float64]:
-        """Standard deviation (m,) of y for a model of scale 1."""
-        return np.sqrt((self.error.components**2).sum(axis=0) + self.error.variance)
+        """Standard deviation (m,) of y for a model of scale 1, on average over the box."""
+        return self.error.sigma
 
     def stretch(self, luminosity: ArrayLike) -> NDArray[np.float64]:
         """y of spectra (n, m) [erg/s/A]."""
@@ -135,11 +135,6 @@ class SpectrumEmulator:
     def unstretch(self, stretched: ArrayLike) -> NDArray[np.float64]:
         """The inverse of ``stretch``."""
         return np.sinh(np.asarray(stretched, dtype=np.float64)) * (self.softening * self.level_erg_s_a)
-
-    def covariance(self, scale: float = 1.0) -> NDArray[np.float64]:
-        """Covariance (m, m) of the error of y for a model of this scale."""
-        low_rank = self.error.components.T @ self.error.components
-        return scale**2 * (low_rank + np.diag(self.error.variance))
 
 
 def member_spread(outputs: NDArray, pixels: int) -> NDArray[np.float64]:
@@ -207,6 +202,7 @@ def emulator_from_arrays(arrays: dict[str, NDArray]) -> SpectrumEmulator:
     error = EmulatorError(
         np.asarray(arrays["error_components"]), np.asarray(arrays["error_variance"]),
         float(arrays["error_share"]), float(arrays["error_typical_spread"]),
+        np.asarray(arrays["error_displacement"]), np.asarray(arrays["error_sigma"]),
     )  # fmt: skip
     parts: dict[str, Any] = {name: np.asarray(arrays[name]) for name in _PLAIN}
     parts |= {name: float(arrays[name]) for name in _SCALARS}

@@ -1,5 +1,6 @@
-"""The emulator's own error, from residuals of models that it has not seen: a covariance over wavelength, of low rank
-and a diagonal, and a scale of each model by how far the members of the ensemble disagree about it.
+"""The emulator's own error, from residuals of models that it has not seen: displacements of its parameters, a
+covariance over wavelength of the rest, of low rank and a diagonal, and a scale of each model by how far the members of
+the ensemble disagree about it.
 """
 
 from __future__ import annotations
@@ -9,28 +10,31 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from skytrace.errors import CatalogueError
+from skytrace.spectra.emulator_covariance import likely_covariance
+from skytrace.spectra.emulator_displacement import fit_displacement
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["EmulatorError", "error_scale", "fit_error", "likely_covariance"]
+__all__ = ["EmulatorError", "error_scale", "fit_error"]
 
 #: Shares of the mean square error that spread may explain, which are tried.
 _SHARES = np.linspace(0.0, 0.98, 50)
-#: Weights of the stationary correlation that are tried, and in how many parts of the models.
-_WEIGHTS, _FOLDS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 0.9, 1.0), 5
-_MERGED, _FLOOR = 4, 1e-8
 
 
 class EmulatorError(NamedTuple):
-    """Cov = scale^2 (components^T components + diag(variance)): components (k, m), variance (m,). scale^2 = 1 - share +
-    share x (spread / typical_spread)^2.
+    """Cov(theta) = scale^2 (components^T components + diag(variance) + J diag(displacement^2) J^T): components (k, m),
+    variance (m,); displacement (d,): of the parameters as shares of the emulator's box, and J (m, d) the spectrum's
+    derivatives by these at theta; 0 where none was fitted. scale^2 = 1 - share + share x (spread / typical_spread)^2.
+    sigma (m,): root of the diagonal at scale 1, the last term as it is on average.
     """
 
     components: NDArray[np.float64]
     variance: NDArray[np.float64]
     share: float
     typical_spread: float
+    displacement: NDArray[np.float64]
+    sigma: NDArray[np.float64]
 
 
 def error_scale(spread: ArrayLike, share: float, typical_spread: float) -> NDArray[np.float64]:
@@ -39,13 +43,17 @@ def error_scale(spread: ArrayLike, share: float, typical_spread: float) -> NDArr
     return np.sqrt(1.0 - share + share * relative**2)
 
 
-def fit_error(residual: ArrayLike, spread: ArrayLike, *, components: int) -> EmulatorError:
+def fit_error(
+    residual: ArrayLike, spread: ArrayLike, *, components: int, derivatives: ArrayLike | None = None,
+    scaled: bool = True,
+) -> EmulatorError:  # fmt: skip
     """The error of an emulator with residuals (h, m) on models that it has not seen, in bins that are equal in
-    ln wavelength, and spreads (h,) of its members.
+    ln wavelength, and spreads (h,) of its members; derivatives (h, m, d) of these models' spectra by the parameters as
+    shares of the box (``emulator_displacement``), None: no displacement is fitted.
 
-    The share is that of highest Gaussian likelihood, with the spectrum's errors taken as one (they correlate over
-    wavelength). The covariance is that of ``likely_covariance`` of the scaled residuals; what lies beyond its leading
-    components is kept as a diagonal. Raises CatalogueError for fewer than two models.
+    scaled: whether models differ in scale; the share is that of highest Gaussian likelihood, with the spectrum's errors
+    taken as one (they correlate over wavelength). What of the covariance lies beyond its leading components is kept as
+    a diagonal. Raises CatalogueError for fewer than two models.
     """
     left, spread = np.asarray(residual, dtype=np.float64), np.asarray(spread, dtype=np.float64)
     if left.ndim != 2 or len(left) < 2 or spread.shape != (len(left),):
@@ -56,69 +64,17 @@ def fit_error(residual: ArrayLike, spread: ArrayLike, *, components: int) -> Emu
     power = (left**2 / np.maximum((left**2).mean(axis=0), np.finfo(float).tiny)).mean(axis=1)
     squares = [error_scale(spread, share, typical) ** 2 for share in _SHARES]
     likelihood = [-0.5 * (np.log(s).mean() + np.log((power / s).mean())) for s in squares]
-    share = float(_SHARES[int(np.argmax(likelihood))]) if spread.any() else 0.0
-    covariance = likely_covariance(left / error_scale(spread, share, typical)[:, None])
+    share = float(_SHARES[int(np.argmax(likelihood))]) if scaled and spread.any() else 0.0
+    standard = left / error_scale(spread, share, typical)[:, None]
+    displacement, displaced = np.zeros(0), np.zeros(left.shape[1])
+    if derivatives is None:
+        covariance = likely_covariance(standard)
+    else:
+        slopes = np.asarray(derivatives, dtype=np.float64)
+        displacement, covariance, _ = fit_displacement(standard, slopes)
+        displaced = ((slopes * displacement) ** 2).sum(axis=2).mean(axis=0)
     size, vectors = np.linalg.eigh(covariance)
     leading = np.sqrt(np.maximum(size[::-1][:components], 0.0))[:, None] * vectors.T[::-1][:components]
     variance = np.diag(covariance) - (leading**2).sum(axis=0)
-    return EmulatorError(leading, np.maximum(variance, 0.0), share, typical)
-
-
-def likely_covariance(residual: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The covariance (m, m) about zero under which residuals (h, m) that it was not made from are likeliest.
-
-    A mean of the sample's own covariance, which knows where errors are alike but is blind where models are fewer than
-    bins, and of its variances with a correlation that depends on the distance of two bins alone. The weight between the
-    two is that of highest likelihood in cross-validation, on means over four bins, as spectra are compared; and the
-    whole is made larger until the residuals left out have the chi-square that it says (as Hartlap, Simon & Schneider
-    2007, A&A 464, 399, do for a sample's covariance alone).
-    """
-    folds = np.arange(len(residual)) % min(_FOLDS, len(residual))
-    merged = _merging(residual.shape[1])
-    kept = [(_sample_and_stationary(residual[folds != fold]), residual[folds == fold]) for fold in np.unique(folds)]
-    tried = np.array([_left_out(kept, merged, weight) for weight in _WEIGHTS])
-    best = int(np.argmax(tried[:, 0]))
-    return max(1.0, float(tried[best, 1])) * _mixed(*_sample_and_stationary(residual), _WEIGHTS[best])
-
-
-def _left_out(
-    kept: list[tuple[tuple[NDArray[np.float64], NDArray[np.float64]], NDArray[np.float64]]],
-    merged: NDArray[np.float64],
-    weight: float,
-) -> tuple[float, float]:
-    """Log likelihood of a merged residual left out, the covariance scaled at its best; and that factor."""
-    squares, determinants = [], []
-    for learnt, unseen in kept:
-        covariance = merged @ _mixed(*learnt, weight) @ merged.T
-        size, vectors = np.linalg.eigh(covariance)
-        size = np.maximum(size, _FLOOR * size[-1])
-        seen = unseen @ merged.T @ vectors
-        squares.append((seen**2 / size).sum(axis=1))
-        determinants.append(np.log(size).sum())
-    bins = len(merged)
-    factor = max(float(np.concatenate(squares).mean()) / bins, np.finfo(float).tiny)
-    return -0.5 * (bins * (np.log(factor) + 1.0) + float(np.mean(determinants))), factor
-
-
-def _mixed(sample: NDArray[np.float64], stationary: NDArray[np.float64], weight: float) -> NDArray[np.float64]:
-    return (1.0 - weight) * sample + weight * stationary
-
-
-def _sample_and_stationary(residual: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """The residuals' covariance, and that of their variances with a stationary correlation."""
-    from scipy.linalg import toeplitz
-
-    sample = residual.T @ residual / len(residual)
-    sigma = np.sqrt(np.maximum(np.diag(sample), np.finfo(float).tiny))
-    alike = sample / np.outer(sigma, sigma)
-    stationary = toeplitz([np.diagonal(alike, lag).mean() for lag in range(len(sigma))])
-    size, vectors = np.linalg.eigh(stationary)  # means of noisy diagonals need not be a correlation
-    stationary = (vectors * np.maximum(size, _FLOOR)) @ vectors.T
-    unit = np.sqrt(np.diag(stationary))
-    return sample, stationary * np.outer(sigma / unit, sigma / unit)
-
-
-def _merging(bins: int) -> NDArray[np.float64]:
-    """(n, bins): means over runs of four bins, or the bins themselves where there are few."""
-    run = _MERGED if bins >= 4 * _MERGED else 1
-    return np.kron(np.eye(bins // run), np.full((1, run), 1.0 / run)) @ np.eye(bins // run * run, bins)
+    sigma = np.sqrt(np.diag(covariance) + displaced)
+    return EmulatorError(leading, np.maximum(variance, 0.0), share, typical, displacement, sigma)

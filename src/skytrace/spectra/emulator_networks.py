@@ -41,6 +41,8 @@ def train_members(
     from skytrace.learning.threads import deterministic_torch, resolve_device
 
     device = resolve_device(options.device)
+    if options.processes > 1:
+        return _trained_apart(task, learn, stops, options, device)
     bar: ProgressBar[int] = progress(options.members * options.epochs, "emulator's networks")
     states = []
     with bar, deterministic_torch(1, device=device):
@@ -50,6 +52,30 @@ def train_members(
     return states
 
 
+def _trained_apart(
+    task: LearningTask, learn: NDArray[np.int64], stops: list[NDArray[np.int64]], options: EmulatorOptions, device: str
+) -> list[list[NDArray[np.float32]]]:
+    """The members, several at a time, each in a process of its own: the same weights, since each has its own seeds."""
+    import joblib
+
+    work = (
+        joblib.delayed(_member)(task, np.setdiff1d(learn, stop), stop, options, device, member)
+        for member, stop in enumerate(stops)
+    )
+    trained = joblib.Parallel(n_jobs=min(options.processes, len(stops)), return_as="generator", max_nbytes=None)(work)
+    return list(progress(trained, total=len(stops), description="emulator's networks"))
+
+
+def _member(
+    task: LearningTask, rows: NDArray[np.int64], stop: NDArray[np.int64], options: EmulatorOptions, device: str,
+    member: int,
+) -> list[NDArray[np.float32]]:  # fmt: skip
+    from skytrace.learning.threads import deterministic_torch
+
+    with deterministic_torch(1, device=device):
+        return train_network(task, rows, stop, options, device, member)
+
+
 def train_network(
     task: LearningTask,
     rows: NDArray[np.int64],
@@ -57,7 +83,7 @@ def train_network(
     options: EmulatorOptions,
     device: str,
     member: int,
-    bar: ProgressBar[int],
+    bar: ProgressBar[int] | None = None,
 ) -> list[NDArray[np.float32]]:
     """One network: AdamW along a cosine, the weights of the epoch with the lowest loss on ``stop``."""
     import torch
@@ -83,7 +109,8 @@ def train_network(
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
-        bar.advance()
+        if bar is not None:
+            bar.advance()
         with torch.no_grad():
             left = (((network(inputs[stop]) - targets[stop]) @ metric) ** 2).sum(dim=1).mean().item()
         if left < best:

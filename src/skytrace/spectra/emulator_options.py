@@ -27,6 +27,10 @@ class EmulatorOptions:
     hidden: widths of the layers. members: networks of the ensemble, each stopped on a part of its own. windows: name ->
     (low, high, weight) [Angstrom] of the loss; elsewhere the weight is 1. stop_share: share of the training models by
     which a member is stopped; error_share: share that no member sees, which measures the emulator's own error.
+    scaled_error: whether a model's error scales with how far the members disagree about it; a posterior is then drawn
+    to where they happen to agree, and its intervals are too narrow (those of 68 % held the truth in 51 % of 100
+    simulated spectra, 60 % without).
+    processes: in which members are trained at the same time; it changes no number.
     distilled: widths of the one small network that learns, from distilled_models predictions of the ensemble over
     distilled_epochs, what the ensemble says and how far its members disagree (Hinton, Vinyals & Dean 2015,
     arXiv:1503.02531), and then takes its place; None: the ensemble itself is the emulator, at several times the cost.
@@ -49,7 +53,9 @@ class EmulatorOptions:
     stop_share: float = 0.05
     error_share: float = 0.1
     error_components: int = 200
+    scaled_error: bool = False
     device: str = "cpu"
+    processes: int = 1
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -82,5 +88,6 @@ class EmulatorOptions:
         check_between("stop_share", self.stop_share, 0.0, 0.5, include_low=False)
         check_between("error_share", self.error_share, 0.0, 0.5, include_low=False)
         check_whole("error_components", self.error_components, 1, 1000)
+        check_whole("processes", self.processes, 1, 256)
         check_choice("device", self.device, ("auto", "cpu", "cuda"))
         check_whole("seed", self.seed, 0, 2**32 - 1)

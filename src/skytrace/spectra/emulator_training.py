@@ -8,12 +8,14 @@ for the emulator's error, which no member sees. One small network may then stand
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 
 from skytrace.errors import CatalogueError
+from skytrace.spectra.boxes import box_values
 from skytrace.spectra.emulator import SpectrumEmulator
+from skytrace.spectra.emulator_displacement import ENOUGH, unit_derivatives
 from skytrace.spectra.emulator_distillation import distil
 from skytrace.spectra.emulator_error import EmulatorError, fit_error
 from skytrace.spectra.emulator_inputs import emulator_inputs
@@ -26,7 +28,10 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["EmulatedSpace", "loss_weights", "split_rows", "train_emulator"]
+__all__ = [
+    "EmulatedSpace", "TrainedEnsemble", "distilled_emulator", "loss_weights", "split_rows", "train_emulator",
+    "train_ensemble",
+]  # fmt: skip
 
 _DEFAULT = EmulatorOptions()
 
@@ -55,6 +60,17 @@ class EmulatedSpace(Protocol):
         ...
 
 
+class TrainedEnsemble(NamedTuple):
+    """emulator: the ensemble, its error not measured yet. metric (k + 1, k + 1): of the loss. parameters (h, d),
+    luminosity (h, m): of the models by which the error will be measured.
+    """
+
+    emulator: SpectrumEmulator
+    metric: NDArray[np.float32]
+    parameters: NDArray[np.float64]
+    luminosity: NDArray[np.float64]
+
+
 def train_emulator(
     parameters: ArrayLike,
     wavelength_angstrom: ArrayLike,
@@ -64,16 +80,35 @@ def train_emulator(
     options: EmulatorOptions = _DEFAULT,
     draw: Callable[[int], ArrayLike] | None = None,
 ) -> SpectrumEmulator:
-    """An emulator of spectra (n, m) [erg/s/A] on wavelength_angstrom (m,) as a function of parameters (n, d), in the
-    order of ``space.names``.
+    """``train_ensemble``, then ``distilled_emulator``."""
+    ensemble = train_ensemble(parameters, wavelength_angstrom, luminosity, space=space, options=options)
+    return distilled_emulator(ensemble, options=options, draw=draw)
 
-    draw: gives n models (n, d) at which the distilled network asks the ensemble; None: spread over the box.
+
+def train_ensemble(
+    parameters: ArrayLike,
+    wavelength_angstrom: ArrayLike,
+    luminosity: ArrayLike,
+    *,
+    space: EmulatedSpace,
+    options: EmulatorOptions = _DEFAULT,
+    further: tuple[ArrayLike, ArrayLike] | None = None,
+) -> TrainedEnsemble:
+    """An ensemble that learnt spectra (n, m) [erg/s/A] on wavelength_angstrom (m,) as a function of parameters (n, d),
+    in the order of ``space.names``.
+
+    further: parameters (f, d) and spectra (f, m) from beyond the space, from which all members learn and by which none
+    is stopped or judged.
     Raises CatalogueError for shapes that do not fit, flux that is not finite, parameters outside the space, and too few
     models for the parts that the options ask for.
     """
     theta, flux = _checked(parameters, wavelength_angstrom, luminosity, space)
     wavelength = np.asarray(wavelength_angstrom, dtype=np.float64)
     learn, stops, apart = split_rows(len(theta), options)
+    if further is not None:
+        more = _checked(further[0], wavelength_angstrom, further[1], space, anywhere=True)
+        learn = np.concatenate([learn, np.arange(len(theta), len(theta) + len(more[0]))])
+        theta, flux = (np.concatenate(pair) for pair in zip((theta, flux), more, strict=True))
     shape_options = TransformOptions(options.normalise_angstrom, options.softening, options.variance)
     transform = fit_transform(wavelength, flux[learn], options=shape_options)
     stretched, log_level = transform.stretch(flux)
@@ -88,7 +123,7 @@ def train_emulator(
     states = train_members(task, learn, stops, options)
     weights, biases = zip(*(stacked_layers(states, layer) for layer in range(len(options.hidden) + 1)), strict=True)
     pixels = len(wavelength)
-    blank = EmulatorError(np.zeros((1, pixels)), np.ones(pixels), 0.0, 1.0)
+    blank = EmulatorError(np.zeros((1, pixels)), np.ones(pixels), 0.0, 1.0, np.zeros(0), np.ones(pixels))
     fields: dict[str, Any] = {
         "names": tuple(space.names), "low": box[0], "high": box[1], "logarithmic": box[2],
         "wavelength_angstrom": wavelength, "softening": options.softening, "level_erg_s_a": float(level),
@@ -96,15 +131,35 @@ def train_emulator(
         "input_mean": moments[0], "input_scale": moments[1], "output_mean": moments[2], "output_scale": moments[3],
         "level_slope": slope, "weights": weights, "biases": biases,
     }  # fmt: skip
-    emulator = SpectrumEmulator(**fields, error=blank)
+    return TrainedEnsemble(SpectrumEmulator(**fields, error=blank), task.metric, theta[apart], flux[apart])
+
+
+def distilled_emulator(
+    ensemble: TrainedEnsemble,
+    *,
+    options: EmulatorOptions = _DEFAULT,
+    draw: Callable[[int], ArrayLike] | None = None,
+) -> SpectrumEmulator:
+    """The ensemble, or where ``options.distilled`` says so the one network in its place, with its error.
+
+    draw: gives n models (n, d) at which the distilled network asks the ensemble; None: spread over the box.
+    """
+    emulator, metric, theta, flux = ensemble
+    box = (emulator.low, emulator.high, emulator.logarithmic)
     if options.distilled is not None:
         asked = _spread_over(box, options) if draw is None else np.asarray(draw(options.distilled_models), dtype=float)
-        standard = (emulator_inputs(asked, emulator.names, box) - moments[0]) / moments[1]
-        emulator = distil(emulator, standard.astype(np.float32), task.metric, options)
-    predicted, _ = emulator.predict_stretched(theta[apart])
-    _, spread = emulator.outputs(theta[apart])
-    residual = emulator.stretch(flux[apart]) - predicted
-    return replace(emulator, error=fit_error(residual, spread, components=options.error_components))
+        standard = (emulator_inputs(asked, emulator.names, box) - emulator.input_mean) / emulator.input_scale
+        emulator = distil(emulator, standard.astype(np.float32), metric, options)
+    predicted, _ = emulator.predict_stretched(theta)
+    _, spread = emulator.outputs(theta)
+    residual = emulator.stretch(flux) - predicted
+    steep = None
+    if len(theta) >= ENOUGH:
+        steep = unit_derivatives(lambda at: emulator.predict_stretched(at)[0], theta, box)
+    error = fit_error(
+        residual, spread, components=options.error_components, derivatives=steep, scaled=options.scaled_error
+    )
+    return replace(emulator, error=error)
 
 
 def _spread_over(
@@ -113,11 +168,8 @@ def _spread_over(
     """Models (n, d) of a Latin hypercube in the box, on its logarithmic axes where it has them."""
     from scipy.stats import qmc
 
-    low, high, log = box
-    ends = [np.where(log, np.log(np.where(log, end, 1.0)), end) for end in (low, high)]
-    unit = qmc.LatinHypercube(len(low), rng=np.random.default_rng([options.seed, 9])).random(options.distilled_models)
-    values = ends[0] + unit * (ends[1] - ends[0])
-    return np.where(log, np.exp(np.where(log, values, 0.0)), values)
+    sampler = qmc.LatinHypercube(len(box[0]), rng=np.random.default_rng([options.seed, 9]))
+    return np.asarray(box_values(sampler.random(options.distilled_models), box))
 
 
 def split_rows(
@@ -150,8 +202,9 @@ def loss_weights(wavelength_angstrom: NDArray[np.float64], options: EmulatorOpti
 
 
 def _checked(
-    parameters: ArrayLike, wavelength_angstrom: ArrayLike, luminosity: ArrayLike, space: EmulatedSpace
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    parameters: ArrayLike, wavelength_angstrom: ArrayLike, luminosity: ArrayLike, space: EmulatedSpace, *,
+    anywhere: bool = False,
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:  # fmt: skip
     theta, flux = np.asarray(parameters, dtype=np.float64), np.asarray(luminosity, dtype=np.float64)
     n, d, m = len(theta), len(space.names), np.size(wavelength_angstrom)
     if theta.shape != (n, d) or flux.shape != (n, m):
@@ -160,7 +213,7 @@ def _checked(
     if bad.any():
         raise CatalogueError(f"{bad.sum()} spectra are not finite, the first is row {np.flatnonzero(bad)[0]}")
     outside = ~((theta >= np.array(space.low)) & (theta <= np.array(space.high)))
-    if outside.any():
+    if outside.any() and not anywhere:
         row, column = np.argwhere(outside)[0]
         raise CatalogueError(
             f"{space.names[column]} = {theta[row, column]:g} of row {row} is outside the space, "

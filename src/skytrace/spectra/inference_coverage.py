@@ -7,20 +7,17 @@ NUTS, and by importance sampling from the Laplace approximation as an independen
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import jax
 import numpy as np
-from scipy.special import gammaln, ndtr, ndtri
+from scipy.special import gammaln, ndtr
 
 from skytrace.errors import CatalogueError
-from skytrace.spectra.inference_density import (
-    coordinate_names,
-    from_unit,
-    log_densities,
-    prior_draws,
-)
-from skytrace.spectra.inference_mode import climb, in_batches
+from skytrace.spectra.inference_density import coordinate_names, from_unit, log_densities
+from skytrace.spectra.inference_displacement import settled_target
+from skytrace.spectra.inference_mode import in_batches
 from skytrace.spectra.inference_options import COVERAGE_68
 from skytrace.spectra.inference_posterior import prior_widths
 from skytrace.spectra.inference_sampling import nuts_of_targets
@@ -49,18 +46,20 @@ def coverage_of_mocks(
 
     luminosity, error (t, m), NaN where masked, the same for all; truth (t, d): of the model's parameters; ids (t,).
     """
-    targets = [
-        spectrum_target(row, sigma, model, options=options, scales=scales, phase_day=phase_day)
+    build = partial(spectrum_target, model=model, options=options, scales=scales, phase_day=phase_day)
+    if len({tuple(np.isfinite(row)) for row in luminosity}) > 1:
+        raise CatalogueError("mocks of one call must have the same masked bins")
+    settled = [
+        settled_target(partial(build, row, sigma), model=model, options=options, sampler=sampler)
         for row, sigma in zip(luminosity, error, strict=True)
     ]
-    if len({target.observed.shape for target in targets}) > 1:
-        raise CatalogueError("mocks of one call must have the same masked bins")
+    targets = [target for target, _ in settled]
+    ends, roots = (np.array([getattr(mode, name) for _, mode in settled]) for name in ("z", "root"))
     *columns, _ = zip(*targets, strict=True)
     leaves: list[Any] = [*(np.stack(column) for column in columns), model.network]
     stacked = SpectrumTarget(*leaves)
     ids = np.asarray(ids)
     with jax.enable_x64(True):
-        ends, roots = _modes(targets, model, options, sampler)
         keys = jax.vmap(lambda i: jax.random.split(jax.random.fold_in(jax.random.key(sampler.seed), i), 2))(ids)
         unit, diverging = nuts_of_targets(
             keys, stacked, ends, roots, model=model, options=options, warmup=sampler.nuts_warmup,
@@ -78,24 +77,6 @@ def coverage_of_mocks(
     import pandas as pd
 
     return pd.DataFrame([row for part in parts for row in part])
-
-
-def _modes(
-    targets: list[SpectrumTarget], model: InferenceModel, options: LikelihoodOptions, sampler: SpectrumSamplerOptions
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """z (t, D) and root (t, D, D) of the best climb of each target."""
-    rng = np.random.default_rng([sampler.seed, 1])
-    drawn = prior_draws(sampler.n_prior_draws, targets[0], model=model, options=options, rng=rng)
-    z = ndtri(np.clip(drawn, 1e-6, 1.0 - 1e-6))
-    best, roots = [], []
-    for target in targets:
-        values = in_batches(lambda rows, t=target: log_densities(rows, t, model=model, options=options), z)
-        starts = z[np.argsort(-np.nan_to_num(values, nan=-np.inf), kind="stable")[: sampler.n_starts]]
-        ends, density, root = (np.asarray(part) for part in climb(starts, target, model=model, options=options))
-        top = int(np.argmax(np.nan_to_num(density, nan=-np.inf)))
-        best.append(ends[top])
-        roots.append(root[top])
-    return np.array(best), np.array(roots)
 
 
 def _importance(

@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from skytrace.compute.compiled import compiled_by_one
+from skytrace.spectra.boxes import box_values
 from skytrace.spectra.inference_model import profile_room
 
 if TYPE_CHECKING:
@@ -50,10 +51,7 @@ def coordinate_names(model: InferenceModel, options: LikelihoodOptions) -> tuple
 def from_unit(unit: Any, model: InferenceModel, options: LikelihoodOptions, *, xp: Any = jnp) -> tuple[Any, Any]:
     """Parameters (..., d) in their natural units, and the amplitude of the inadequacy (...) in y."""
     d = len(model.names)
-    log = np.asarray(model.logarithmic)
-    low, high = (np.where(log, np.log(np.where(log, end, 1.0)), end) for end in (model.low, model.high))
-    scaled = low + unit[..., :d] * (high - low)
-    parameters = xp.where(log, xp.exp(xp.where(log, scaled, 0.0)), scaled)
+    parameters = box_values(unit[..., :d], model.box, xp)
     if not options.inadequacy:
         return parameters, xp.zeros(parameters.shape[:-1])
     low, high = np.log(options.amplitude_low), np.log(options.amplitude_high)

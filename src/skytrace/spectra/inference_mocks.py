@@ -9,6 +9,7 @@ import numpy as np
 from skytrace.errors import CatalogueError
 from skytrace.spectra.inference_covariance import inadequacy_kernel
 from skytrace.spectra.inference_density import from_unit
+from skytrace.spectra.inference_displacement import displaced_by
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -30,9 +31,9 @@ def mock_of_draws(
     stretched, scale = model.predict(parameters)
     n, m = stretched.shape
     components = rng.standard_normal((n, len(model.error_components))) @ model.error_components
-    stretched = stretched + scale[:, None] * (
-        components + rng.standard_normal((n, m)) * np.sqrt(model.error_variance)
-    )  # fmt: skip
+    white = rng.standard_normal((n, m)) * np.sqrt(model.error_variance)
+    moved = displaced_by(model, parameters, rng.standard_normal(parameters.shape) * model.displacement)
+    stretched = stretched + scale[:, None] * (components + white + moved)
     if options.inadequacy:
         which = rng.integers(len(options.lengths_km_s), size=n)
         for number, length in enumerate(options.lengths_km_s):

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from skytrace.spectra.inference_options import LikelihoodOptions, SpectrumSamplerOptions
     from skytrace.spectra.inference_target import SpectrumTarget
 
-__all__ = ["PosteriorMode", "climb", "find_mode", "in_batches"]
+__all__ = ["PosteriorMode", "climb", "find_mode", "in_batches", "likely_starts"]
 
 _STEPS = (1.0, 0.5, 0.25, 0.1, 0.03, 0.01)
 _NEWTON, _LONGEST_STEP = 30, 2.0
@@ -47,20 +47,31 @@ class PosteriorMode(NamedTuple):
 
 
 def find_mode(
-    target: SpectrumTarget, *, model: InferenceModel, options: LikelihoodOptions, sampler: SpectrumSamplerOptions
-) -> PosteriorMode:
-    """The best of ``sampler.n_starts`` climbs from the best of ``sampler.n_prior_draws`` draws of the prior."""
-    rng = np.random.default_rng([sampler.seed, 1])
-    drawn = prior_draws(sampler.n_prior_draws, target, model=model, options=options, rng=rng)
-    z = ndtri(np.clip(drawn, 1e-6, 1.0 - 1e-6))
+    target: SpectrumTarget, *, model: InferenceModel, options: LikelihoodOptions, sampler: SpectrumSamplerOptions,
+    starts: NDArray[np.float64] | None = None,
+) -> PosteriorMode:  # fmt: skip
+    """The best of ``sampler.n_starts`` climbs from the best of ``sampler.n_prior_draws`` draws of the prior, or from
+    starts (s, D) in z.
+    """
     with jax.enable_x64(True):
-        values = in_batches(lambda rows: log_densities(rows, target, model=model, options=options), z)
-        starts = z[np.argsort(-np.nan_to_num(values, nan=-np.inf), kind="stable")[: sampler.n_starts]]
+        if starts is None:
+            starts = likely_starts(target, model=model, options=options, sampler=sampler)
         ends, density, roots = (np.asarray(part) for part in climb(starts, target, model=model, options=options))
     order = np.argsort(-np.nan_to_num(density, nan=-np.inf), kind="stable")
     best = order[0]
     share = float((density > density[best] - _SAME_MODE).mean())
     return PosteriorMode(ends[best], roots[best], float(density[best]), share, ends[order], density[order])
+
+
+def likely_starts(
+    target: SpectrumTarget, *, model: InferenceModel, options: LikelihoodOptions, sampler: SpectrumSamplerOptions
+) -> NDArray[np.float64]:
+    """z (s, D) of the densest of the prior's draws. Call inside ``with jax.enable_x64(True)``."""
+    rng = np.random.default_rng([sampler.seed, 1])
+    drawn = prior_draws(sampler.n_prior_draws, target, model=model, options=options, rng=rng)
+    z = ndtri(np.clip(drawn, 1e-6, 1.0 - 1e-6))
+    values = in_batches(lambda rows: log_densities(rows, target, model=model, options=options), z)
+    return z[np.argsort(-np.nan_to_num(values, nan=-np.inf), kind="stable")[: sampler.n_starts]]
 
 
 def in_batches(function: Any, rows: NDArray[np.float64], *, batch: int = _BATCH) -> NDArray[np.float64]:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from skytrace.errors import OptionError
+from skytrace.spectra.boxes import box_ends
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -32,7 +33,8 @@ class InferenceModel:
     """A function from parameters to spectra, and where parameters may lie.
 
     names, low, high, logarithmic (d,): the box; the prior is flat in it, or in the logarithm. wavelength_angstrom (m,);
-    unit_erg_s_a: y = asinh(L / unit). error_components (k, m), error_variance (m,): covariance of y's error at scale 1.
+    unit_erg_s_a: y = asinh(L / unit). error_components (k, m), error_variance (m,), displacement (d,): of
+    y's error at scale 1 (``EmulatorError``), the last in shares of this box.
     forward: (network, parameters (n, d)) to y (n, m) and the scale (n,) of its error, in JAX; network: its arrays,
     which compiled programs take as arguments, not as constants that the compiler would work on. limit_rows (c, d),
     limits (c,), softness (c,): limit_rows @ parameters <= limits is physical. profile_columns: of the modes of smooth
@@ -47,12 +49,18 @@ class InferenceModel:
     unit_erg_s_a: float
     error_components: NDArray[np.float64]
     error_variance: NDArray[np.float64]
+    displacement: NDArray[np.float64]
     network: Any
     forward: Callable[[Any, Any], tuple[Any, Any]]
     limit_rows: NDArray[np.float64]
     limits: NDArray[np.float64]
     softness: NDArray[np.float64]
     profile_columns: tuple[int, ...] = ()
+
+    @property
+    def box(self) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.bool_]]:
+        """low, high and logarithmic."""
+        return self.low, self.high, self.logarithmic
 
     def stretch(self, luminosity: Any) -> NDArray[np.float64]:
         """y of luminosities [erg/s/A]."""
@@ -105,6 +113,7 @@ def inference_model(
             raise OptionError(f"the space reaches beyond the box in which the emulator was trained in {outside}")
         low, high = np.array(space.low, dtype=np.float64), np.array(space.high, dtype=np.float64)
         logarithmic = np.array(space.logarithmic, dtype=bool)
+    displacement = _shares_of(emulator, low, high, logarithmic)
     used = np.ones(len(emulator.wavelength_angstrom), bool) if bins is None else np.asarray(bins, dtype=bool)
     network, decode = ((), forward) if forward else _network(emulator, used, np.float32 if single else np.float64)
     rows, limits, softness = physical_limits(names)
@@ -112,9 +121,22 @@ def inference_model(
         names, low, high, logarithmic, np.asarray(emulator.wavelength_angstrom, dtype=np.float64)[used],
         float(emulator.softening * emulator.level_erg_s_a),
         np.asarray(emulator.error.components, dtype=np.float64)[:, used],
-        np.asarray(emulator.error.variance, dtype=np.float64)[used],
+        np.asarray(emulator.error.variance, dtype=np.float64)[used], displacement,
         network, decode, rows, limits, softness, _profile_columns(names),
     )  # fmt: skip
+
+
+def _shares_of(
+    emulator: Any, low: NDArray[np.float64], high: NDArray[np.float64], logarithmic: NDArray[np.bool_]
+) -> NDArray[np.float64]:
+    """The emulator's displacement (d,) in shares of the box from low to high; 0 where it has none."""
+    displacement = np.asarray(emulator.error.displacement, dtype=np.float64)
+    if not displacement.size:
+        return np.zeros(len(low))
+    whole, own = (
+        np.subtract(*box_ends((ends[1], ends[0], logarithmic))) for ends in ((emulator.low, emulator.high), (low, high))
+    )
+    return displacement * whole / own
 
 
 def _network(

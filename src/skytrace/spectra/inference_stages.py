@@ -58,15 +58,16 @@ class StageResult:
 
 def infer_stage(
     target: SpectrumTarget, *, model: InferenceModel, options: LikelihoodOptions, sampler: SpectrumSamplerOptions,
-    stage: int = 1, error_fraction: ArrayLike | None = None,
+    stage: int = 1, error_fraction: ArrayLike | None = None, mode: PosteriorMode | None = None,
 ) -> StageResult:  # fmt: skip
     """Every sampler of ``sampler.methods`` on one spectrum, their agreement, and the checks of the first one's draws.
 
     error_fraction (m,): noise over flux, NaN where masked; the method "neural" needs it to simulate observations.
+    mode: of the target, where it is known.
     """
     if "neural" in sampler.methods and error_fraction is None:
         raise OptionError("methods has 'neural', which needs error_fraction, the noise of the spectrum over its flux")
-    mode = find_mode(target, model=model, options=options, sampler=sampler)
+    mode = mode or find_mode(target, model=model, options=options, sampler=sampler)
     posteriors: dict[str, SpectrumPosterior] = {}
     for method in sampler.methods:
         if method == "nested":

@@ -87,11 +87,14 @@ def spectrum_target(
     correlation: Any = None,
     scales: ArrayLike = (1.0, 1.0),
     phase_day: float | None = None,
+    displaced: NDArray[np.float64] | None = None,
 ) -> SpectrumTarget:
     """The target of a spectrum (m,) on the model's grid, in erg/s/A, NaN where masked, with its 1 sigma errors.
 
     correlation (m, m), sparse or dense: of the noise; None: independent bins. scales: smallest and largest scale of the
-    emulator's error that may occur. phase_day: days from B maximum, which ``options.explosion`` needs. Noise goes to y
+    emulator's error that may occur. phase_day: days from B maximum, which ``options.explosion`` needs.
+    displaced (d, m): what one standard deviation of the emulator's displacement in each parameter does to y, near the
+    parameters that will be inferred (``inference_displacement``); None: nothing. Noise goes to y
     by its derivative: 1 % too small where it is 10 % of the flux, 6 % at 20 %, 45 % at 40 %. Raises
     CatalogueError where fewer than 10 merged bins are left, or the phase is missing.
     """
@@ -111,6 +114,9 @@ def spectrum_target(
     direction = mean @ np.tanh(y)
     components = model.error_components[:, places] @ mean.T
     emulator = components.T @ components + (mean * model.error_variance[places]) @ mean.T
+    if displaced is not None:
+        moved = displaced[:, places] @ mean.T
+        emulator = emulator + moved.T @ moved
     wavelength = model.wavelength_angstrom[places]
     kernels = [mean @ inadequacy_kernel(wavelength, length, options.kernel) @ mean.T for length in options.lengths_km_s]
     if not options.inadequacy:

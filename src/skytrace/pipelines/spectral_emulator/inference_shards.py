@@ -28,6 +28,7 @@ __all__ = ["MockShard", "MockShardOptions", "compute_mock_shard", "coverage_in_s
 _COMPUTED_BY = (
     __name__, "skytrace.spectra.emulator", "skytrace.spectra.emulator_inputs", "skytrace.spectra.emulator_error",
     "skytrace.spectra.composition", "skytrace.spectra.inference_covariance", "skytrace.spectra.inference_coverage",
+    "skytrace.spectra.boxes", "skytrace.spectra.emulator_displacement", "skytrace.spectra.inference_displacement",
     "skytrace.spectra.inference_density", "skytrace.spectra.inference_mode", "skytrace.spectra.inference_model",
     "skytrace.spectra.inference_options", "skytrace.spectra.inference_posterior",
     "skytrace.spectra.inference_sampling", "skytrace.spectra.inference_target", "skytrace.statistics.nuts",

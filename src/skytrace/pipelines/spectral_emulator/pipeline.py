@@ -33,9 +33,11 @@ def _stage(stage: str) -> list[Node]:
     before = names[names.index(stage) - 1] if stage != names[0] else None
     drawn = [f"{stage}.models", f"{stage}.space", f"{stage}.draws"]
     options = f"params:{stage}"
+    again = before is not None and STAGES[stage] == STAGES[before]
+    earlier = [f"{before}.spectra", f"params:{before}"] if again else []
     if before is None:
         draw = Node(stages.draw_first_models, options, drawn, name=f"{stage}.draw_models")
-    elif STAGES[stage] == STAGES[before]:
+    elif again:
         draw = Node(
             stages.draw_narrowed_models,
             [f"{before}.posterior", f"{before}.space", options],
@@ -64,10 +66,11 @@ def _stage(stage: str) -> list[Node]:
         ),
         Node(
             stages.train,
-            [f"{stage}.spectra", f"{stage}.space", options, "params:emulator"],
+            [f"{stage}.spectra", f"{stage}.space", options, "params:emulator", *earlier],
             [
                 f"{stage}.emulator",
                 f"{stage}.error_by_wavelength",
+                f"{stage}.held_out_errors",
                 f"{stage}.feature_errors",
                 f"{stage}.emulator_report",
             ],
@@ -93,7 +96,14 @@ def _studies() -> list[Node]:
     return [
         Node(
             studies.measure_training_sizes,
-            [f"{first}.spectra", f"{first}.space", f"params:{first}", "params:emulator", "params:curve"],
+            [
+                f"{first}.spectra",
+                f"{first}.space",
+                f"{first}.held_out_errors",
+                f"params:{first}",
+                "params:emulator",
+                "params:curve",
+            ],
             ["training_sizes", "training_size_report"],
             name="measure_training_sizes",
         ),

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import asdict, replace
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -25,7 +26,7 @@ Report = dict[str, Any]
 
 __all__ = [
     "Observation", "best_physical", "draw_first_models", "draw_models_of", "draw_narrowed_models", "error_fraction",
-    "error_scales", "infer_in", "observe", "parameter_space", "simulate_models", "split_training", "train",
+    "error_scales", "infer_in", "observe", "parameter_space", "simulate_models", "split_training", "target_of", "train",
 ]  # fmt: skip
 
 #: Models over which the scale of the emulator's error is looked at.
@@ -108,28 +109,41 @@ def split_training(spectra: Arrays, stage: StageOptions) -> tuple[tuple[np.ndarr
 
 
 def train(
-    spectra: Arrays, space: Table, stage: StageOptions, emulator: EmulatorOptions
-) -> tuple[Arrays, Table, Table, Report]:
-    """The emulator; its error on held-out models by wavelength, by feature, and in numbers."""
+    spectra: Arrays, space: Table, stage: StageOptions, emulator: EmulatorOptions, earlier: Arrays | None = None,
+    earlier_stage: StageOptions | None = None,
+) -> tuple[Arrays, Table, Table, Table, Report]:  # fmt: skip
+    """The emulator; its error on held-out models by wavelength, by model (beside that of the ensemble before it was
+    distilled), by feature, and in numbers. earlier: spectra of the same parameters in a wider space, from which it
+    learns too; the held-out ones of these stay unseen.
+    """
     from skytrace.spectra.emulator import emulator_to_arrays
-    from skytrace.spectra.emulator_training import train_emulator
-    from skytrace.spectra.emulator_validation import validate_emulator
+    from skytrace.spectra.emulator_training import distilled_emulator, train_ensemble
+    from skytrace.spectra.emulator_validation import spectrum_rms, validate_emulator
     from skytrace.spectra.parameter_space import draw_latin_hypercube
 
     (parameters, luminosity), (unseen, truth) = split_training(spectra, stage)
     box = parameter_space(space)
-    trained = train_emulator(
-        parameters, spectra["wavelength_angstrom"], luminosity, space=box, options=emulator,
-        draw=lambda n: draw_latin_hypercube(box, n, seed=stage.seed)[0].to_numpy(),
-    )  # fmt: skip
+    further = None if earlier is None or earlier_stage is None else split_training(earlier, earlier_stage)[0]
+    ensemble = train_ensemble(
+        parameters, spectra["wavelength_angstrom"], luminosity, space=box, options=emulator, further=further
+    )
+    trained = distilled_emulator(
+        ensemble, options=emulator, draw=lambda n: draw_latin_hypercube(box, n, seed=stage.seed)[0].to_numpy()
+    )
+    ours, before = (
+        spectrum_rms(one.predict(unseen).luminosity, truth)["rms_of_peak"] for one in (trained, ensemble.emulator)
+    )
+    by_model = Table({"model": np.arange(len(unseen)), "rms_of_peak": ours, "ensemble_rms_of_peak": before})
     # a minimum is fitted over as many bins as measure_features' own default has on a finer grid
     reach = np.clip(_FEATURE_BINS * _bin_km_s(trained.wavelength_angstrom), *_FEATURE_KM_S)
     wide = FeatureOptions(fit_half_width_km_s=float(reach))
     found = validate_emulator(trained, unseen, truth, features=wide)
     report = {
         **found.summary, "models": len(parameters), "held_out": len(unseen), "parameters": parameters.shape[1],
+        "earlier_models": 0 if further is None else len(further[0]),
+        "displacement": dict(zip(trained.names, trained.error.displacement, strict=False)),
     }  # fmt: skip
-    return emulator_to_arrays(trained), found.by_wavelength, found.by_feature, json_ready(report)
+    return emulator_to_arrays(trained), found.by_wavelength, by_model, found.by_feature, json_ready(report)
 
 
 def _bin_km_s(wavelength_angstrom: np.ndarray) -> float:
@@ -139,7 +153,8 @@ def _bin_km_s(wavelength_angstrom: np.ndarray) -> float:
 
 class Observation(NamedTuple):
     """An observed spectrum as a likelihood takes it: emulator, its model on the used bins, used (m,), luminosity and
-    error (m,) [erg/s/A] on the emulator's grid (NaN where masked), and the target; name: of the spectrum.
+    error (m,) [erg/s/A] on the emulator's grid (NaN where masked); scales: smallest and largest of the emulator's
+    error; name: of the spectrum.
     """
 
     emulator: Any
@@ -147,7 +162,7 @@ class Observation(NamedTuple):
     used: np.ndarray
     luminosity: np.ndarray
     error: np.ndarray
-    target: Any
+    scales: tuple[float, float]
     phase_day: float | None
     name: str
 
@@ -158,7 +173,7 @@ def observe(
     """The observed spectrum at rest, without dust, on the grid of the emulator."""
     from skytrace.spectra.emulator import emulator_from_arrays
     from skytrace.spectra.inference_model import inference_model
-    from skytrace.spectra.inference_target import observed_luminosity, spectrum_target, used_bins
+    from skytrace.spectra.inference_target import observed_luminosity, used_bins
     from skytrace.spectra.observed import spectrum_from_arrays
     from skytrace.spectra.preprocessing import prepare_observed
 
@@ -167,11 +182,18 @@ def observe(
     luminosity, error = observed_luminosity(prepared)
     used = used_bins(trained.wavelength_angstrom, ~np.isfinite(luminosity), likelihood)
     model = inference_model(trained, parameter_space(space), bins=used)
-    target = spectrum_target(
-        luminosity[used], error[used], model, options=likelihood, scales=error_scales(trained, space),
-        phase_day=spectrum.phase_day,
+    scales = error_scales(trained, space)
+    return Observation(trained, model, used, luminosity, error, scales, spectrum.phase_day, spectrum.name)
+
+
+def target_of(seen: Observation, likelihood: LikelihoodOptions) -> Callable[..., Any]:
+    """What makes the target of the observation: from the displaced error near its parameters, or without."""
+    from skytrace.spectra.inference_target import spectrum_target
+
+    return partial(
+        spectrum_target, seen.luminosity[seen.used], seen.error[seen.used], seen.model, options=likelihood,
+        scales=seen.scales, phase_day=seen.phase_day,
     )  # fmt: skip
-    return Observation(trained, model, used, luminosity, error, target, spectrum.phase_day, spectrum.name)
 
 
 def infer_in(stage: int) -> Callable[..., tuple[Any, Table, Table, Table, Report]]:
@@ -185,25 +207,27 @@ def infer_in(stage: int) -> Callable[..., tuple[Any, Table, Table, Table, Report
         samplers agree; diagnostics and flags.
         """
         from skytrace.spectra import inference_predictions as predictions
+        from skytrace.spectra.inference_displacement import settled_target
         from skytrace.spectra.inference_posterior import spectrum_inference_data
         from skytrace.spectra.inference_stages import infer_stage
 
         seen = observe(emulator, space, observed, likelihood, observation)
-        result = infer_stage(
-            seen.target, model=seen.model, options=likelihood, sampler=replace(sampler, methods=options.methods),
-            stage=stage, error_fraction=error_fraction(seen)[seen.used],
-        )  # fmt: skip
         told: Report = {"model": seen.model, "options": likelihood}
-        spectra = predictions.posterior_spectra(result.posterior, seen.target, **told)
-        fitted = spectra.merge(predictions.standard_residuals(result.posterior, seen.target, **told))
+        sampler = replace(sampler, methods=options.methods)
+        target, mode = settled_target(target_of(seen, likelihood), **told, sampler=sampler)
+        result = infer_stage(
+            target, **told, sampler=sampler, stage=stage, error_fraction=error_fraction(seen)[seen.used], mode=mode,
+        )  # fmt: skip
+        spectra = predictions.posterior_spectra(result.posterior, target, **told)
+        fitted = spectra.merge(predictions.standard_residuals(result.posterior, target, **told))
         agreement = Table(columns=_AGREEMENT) if result.agreement is None else result.agreement
         report = {
             "samplers": {name: one.diagnostics for name, one in result.posteriors.items()},
             "failures": {name: list(one.failures) for name, one in result.posteriors.items()},
-            "checks": result.checks, "flags": list(result.flags), "bins": len(seen.target.observed),
-            "best": best_physical(result, seen.model, likelihood, seen.target), "likelihood": asdict(likelihood),
+            "checks": result.checks, "flags": list(result.flags), "bins": len(target.observed),
+            "best": best_physical(result, seen.model, likelihood, target), "likelihood": asdict(likelihood),
         }  # fmt: skip
-        kept = spectrum_inference_data(result.posterior, seen.target, name=seen.name, stage=stage)
+        kept = spectrum_inference_data(result.posterior, target, name=seen.name, stage=stage)
         return kept, result.summary, fitted, agreement, json_ready(report)
 
     return infer

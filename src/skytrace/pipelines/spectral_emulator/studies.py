@@ -19,10 +19,10 @@ from skytrace.pipelines.spectral_emulator.shards import ModelShardOptions
 from skytrace.pipelines.spectral_emulator.simulators import SimulatorOptions, open_simulator
 from skytrace.pipelines.spectral_emulator.stages import (
     error_fraction,
-    error_scales,
     observe,
     parameter_space,
     split_training,
+    target_of,
 )
 from skytrace.spectra.emulator_options import EmulatorOptions
 from skytrace.spectra.inference_options import LikelihoodOptions, SpectrumSamplerOptions
@@ -43,10 +43,10 @@ _KINDS = ("drawn from the model", "simulated, never seen")
 
 
 def measure_training_sizes(
-    spectra: Arrays, space: Table, stage: StageOptions, emulator: EmulatorOptions, curve: CurveOptions
+    spectra: Arrays, space: Table, whole: Table, stage: StageOptions, emulator: EmulatorOptions, curve: CurveOptions
 ) -> tuple[Table, Report]:
-    """Rms on every held-out model of ensembles that learnt from fewer models, and from all, before they are distilled;
-    their medians, and where a power law through these meets the published one.
+    """Rms on every held-out model of ensembles that learnt from fewer models, and from all (whole: held-out errors),
+    before they are distilled; their medians, and where a power law through these meets the published one.
     """
     from skytrace.compute import progress
     from skytrace.spectra.emulator_validation import training_size_curve, training_size_errors
@@ -54,7 +54,7 @@ def measure_training_sizes(
     (parameters, luminosity), (unseen, truth) = split_training(spectra, stage)
     together = np.concatenate([parameters, unseen]), np.concatenate([luminosity, truth])
     held = np.arange(len(together[0])) >= len(parameters)
-    sizes = [size for size in curve.sizes if size < len(parameters)] + [len(parameters)]
+    sizes = [size for size in curve.sizes if size < len(parameters)]
     found = [
         training_size_errors(
             size, together[0], spectra["wavelength_angstrom"], together[1], held, space=parameter_space(space),
@@ -62,6 +62,7 @@ def measure_training_sizes(
         )["rms_of_peak"]
         for size in progress(sizes, total=len(sizes), description="training sizes")
     ]  # fmt: skip
+    sizes, found = [*sizes, len(parameters)], [*found, whole["ensemble_rms_of_peak"].to_numpy()]
     table = pd.concat(
         [Table({"models": size, "model": np.arange(len(one)), "rms_of_peak": one})
          for size, one in zip(sizes, found, strict=True)], ignore_index=True
@@ -100,7 +101,7 @@ def measure_coverage(
     fraction = error_fraction(seen)
     rngs = [np.random.default_rng([coverage.seed, kind]) for kind in range(3)]
     told: Report = {"model": seen.model, "options": likelihood}
-    unit = prior_draws(coverage.mocks, seen.target, **told, rng=rngs[0])
+    unit = prior_draws(coverage.mocks, target_of(seen, likelihood)(), **told, rng=rngs[0])
     own, own_error = inference_mocks.mock_of_draws(unit, fraction[seen.used], **told, rng=rngs[1])
     some = slice(0, coverage.mocks)
     other, other_error = inference_mocks.mock_of_spectra(
@@ -117,7 +118,7 @@ def measure_coverage(
         np.concatenate([from_unit(unit, **told, xp=np)[0], unseen[some]]), emulator=seen.emulator,
         space=parameter_space(space), options=likelihood, sampler=short,
         shards=MockShardOptions(shards.folder, coverage.batch), cluster=cluster,
-        scales=error_scales(seen.emulator, space), phase_day=seen.phase_day,
+        scales=seen.scales, phase_day=seen.phase_day,
     )  # fmt: skip
     table = table.assign(kind=np.where(table["mock"] < len(own), *_KINDS))
     reports = [
