@@ -118,13 +118,15 @@ def _misfit(parameters: Any, amplitude: Any, target: SpectrumTarget, model: Infe
 
 
 def prior_draws(
-    n: int, target: SpectrumTarget, *, model: InferenceModel, options: LikelihoodOptions, rng: np.random.Generator
-) -> NDArray[np.float64]:
-    """unit (n, D) drawn from the prior by rejection from the box."""
+    n: int, target: SpectrumTarget, *, model: InferenceModel, options: LikelihoodOptions, rng: np.random.Generator,
+    within: tuple[NDArray[np.float64], NDArray[np.float64]] | None = None,
+) -> NDArray[np.float64]:  # fmt: skip
+    """unit (n, D) drawn from the prior by rejection from the box, or from the part of it within (low (D,), high)."""
     dimensions = len(coordinate_names(model, options))
+    low, high = within or (np.zeros(dimensions), np.ones(dimensions))
     kept: list[NDArray[np.float64]] = []
     while sum(map(len, kept)) < n:
-        drawn = rng.uniform(size=(max(4 * n, 1024), dimensions))
+        drawn = low + rng.uniform(size=(max(4 * n, 1024), dimensions)) * (high - low)
         chance = np.exp(_log_priors(drawn, target, model, options))
         kept.append(drawn[rng.uniform(size=len(drawn)) < chance])
     return np.concatenate(kept)[:n]

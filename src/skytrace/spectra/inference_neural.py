@@ -1,8 +1,11 @@
 """Neural posterior estimation (Papamakarios & Murray 2016; sbi): a flow learns the posterior from simulated spectra.
 
-It is amortised: one training serves every spectrum with the same mask and errors. Spectra come from the emulator with
-the likelihood's own noise (``inference_mocks``), so that it estimates the posterior that the other samplers sample,
-without their density. Whether it does is measured by ranks (SBC) and by agreement, not assumed.
+Spectra come from the emulator with the likelihood's own noise (``inference_mocks``), so that it estimates the posterior
+that the other samplers sample, without their density. Without a mode it is amortised: one training serves every
+spectrum with the same mask and errors. With one it learns for spectra like that one: from a prior truncated to five
+standard deviations about it (Deistler, Goncalves & Macke 2022, arXiv:2210.04815), and from summaries that begin with
+the score there, the directions in which the parameters move it (Alsing & Wandelt 2018, MNRAS 476, L60). Whether it
+says what the others say is measured by ranks (SBC) and by agreement, not assumed.
 """
 
 from __future__ import annotations
@@ -14,13 +17,15 @@ import numpy as np
 from scipy.special import ndtr, ndtri
 
 from skytrace.errors import check_whole
-from skytrace.spectra.inference_density import coordinate_names, prior_draws
+from skytrace.spectra.inference_density import coordinate_names, from_unit, prior_draws
 from skytrace.spectra.inference_mocks import mock_of_draws
 from skytrace.spectra.inference_posterior import SpectrumPosterior, with_diagnostics
+from skytrace.spectra.inference_target import target_covariance
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
+    from skytrace.spectra.inference_mode import PosteriorMode
     from skytrace.spectra.inference_model import InferenceModel
     from skytrace.spectra.inference_options import LikelihoodOptions, SpectrumSamplerOptions
     from skytrace.spectra.inference_target import SpectrumTarget
@@ -28,12 +33,15 @@ if TYPE_CHECKING:
 __all__ = ["NeuralEstimator", "neural_ranks", "sample_neural", "train_neural"]
 
 _CHAINS, _BATCH = 4, 500
+#: Standard deviations about the mode that are learnt from, and the step of a derivative in them.
+_REACH, _STEP = 5.0, 0.1
 
 
 @dataclass(frozen=True, eq=False)
 class NeuralEstimator:
     """A trained flow and its summary of a spectrum: (y - mean) @ components, over width. centre, spread (D,): of z.
-    train_seconds; epochs; best_validation: mean log density of held-out simulations.
+    within: the part of the prior's box from which it learnt, low and high (D,). epochs; best_validation: mean log
+    density of held-out simulations.
     """
 
     flow: Any
@@ -42,6 +50,7 @@ class NeuralEstimator:
     width: NDArray[np.float64]
     centre: NDArray[np.float64]
     spread: NDArray[np.float64]
+    within: tuple[NDArray[np.float64], NDArray[np.float64]]
     epochs: int
     best_validation: float
 
@@ -78,23 +87,28 @@ class _SilentTracker:
 
 def train_neural(
     target: SpectrumTarget, error_fraction: ArrayLike, *, model: InferenceModel, options: LikelihoodOptions,
-    sampler: SpectrumSamplerOptions,
+    sampler: SpectrumSamplerOptions, mode: PosteriorMode | None = None,
 ) -> NeuralEstimator:  # fmt: skip
-    """A masked autoregressive flow of z given the leading components of merged y, from ``sampler.neural_simulations``
-    draws of the prior. target gives bins and prior; error_fraction (m,) the noise.
+    """A masked autoregressive flow of z given summaries of merged y: the score at the mode and the leading components,
+    from ``sampler.neural_simulations`` draws of the prior, near the mode where there is one. target gives bins and
+    prior; error_fraction (m,) the noise.
     """
     import torch
     from sbi.inference import NPE
 
     rng = np.random.default_rng([sampler.seed, 6])
-    unit = prior_draws(sampler.neural_simulations, target, model=model, options=options, rng=rng)
+    within = _region(mode, len(coordinate_names(model, options)))
+    unit = prior_draws(sampler.neural_simulations, target, model=model, options=options, rng=rng, within=within)
     spectra = _simulated(unit, target, error_fraction, model, options, rng)
     z = ndtri(np.clip(unit, 1e-9, 1.0 - 1e-9))
     mean = spectra.mean(axis=0)
     _, vectors = np.linalg.eigh((spectra - mean).T @ (spectra - mean))
     components = vectors[:, ::-1][:, : sampler.neural_components]
+    if mode is not None:
+        components = np.column_stack([_score(mode, target, model, options), components])
     scores = (spectra - mean) @ components
     width, centre, spread = scores.std(axis=0), z.mean(axis=0), z.std(axis=0)
+    components, scores, width = components[:, width > 0.0], scores[:, width > 0.0], width[width > 0.0]
     torch.manual_seed(sampler.seed)
     trainer = NPE(density_estimator="maf", tracker=_SilentTracker(), show_progress_bars=False)
     as_tensor = lambda array: torch.as_tensor(array, dtype=torch.float32)  # noqa: E731
@@ -106,7 +120,7 @@ def train_neural(
     validation = log.get("best_validation_loss") or log.get("validation_loss") or [np.nan]
     epochs = log.get("epochs_trained") or [sampler.neural_epochs]
     return NeuralEstimator(
-        flow.eval(), mean, components, width, centre, spread, int(epochs[-1]), -float(validation[-1])
+        flow.eval(), mean, components, width, centre, spread, within, int(epochs[-1]), -float(validation[-1])
     )
 
 
@@ -135,11 +149,35 @@ def neural_ranks(
     """
     check_whole("n_ranks", n_ranks, 2, 100_000)
     rng = np.random.default_rng([seed, 7])
-    unit = prior_draws(n_simulations, target, model=model, options=options, rng=rng)
+    unit = prior_draws(n_simulations, target, model=model, options=options, rng=rng, within=estimator.within)
     spectra = _simulated(unit, target, error_fraction, model, options, rng)
     drawn = estimator.draw(spectra, n_ranks - 1, seed=seed)
     ranks = (drawn < unit[:, None]).sum(axis=1)
     return {name: ranks[:, i] for i, name in enumerate(coordinate_names(model, options))}
+
+
+def _region(mode: PosteriorMode | None, dimensions: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """low and high (D,) in unit."""
+    if mode is None:
+        return np.zeros(dimensions), np.ones(dimensions)
+    reach = _REACH * np.sqrt((mode.root**2).sum(axis=1))
+    return ndtr(mode.z - reach), ndtr(mode.z + reach)
+
+
+def _score(
+    mode: PosteriorMode, target: SpectrumTarget, model: InferenceModel, options: LikelihoodOptions
+) -> NDArray[np.float64]:
+    """(k, D): what merged y is multiplied by to give the derivatives of its log likelihood at the mode, along the
+    directions in which the posterior has unit width.
+    """
+    moved = mode.z + _STEP * np.concatenate([mode.root.T, -mode.root.T])
+    parameters, amplitude = from_unit(ndtr(np.vstack([moved, mode.z[None]])), model, options, xp=np)
+    stretched, scale = model.predict(parameters)
+    merged = (stretched[:, target.rows] * target.weights).sum(axis=-1)
+    d = len(mode.z)
+    slopes = (merged[:d] - merged[d : 2 * d]).T / (2.0 * _STEP)
+    covariance = target_covariance(target, scale=float(scale[-1]), amplitude=float(amplitude[-1]))
+    return np.linalg.solve(covariance, slopes)
 
 
 def _simulated(

@@ -76,7 +76,7 @@ def infer_stage(
             from skytrace.spectra.inference_neural import sample_neural, train_neural
 
             noise = np.asarray(error_fraction, dtype=np.float64)
-            estimator = train_neural(target, noise, model=model, options=options, sampler=sampler)
+            estimator = train_neural(target, noise, model=model, options=options, sampler=sampler, mode=mode)
             posteriors[method] = sample_neural(target, estimator, model=model, options=options, sampler=sampler)
         else:
             sample = {"nuts": sample_nuts, "emcee": sample_emcee}[method]
