@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from skytrace.errors import OptionError, check_choice, check_whole
+from skytrace.errors import OptionError, check_between, check_choice, check_whole
 from skytrace.spectra.inference_options import METHODS
 
 __all__ = ["CoverageOptions", "CurveOptions", "KnockOutOptions", "StageOptions"]
@@ -55,7 +55,8 @@ class CurveOptions:
 @dataclass(frozen=True)
 class CoverageOptions:
     """mocks: observations of each kind, simulated from the emulator itself and from models that it never saw; batch: in
-    one program. warmup, draws: of the two chains of each, whose trees of leaps double at most max_tree_depth times.
+    one program. warmup, draws: of the two chains of each, whose trees of leaps double at most max_tree_depth times,
+    with steps for target_accept.
     """
 
     mocks: int = 100
@@ -63,6 +64,7 @@ class CoverageOptions:
     warmup: int = 200
     draws: int = 300
     max_tree_depth: int = 6
+    target_accept: float = 0.9
     seed: int = 7
 
     def __post_init__(self) -> None:
@@ -71,6 +73,7 @@ class CoverageOptions:
         check_whole("warmup", self.warmup, 10, 10**6)
         check_whole("draws", self.draws, 10, 10**6)
         check_whole("max_tree_depth", self.max_tree_depth, 1, 12)
+        check_between("target_accept", self.target_accept, 0.5, 0.999)
         check_whole("seed", self.seed, 0, 2**32 - 1)
 
 

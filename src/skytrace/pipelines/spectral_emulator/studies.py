@@ -109,7 +109,8 @@ def measure_coverage(
     )  # fmt: skip
     short = replace(
         sampler, n_starts=min(_STARTS, sampler.n_starts), nuts_chains=2, nuts_warmup=coverage.warmup,
-        nuts_draws=coverage.draws, max_tree_depth=coverage.max_tree_depth, seed=coverage.seed,
+        nuts_draws=coverage.draws, max_tree_depth=coverage.max_tree_depth, target_accept=coverage.target_accept,
+        seed=coverage.seed,
     )  # fmt: skip
     # both kinds together, so that one program serves all
     table = coverage_in_shards(
