@@ -73,3 +73,32 @@ def test_agreement_of_the_samplers_is_that_of_its_table(page):
         mine = [row for row in found if row["method"] == method]
         agree = sum(row["agrees"] == "True" for row in mine)
         assert f"{method}: {agree} of {len(mine)}" in page, (method, agree, len(mine))
+
+
+def test_recovered_truths_are_those_of_the_summary(reports, page):
+    """Value, error and truth of every parameter that the page names, and the one that is furthest off."""
+    truth = reports["run"]["globals"]["mock_spectrum"]["parameters"]
+    found = {row["parameter"]: row for row in rows_of("second_round_summary") if row["parameter"] in truth}
+    named = re.findall(r"`(\w+)` = (-?[\d.,]+) \+- ([\d.,]+)[^()]*\((-?[\d.,]+)\)", page)
+    assert len(named) >= 5
+    for name, mean, sd, true in named:
+        values = [float(text.replace(",", "")) for text in (mean, sd, true)]
+        digits = len(sd.partition(".")[2])
+        assert values[0] == pytest.approx(float(found[name]["mean"]), abs=0.51 * 10.0**-digits), name
+        assert values[1] == pytest.approx(float(found[name]["sd"]), abs=0.51 * 10.0**-digits), name
+        assert values[2] == truth[name], name
+    off = {name: abs(float(row["mean"]) - truth[name]) / float(row["sd"]) for name, row in found.items()}
+    furthest = max(off, key=off.get)
+    assert f"the furthest is `{furthest}`, {off[furthest]:.1f} sigma off" in page
+
+
+def test_time_and_commit_of_the_run_are_its_own(reports, page):
+    run = reports["run"]
+    assert f"{run['seconds'] / 60:.0f} minutes" in page
+    assert f"`{run['git']['commit'][:7]}`" in page and not run["git"]["dirty"]
+
+
+def test_closure_is_that_of_its_report(reports, page):
+    closure = reports["closure"]
+    assert f"{closure['rms_pull']:.2f} sigma of the emulator's error" in page
+    assert f"{percent(closure['rms_of_peak_observed'], 1)} of the peak from the spectrum" in page

@@ -228,6 +228,18 @@ def test_the_fingerprint_of_a_fit_covers_every_source_that_computes_it():
     }
 
 
+def test_the_fingerprint_of_a_mock_spectrum_covers_every_source_that_computes_its_posterior():
+    from skytrace.pipelines.spectral_emulator.inference_shards import _COMPUTED_BY as computed_by
+
+    needed = imported_by(
+        "skytrace.pipelines.spectral_emulator.inference_shards", without=frozenset({"skytrace.spectra"})
+    )
+    left = {name for name in needed if name.startswith("skytrace.spectra.") and not _below(name, computed_by)}
+    # a mock comes as arrays, its space and emulator as values: what made them is not asked again
+    given = {"ejecta", "emulator_covariance", "noise", "observed", "observed_options", "parameter_space"}
+    assert left == {f"skytrace.spectra.{name}" for name in given}
+
+
 @pytest.mark.parametrize("name", list(DATASETS_OF))
 def test_datasets_said_to_be_of_one_pipeline_are_in_no_other_catalog(repository, name):
     classes = {node.split("(")[0] for node in MODULES[name].read_text().split("class ")[1:]}

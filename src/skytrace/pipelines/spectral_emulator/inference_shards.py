@@ -27,6 +27,7 @@ __all__ = ["MockShard", "MockShardOptions", "compute_mock_shard", "coverage_in_s
 #: Everything that decides what a shard holds.
 _COMPUTED_BY = (
     __name__, "skytrace.spectra.emulator", "skytrace.spectra.emulator_inputs", "skytrace.spectra.emulator_error",
+    "skytrace.spectra.abundance_profiles", "skytrace.spectra.wavelengths", "skytrace.compute.arrays",
     "skytrace.spectra.composition", "skytrace.spectra.inference_covariance", "skytrace.spectra.inference_coverage",
     "skytrace.spectra.boxes", "skytrace.spectra.emulator_displacement", "skytrace.spectra.inference_displacement",
     "skytrace.spectra.inference_density", "skytrace.spectra.inference_mode", "skytrace.spectra.inference_model",
