@@ -122,8 +122,12 @@ class Reports(SphinxDirective):
         """A heading and a list of files for each folder."""
         found: list[nodes.Node] = []
         for folder, paths in reports().items():
-            section = nodes.section(ids=[f"reports-{folder or 'single'}".replace("_", "-")])
-            section += nodes.title("", f"results/{folder}" if folder else "results")
+            words = f"results/{folder}" if folder else "results"
+            section = nodes.section(ids=[target(folder)])
+            section += nodes.title(words, words)
+            self.env.domains.standard_domain.note_hyperlink_target(
+                target(folder), self.env.docname, target(folder), words
+            )
             files = nodes.paragraph()
             for path in paths:
                 name = path.relative_to(RESULTS).as_posix()
@@ -135,8 +139,12 @@ class Reports(SphinxDirective):
 
 def link_folders(app: Sphinx, docname: str, source: list[str]) -> None:
     """Links of pages to a folder of reports, which GitHub lists, lead here to the list of its files."""
-    up = "../" * docname.count("/")
-    source[0] = FOLDER_LINK.sub(lambda match: f"]({up}validation.md#reports-{match[1].replace('_', '-')})", source[0])
+    source[0] = FOLDER_LINK.sub(lambda match: f"](#{target(match[1])})", source[0])
+
+
+def target(folder: str) -> str:
+    """Where the validation page lists the reports of ``folder``."""
+    return f"reports-{folder or 'single'}".replace("_", "-")
 
 
 def copy_reports(app: Sphinx, error: Exception | None) -> None:

@@ -32,14 +32,18 @@ def as_plain_text(lines: list[str]) -> list[str]:
     in_doctest = False
     for line in lines:
         in_doctest = bool(line.strip()) and (in_doctest or line.lstrip().startswith(">>>"))
-        parts = [line] if in_doctest else LITERAL.split(line)
-        plain.append(line if in_doctest else "".join(escaped(part) for part in parts))
+        plain.append(line if in_doctest else escaped(line))
     return plain
 
 
-def escaped(part: str) -> str:
-    """A piece of a docstring's line, as text; a ``literal`` stays one."""
-    return part if LITERAL.fullmatch(part) else MARKUP.sub(r"\\\1", part)
+def escaped(line: str) -> str:
+    """A line of a docstring, as text; a ``literal`` stays one, also where it touches a word."""
+    text = ""
+    for place, part in enumerate(LITERAL.split(line)):
+        touches = bool(text and part) and all(c.isalnum() or c in "`_" for c in (text[-1], part[0]))
+        # an escaped blank parts the two, and is not shown
+        text += ("\\ " if touches else "") + (part if place % 2 else MARKUP.sub(r"\\\1", part))
+    return text
 
 
 def rewrite_docstring(app: Sphinx, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
@@ -103,12 +107,12 @@ class PublicNames(SphinxDirective):
         package = self.arguments[0]
         found = importlib.import_module(package)
         words = as_plain_text(inspect.getdoc(found).splitlines())
-        lines = [f".. py:module:: {package}", "", *words, "", *title("Public names")]
+        lines = [f".. py:module:: {package}", "", *words, "", *title(f"Public names of {package}")]
         for name in sorted(found.__all__, key=str.lower):
             lines += entry(package, name)
         for module in self.options.get("modules", "").split():
             lines += [*title(f"{package}.{module}"), f".. automodule:: {package}.{module}", "   :members:", ""]
-        lines += [*title("All modules"), "A module's public names are those of its ``__all__``.", ""]
+        lines += [*title(f"Modules of {package}"), "A module's public names are those of its ``__all__``.", ""]
         lines += [".. list-table::", "   :widths: 30 70", ""]
         for module, said in modules_of(package):
             lines += [f"   * - ``{module}``", f"     - {as_plain_text([said])[0]}"]
