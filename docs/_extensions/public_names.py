@@ -62,8 +62,12 @@ def modules_of(package: str) -> list[tuple[str, str]]:
     """(name, first sentence) of every public module of ``package``."""
     folder = Path(str(importlib.import_module(package).__file__)).parent
     names = [found.name for found in pkgutil.iter_modules([str(folder)]) if not found.name.startswith("_")]
-    places = {name: folder / name / "__init__.py" if (folder / name).is_dir() else folder / f"{name}.py" for name in names}
-    return [(name, first_sentence(place.read_text(encoding="utf-8"))) for name, place in places.items()]
+    return [(name, first_sentence(source_of(folder / name).read_text(encoding="utf-8"))) for name in names]
+
+
+def source_of(module: Path) -> Path:
+    """The file of a module or package whose path, without suffix, is ``module``."""
+    return module / "__init__.py" if module.is_dir() else module.with_suffix(".py")
 
 
 def comment_of(package: str, name: str) -> list[str]:
