@@ -2,13 +2,14 @@
 # make test   sets everything up, then runs all tests
 # Needs only Python >= 3.11, git and make: uv is installed inside .venv, and the locked packages by uv.
 PYTHON ?= python3
+PAGES ?= build/docs
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 export DO_NOT_TRACK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run repro test lint format viz site bench lock clean
+.PHONY: help setup run repro test lint format viz site docs bench lock clean
 
 help:  ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## */\t/' | expand -t 10
@@ -48,6 +49,9 @@ viz: $(READY)  ## browse the lineage at http://127.0.0.1:4141
 site: $(READY)  ## the lineage as a static site in build/, which needs no network
 	$(BIN)/kedro viz build --include-hooks --include-previews
 	$(BIN)/python -m skytrace.reporting.lineage_site build
+
+docs: $(READY)  ## the documentation in build/docs, which needs no network; a warning is an error
+	$(BIN)/python -m sphinx -E -W --keep-going -q -d $(PAGES).doctrees docs $(PAGES)
 
 bench: $(READY)  ## every benchmark against its named peer; writes docs/benchmarks.md
 	$(BIN)/python -m benchmarks
