@@ -76,7 +76,9 @@ def _cut_out(draw: Any, content: bytes) -> bytes:
 
 def _overwritten(draw: Any, content: bytes) -> bytes:
     start = _place(draw, content)
-    block = draw(st.sampled_from([0x00, 0xFF, 0x20, 0x7F])).to_bytes(1, "big") * draw(st.sampled_from([1, 4, 8, 80, 900]))
+    block = draw(st.sampled_from([0x00, 0xFF, 0x20, 0x7F])).to_bytes(1, "big") * draw(
+        st.sampled_from([1, 4, 8, 80, 900])
+    )
     return content[:start] + block + content[start + len(block) :]
 
 

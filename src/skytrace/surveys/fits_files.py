@@ -30,46 +30,57 @@ _MAX_SIP_ORDER = 9
 
 @contextlib.contextmanager
 def open_fits(
-    path: Path, *, what: str = "FITS", max_unpacked_gb: float = MAX_UNPACKED_GB, whole: bool = True, **how: Any
+    path: Path,
+    *,
+    label: str = "",
+    what: str = "FITS",
+    max_unpacked_gb: float = MAX_UNPACKED_GB,
+    whole: bool = True,
+    **how: Any,
 ) -> Iterator[Any]:
-    """The HDUs of a file, plain or gzipped; ``how`` goes to ``astropy.io.fits.open``. whole: data must lie in the file.
+    """The HDUs of a file, plain or gzipped; label: what messages call it instead of its path. ``how`` goes to
+    ``astropy.io.fits.open``. whole: data must lie in the file.
 
     Raises SurveyError naming the file: for what is no FITS, for a header that claims a negative size or more data than
     there are, for more than ``max_unpacked_gb`` unpacked, and for whatever goes wrong inside the block.
     """
     from astropy.io import fits
 
-    with reading(path, what):
-        source: Any = path
+    label = label or str(path)
+    with reading(label, what):
+        source: Path | bytes = path
         with path.open("rb") as stream:
             begin = stream.read(6)
         if begin.startswith(_GZIP):
-            source = io.BytesIO(_gunzipped(path, max_unpacked_gb))
-            begin = source.getvalue()[:6]
+            source = _gunzipped(path, max_unpacked_gb)
+            begin = source[:6]
         if begin != b"SIMPLE":
-            raise SurveyError(f"{path} cannot be read as {what}: it does not begin with SIMPLE; it is plain or gzipped")
-        check_claims(source, str(path), max_unpacked_gb=max_unpacked_gb, whole=whole)
-        with fits.open(source, memmap=False, **how) as hdus:
+            raise SurveyError(
+                f"{label} cannot be read as {what}: it does not begin with SIMPLE; it is plain or gzipped"
+            )
+        check_claims(source, label, max_unpacked_gb=max_unpacked_gb, whole=whole)
+        with fits.open(_stream(source), memmap=False, **how) as hdus:
             yield hdus
 
 
 def check_claims(
-    source: Path | io.BytesIO, name: str, *, max_unpacked_gb: float = MAX_UNPACKED_GB, whole: bool = True
+    source: Path | bytes, name: str, *, max_unpacked_gb: float = MAX_UNPACKED_GB, whole: bool = True
 ) -> None:
     """Raise SurveyError for headers that claim what cannot be; nothing but headers is read."""
     from astropy.io import fits
 
-    size = source.stat().st_size if isinstance(source, Path) else len(source.getbuffer())
-    with fits.open(source, memmap=False, disable_image_compression=True) as hdus:
+    size = source.stat().st_size if isinstance(source, Path) else len(source)
+    with fits.open(_stream(source), memmap=False, disable_image_compression=True) as hdus:
         for number, hdu in enumerate(hdus):
             header = hdu.header
             shape = _axes(header, "", f"{name}, HDU {number}")
             needs = abs(int(header["BITPIX"])) // 8 * int(header.get("GCOUNT", 1))
             needs *= (math.prod(shape) if shape else 0) + int(header.get("PCOUNT", 0))
-            found = max(size - int(hdu.fileinfo()["datLoc"]), 0)
-            if needs < 0 or (whole and needs > found):
+            end = int(hdu.fileinfo()["datLoc"]) + needs  # a file is whole without the padding to 2880 bytes
+            if needs < 0 or (whole and end > size):
                 raise SurveyError(
-                    f"{name} is not whole: HDU {number} with NAXIS {shape} needs {needs:,} bytes, the file has {found:,}"
+                    f"{name} is not whole: HDU {number} with NAXIS {shape} needs {end:,} bytes, the file has {size:,}; "
+                    "fetch it again"
                 )
             if isinstance(hdu, fits.BinTableHDU) and shape and hdu.columns.dtype.itemsize > shape[0]:
                 raise SurveyError(
@@ -78,8 +89,10 @@ def check_claims(
                 )
             if header.get("ZIMAGE", False):
                 _check_tiles(header, f"{name}, HDU {number}", max_unpacked_gb)
-    if isinstance(source, io.BytesIO):
-        source.seek(0)
+
+
+def _stream(source: Path | bytes) -> Any:
+    return source if isinstance(source, Path) else io.BytesIO(source)
 
 
 def celestial_wcs(header: Any, path: Path | str) -> Any:

@@ -71,7 +71,7 @@ def read_mosaic(path: Path, weight: Path | None = None, *, zero_point_mag: float
     from astropy.wcs.utils import proj_plane_pixel_scales
 
     def plane_of(file: Path) -> tuple[NDArray, Any]:
-        with open_fits(file, what="a mosaic in FITS") as hdus:
+        with open_fits(file, label=f"mosaic {file}") as hdus:
             for hdu in hdus:
                 if getattr(hdu, "is_image", False) and hdu.data is not None and hdu.data.ndim == 2:
                     return np.asarray(hdu.data, dtype=np.float32), hdu.header.copy()

@@ -27,13 +27,16 @@ def read_cluster_table(path: Path, columns: Mapping[str, str]) -> pd.DataFrame:
     """The ``columns`` (our name -> the file's) under our names, cluster_id as text. Raises SurveyError naming the file
     and what is wrong with it.
     """
-    with reading(path, "a cluster catalogue"):
+    with reading(f"cluster catalogue {path}", "a table"):
         table = _read_table(path)
     missing = [name for name in columns.values() if name not in table]
     if missing:
         raise SurveyError(
             f"cluster catalogue {path} lacks {', '.join(missing)}; it has {', '.join(map(str, table.columns))}"
         )
+    unnamed = int(table[columns["cluster_id"]].isna().sum())
+    if unnamed:
+        raise SurveyError(f"cluster catalogue {path} has {unnamed} rows without {columns['cluster_id']}; name them all")
     found = pd.DataFrame({ours: table[theirs].to_numpy() for ours, theirs in columns.items()})
     found["cluster_id"] = found["cluster_id"].astype(str)
     return found
@@ -60,6 +63,6 @@ def _read_table(path: Path) -> pd.DataFrame:
         return pd.read_csv(path)
     from astropy.table import Table
 
-    with open_fits(path) as hdus:
+    with open_fits(path, label=f"cluster catalogue {path}") as hdus:
         table = Table.read(hdus, format="fits")
     return table[[name for name in table.colnames if table[name].ndim == 1]].to_pandas()

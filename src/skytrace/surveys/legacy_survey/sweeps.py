@@ -53,7 +53,7 @@ def sweep_chunks(path: Path, *, chunk_rows: int) -> Iterator[NDArray]:
     """
     from astropy.io import fits
 
-    with open_fits(path, what="a sweep in FITS", whole=False) as hdus:
+    with open_fits(path, label=f"sweep {path}", whole=False) as hdus:
         table = next((hdu for hdu in hdus if isinstance(hdu, fits.BinTableHDU)), None)
         if table is None or isinstance(table, fits.CompImageHDU):
             raise SurveyError(f"sweep {path} holds no binary table")

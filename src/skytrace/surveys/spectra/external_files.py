@@ -124,9 +124,7 @@ def read_result(folder: Path, *, max_mb: float) -> Spectrum:
     except (ValueError, IndexError, csv.Error) as error:
         raise SimulatorError(f"{name} is garbled: {error}") from error
     if len(numbers) < _FEWEST_WAVELENGTHS:
-        raise SimulatorError(
-            f"{name} is short: {len(numbers)} wavelengths, {_FEWEST_WAVELENGTHS} at least expected"
-        )
+        raise SimulatorError(f"{name} is short: {len(numbers)} wavelengths, {_FEWEST_WAVELENGTHS} at least expected")
     wavelength, flux = np.ascontiguousarray(numbers.T)
     for wrong, words in (
         (~np.isfinite(numbers).all(), "has values that are not finite"),

@@ -129,6 +129,7 @@ class SnanaSupernovae:
                 filters = pd.read_csv(path, comment="#", dtype={"band": "str"})
         else:
             filters = known_filters()
+        _check_filters(path, filters)
         mine = filters[filters["survey"] == self.options.survey]
         if mine.empty and not path.is_file():
             known = ", ".join(filters["survey"].unique())
@@ -235,6 +236,17 @@ def read_snana_text(
     table = pd.DataFrame(heads)
     columns = {str(name).upper(): table[name].to_numpy() for name in table if name != "SNID"}
     return _objects(table["SNID"].to_numpy(dtype=str), columns), pd.concat(parts, ignore_index=True)
+
+
+def _check_filters(path: Path, filters: pd.DataFrame) -> None:
+    """Raise CatalogueError naming what a table of filters lacks, and a column of numbers that holds something else."""
+    needed = ("survey", "band", "wavelength_nm", "ab_offset_mag")
+    missing = [name for name in needed if name not in filters]
+    if missing:
+        raise CatalogueError(f"{path} lacks columns {', '.join(missing)}; it has {', '.join(map(str, filters))}")
+    for name in needed[2:]:
+        if filters[name].dtype.kind not in "iuf":
+            raise CatalogueError(f"{path}: {name} holds something that is no number")
 
 
 def _objects(ids: NDArray[np.str_], columns: Mapping[str, NDArray]) -> pd.DataFrame:
