@@ -1,7 +1,7 @@
 """Known vulnerabilities of the packages in requirements.lock, by pip-audit: `make audit`.
 
-Exit status: 0, every locked package was looked up and none has a known vulnerability; 1, some have, and they are listed;
-3, not all could be looked up (no network, a registry without advisories, no pip-audit), which is no clean bill.
+Exit status: 0, every locked package was looked up and none has a known vulnerability; 1, some have, and are listed; 3,
+not all could be looked up (no network, a registry without advisories, no pip-audit), which is no clean bill.
 """
 
 import json
@@ -13,8 +13,8 @@ CLEAN, VULNERABLE, UNKNOWN = 0, 1, 3
 LOCK = Path(__file__).resolve().parents[1] / "requirements.lock"
 TIMEOUT_S = 900
 COMMAND = (
-    sys.executable, "-m", "pip_audit", "--requirement", str(LOCK), "--disable-pip", "--require-hashes", "--format", "json",
-    "--progress-spinner", "off", "--timeout", "15",
+    sys.executable, "-m", "pip_audit", "--requirement", str(LOCK), "--disable-pip", "--require-hashes", "--format",
+    "json", "--progress-spinner", "off", "--timeout", "15",
 )  # fmt: skip
 
 
@@ -25,7 +25,7 @@ def verdict(output: str, errors: str) -> tuple[int, list[str]]:
     except (ValueError, KeyError, TypeError):
         said = [line.strip() for line in errors.splitlines() if line.strip()]
         return UNKNOWN, [
-            "audit: nothing was looked up, so nothing is known. pip-audit asks a registry for advisories and could not:",
+            "audit: nothing was looked up, so nothing is known. pip-audit asks a registry and could not:",
             f"  {said[-1] if said else 'it said nothing'}",
             "  Run `make audit` again where there is a network.",
         ]

@@ -96,6 +96,18 @@ def _field(path):
     write_field(path, rng.normal(size=(3, 30, 30)).astype("f4"), np.ones((3, 30, 30), "f4"), np.ones((3, 30, 30), "i2"))
 
 
+def _read_field(path):
+    from skytrace.surveys.decam_fields import read_field
+
+    return read_field(path)
+
+
+def _read_mosaic(path):
+    from skytrace.surveys.clusters.mosaic import read_mosaic
+
+    return read_mosaic(path)
+
+
 def _is_field(found):
     assert found.image.shape == found.invvar.shape == (3, *found.maskbits.shape)
     assert np.isfinite(found.image).all() and (found.invvar >= 0).all()
@@ -333,8 +345,8 @@ READERS = {
     "spectrum, ecsv": Reader(".ecsv", "text", lambda path: _spectrum_table(path, format="ascii.ecsv"), _read_spectrum,
                              _is_spectrum),
     "spectrum, table in fits": Reader(".fits", "fits", _spectrum_table, _read_spectrum, _is_spectrum),
-    "field": Reader(".fits", "fits", _field, lambda path: _import("decam_fields", "read_field")(path), _is_field),
-    "mosaic": Reader(".fits", "fits", _wcs_image, lambda path: _import("clusters.mosaic", "read_mosaic")(path), _is_mosaic),
+    "field": Reader(".fits", "fits", _field, _read_field, _is_field),
+    "mosaic": Reader(".fits", "fits", _wcs_image, _read_mosaic, _is_mosaic),
     "brick": Reader(".fits.fz", "fits", _brick, _read_brick, _is_brick),
     "answer of the cutout service": Reader(".fits", "fits", _answer, _read_answer, _is_answer),
     "sweep": Reader(".fits", "fits", lambda path: legacy_files.write_sweep(path, legacy_files.sweep_rows()), _read_sweep,
@@ -347,7 +359,8 @@ READERS = {
     "SNANA, text": Reader(".dat", "text", _snana_text, _read_snana_text, _is_snana),
     "filters": Reader(".csv", "text", _filters, _read_filters, _is_filtered),
     "light curves, csv": Reader(".csv", "text", _table_of(LIGHT_CURVES), _read_light_curves, _is_light_curves),
-    "light curves, parquet": Reader(".parquet", "binary", _table_of(LIGHT_CURVES), _read_light_curves, _is_light_curves),
+    "light curves, parquet": Reader(".parquet", "binary", _table_of(LIGHT_CURVES), _read_light_curves,
+                                    _is_light_curves),
     "Hubble table, csv": Reader(".csv", "text", _table_of(HUBBLE), _read_hubble, _is_hubble),
     "SN 2011fe, csv": Reader(".csv", "text", _sn2011fe, _read_sn2011fe, _is_spectrum),
     "npz": Reader(".npz", "binary", lambda path: save_npz(path, compress=["b"], a=np.arange(5), b=np.zeros((9, 9))),
@@ -357,12 +370,6 @@ READERS = {
     "report, csv": Reader(".csv", "text", _table_of(HUBBLE), _read_report, lambda found: None),
     "checkpoint": Reader(".safetensors", "binary", _checkpoint, _read_checkpoint, lambda found: None),
 }  # fmt: skip
-
-
-def _import(module, name):
-    import importlib
-
-    return getattr(importlib.import_module(f"skytrace.surveys.{module}"), name)
 
 
 @pytest.fixture(scope="module")

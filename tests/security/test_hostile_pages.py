@@ -63,7 +63,7 @@ def spectrum_page(name, monkeypatch):
 def supernova_page(name):
     """The template of the supernova and the lens finder's pages, with every field of a section filled."""
     counts = ("supernovae_in", "supernovae_removed", "supernovae_out", "observations_removed", "observations_out")
-    ledger = pd.DataFrame({"cut": [name], "reason": [name], **dict.fromkeys(counts, [3])})
+    ledger = pd.DataFrame({"cut": [name], "reason": [name], **{key: [3] for key in counts}})
     section = {
         "key": "a", "title": name, "absence": name, "sentences": [name], "items": [name],
         "pictures": [{"source": "data:,", "width": 600, "caption": name, "alternative": name}],

@@ -91,7 +91,8 @@ def read_field(path: Path) -> DecamField:
         with open_fits(path, label=f"field {path}", what="FITS with image, invvar and nexp") as hdus:
             if len(hdus) < 3:
                 raise SurveyError(
-                    f"field {path} is not whole: of the three HDUs image, invvar and nexp it has {len(hdus)}; fetch it again"
+                    f"field {path} is not whole: of the three HDUs image, invvar and nexp it has {len(hdus)}; "
+                    "fetch it again"
                 )
             header = hdus[0].header.copy()
             planes = [np.asarray(hdus[i].data) for i in range(3)]

@@ -149,7 +149,7 @@ def _result(folder: Path, max_mb: float) -> tuple[str, bytes]:
     except OSError as error:
         raise SimulatorError(f"the program has done away with its folder: {error.strerror}") from error
     try:
-        name = next((name for name in RESULT_FILES if name in os.listdir(inside)), None)
+        name = next((name for name in RESULT_FILES if name in os.listdir(inside)), None)  # noqa: PTH208  the opened one
         if name is None:
             raise SimulatorError(f"no result: neither {' nor '.join(RESULT_FILES)}")
         try:  # not blocking: a pipe of this name would wait for ever
