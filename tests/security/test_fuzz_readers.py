@@ -162,6 +162,10 @@ def _is_answer(found):
     assert found.invvar is None or ((found.invvar >= 0).all() and np.isfinite(found.invvar).all())
 
 
+def _sweep(path):
+    legacy_files.write_sweep(path, legacy_files.sweep_rows())
+
+
 def _read_sweep(path):
     from skytrace.surveys.legacy_survey.sweeps import read_sweep
 
@@ -349,8 +353,7 @@ READERS = {
     "mosaic": Reader(".fits", "fits", _wcs_image, _read_mosaic, _is_mosaic),
     "brick": Reader(".fits.fz", "fits", _brick, _read_brick, _is_brick),
     "answer of the cutout service": Reader(".fits", "fits", _answer, _read_answer, _is_answer),
-    "sweep": Reader(".fits", "fits", lambda path: legacy_files.write_sweep(path, legacy_files.sweep_rows()), _read_sweep,
-                    _is_sweep),
+    "sweep": Reader(".fits", "fits", _sweep, _read_sweep, _is_sweep),
     "clusters, fits": Reader(".fits", "fits", _clusters, _read_clusters, _is_cluster_table),
     "clusters, csv": Reader(".csv", "text", _clusters, _read_clusters, _is_cluster_table),
     "clusters, parquet": Reader(".parquet", "binary", _clusters, _read_clusters, _is_cluster_table),
