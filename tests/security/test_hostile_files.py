@@ -8,15 +8,22 @@ import pickle
 import struct
 import zipfile
 
+import astropy.table
+import astropy.wcs  # noqa: F401
 import numpy as np
 import pandas as pd
 import pytest
 import yaml
 
-from skytrace.compute import load_npz, save_npz
+from skytrace.clusters.modelling_options import ClusterLensOptions, FreeFormOptions, LensSamplerOptions
+from skytrace.compute import ClusterOptions, load_npz, save_npz
+from skytrace.compute.files import file_name_of
 from skytrace.compute.parquet import read_parquet
 from skytrace.errors import CatalogueError, ShardError, SkytraceError, SurveyError
+from skytrace.pipelines.cluster_modelling.options import SystemOptions
 from skytrace.surveys.fits_files import celestial_wcs, open_fits
+from skytrace.surveys.legacy_survey.bricks import brick_path
+from skytrace.surveys.legacy_survey.download import Request
 from tests.security.limits import limited_memory
 from tests.surveys.legacy_files import brick_wcs
 
@@ -338,3 +345,52 @@ def test_a_table_of_numbers_stays_what_it_was(tmp_path):
     frame.to_parquet(tmp_path / "file.parquet")
     pd.testing.assert_frame_equal(read_parquet(tmp_path / "file.parquet"), frame)
     assert read_parquet(tmp_path / "file.parquet", columns=["b"])["b"].tolist() == ["x", "y"]
+
+
+PATHS_AS_NAMES = ("../../outside", "/tmp/outside", "..", "a/b", "a\\b", "a\0b", ".hidden", "x" * 5000, "")
+
+
+@pytest.mark.parametrize("name", PATHS_AS_NAMES)
+def test_a_name_that_is_a_path_leads_into_no_other_folder(tmp_path, name):
+    file = tmp_path / f"{file_name_of(name)}-0123.json"
+    assert file.parent == tmp_path and file.resolve().parent == tmp_path.resolve()
+    file.write_text("{}")
+    assert list(tmp_path.iterdir()) == [file]
+    assert not file.name.startswith(".")
+
+
+def test_a_usual_name_stays_what_it_is():
+    for name in ("1234", "RM_J001234.5-091234.5", "A2744", "decam-alpha-0"):
+        assert file_name_of(name) == name
+
+
+def test_a_cluster_called_like_a_path_keeps_its_model_in_the_folder(tmp_path, monkeypatch):
+    from skytrace.pipelines.cluster_modelling import nodes
+
+    written = []
+
+    def kept(fit, shards, **_):
+        written.extend(shard.path for shard in shards)
+        return []
+
+    monkeypatch.setattr(nodes, "map_shards", kept)
+    names = ["../../outside", "/tmp/outside", "a b", "a_b"]
+    systems = pd.DataFrame({"rank": range(4), "cluster_id": names, "redshift": 0.4, "verdict": "modelled"})
+    images = pd.DataFrame({"cluster_id": names, "x": 1.0})
+    options = SystemOptions(folder=str(tmp_path))
+    nodes.fit_systems(systems, images, images, options, ClusterLensOptions(), LensSamplerOptions(), FreeFormOptions(),
+                      ClusterOptions())  # fmt: skip
+    assert [path.parent for path in written] == [tmp_path] * 4
+    assert len(set(written)) == 4  # "a b" and "a_b" are two
+
+
+@pytest.mark.parametrize("file", ["../outside", "/tmp/outside", "..", "a/b.fits", "", "a\\b"])
+def test_a_download_is_kept_under_a_plain_name(file):
+    with pytest.raises(SurveyError, match="no name of a file in a folder"):
+        Request("g", file, {})
+
+
+@pytest.mark.parametrize("brick", ["../..", "/tmp/abc", "1500p02", "1500p020/../x", ""])
+def test_a_brick_called_like_a_path_is_refused(tmp_path, brick):
+    with pytest.raises(SurveyError, match="is no name of a brick"):
+        brick_path(tmp_path, brick, "image", "r")

@@ -7,6 +7,7 @@ Only the tiles of the compressed image that a stamp touches are decompressed.
 
 from __future__ import annotations
 
+import re
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -54,7 +55,12 @@ def brick_names(ra_deg: ArrayLike, dec_deg: ArrayLike) -> NDArray[np.str_]:
 
 
 def brick_path(coadd: Path, brick: str, what: str, band: str | None = None) -> Path:
-    """Path of one product, e.g. ``what`` image, invvar, psfsize with a band, or maskbits without."""
+    """Path of one product, e.g. ``what`` image, invvar, psfsize with a band, or maskbits without.
+
+    Raises SurveyError for a name that no brick has: sweeps say it, and it names a folder.
+    """
+    if not re.fullmatch(r"[0-9]{4}[pm][0-9]{3}", brick):
+        raise SurveyError(f"brick {brick!r} is no name of a brick, such as 3301m007")
     suffix = f"-{band}" if band else ""
     return coadd / brick[:3] / brick / f"legacysurvey-{brick}-{what}{suffix}.fits.fz"
 
