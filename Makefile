@@ -9,7 +9,7 @@ READY := $(VENV)/.ready
 export DO_NOT_TRACK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run repro test lint format viz site docs bench lock clean
+.PHONY: help setup run repro test lint format viz site docs bench lock audit clean
 
 help:  ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## */\t/' | expand -t 10
@@ -59,6 +59,9 @@ bench: $(READY)  ## every benchmark against its named peer; writes docs/benchmar
 lock: $(READY)  ## resolve requirements.lock anew from pyproject.toml
 	$(BIN)/uv pip compile pyproject.toml --group dev --universal --python-version 3.11 --generate-hashes \
 	  --no-emit-index-url --no-header --upgrade -o requirements.lock
+
+audit: $(READY)  ## known vulnerabilities of the locked packages; "Error 3" where they could not be looked up
+	$(BIN)/python .ci/audit.py
 
 clean:  ## remove .venv and caches; never data
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis build

@@ -1,7 +1,9 @@
 """The exceptions of the project. Each says what was wrong, with the name and the value, and what to do next."""
 
+import contextlib
 import difflib
-from collections.abc import Iterable, Sequence
+import os
+from collections.abc import Iterable, Iterator, Sequence
 
 __all__ = [
     "CatalogueError",
@@ -18,6 +20,7 @@ __all__ = [
     "check_choice",
     "check_names",
     "check_whole",
+    "reading",
     "unknown_name",
 ]
 
@@ -60,6 +63,20 @@ class ShardError(SkytraceError):
 
 class SimulatorError(SkytraceError):
     """A simulator gave no usable spectrum of a model; the message is the reason."""
+
+
+@contextlib.contextmanager
+def reading(path: str | os.PathLike, what: str, error: type[SkytraceError] = SurveyError) -> Iterator[None]:
+    """Whatever a broken file provokes in a reader becomes ``error``, "<path> cannot be read as <what>: ..."; errors of
+    skytrace pass as they are. Libraries answer broken files with any exception, MemoryError and TypeError among them.
+    """
+    try:
+        yield
+    except SkytraceError:
+        raise
+    except Exception as cause:
+        words = str(cause) or type(cause).__name__
+        raise error(f"{os.fspath(path)} cannot be read as {what}: {words}") from cause
 
 
 def check_between(

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import math
 import zipfile
-import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +16,10 @@ if TYPE_CHECKING:
     import os
     from collections.abc import Collection
 
-__all__ = ["is_whole_npz", "load_npz", "save_npz", "write_npz"]
+__all__ = ["MAX_INFLATED_GB", "is_whole_npz", "load_npz", "save_npz", "write_npz"]
+
+#: What the deflated arrays of one file may become in memory; arrays that are not deflated are as large as their file.
+MAX_INFLATED_GB = 4.0
 
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest time that a zip member can carry
 
@@ -61,16 +64,48 @@ def _write_blocks(stream: Any, values: Any) -> None:
         stream.write(np.ascontiguousarray(block).data)
 
 
-def load_npz(path: str | os.PathLike, *, leave: Collection[str] = ()) -> dict[str, np.ndarray]:
+def load_npz(
+    path: str | os.PathLike, *, leave: Collection[str] = (), max_inflated_gb: float = MAX_INFLATED_GB
+) -> dict[str, np.ndarray]:
     """Read every array of ``path`` but those in ``leave``.
 
-    Raises ShardError if the file is not a whole npz or holds pickled objects.
+    Raises ShardError if the file is not a whole npz, holds pickled objects, claims shapes that its bytes do not fill,
+    or deflated arrays of more than ``max_inflated_gb``: nothing is allocated before that is known.
     """
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            return {name: archive[name] for name in archive.files if name not in leave}
-    except (zipfile.BadZipFile, zlib.error, EOFError, ValueError, AttributeError) as error:
-        raise ShardError(f"{path} is not a whole npz of plain arrays ({error}); delete it and run again") from error
+        with zipfile.ZipFile(path) as archive:
+            _check_claims(archive, leave, max_inflated_gb)
+        with np.load(path, allow_pickle=False) as arrays:
+            return {name: arrays[name] for name in arrays.files if name not in leave}
+    except FileNotFoundError:
+        raise
+    except Exception as error:  # zipfile, zlib and numpy answer broken files with many kinds of errors
+        words = str(error) or type(error).__name__
+        raise ShardError(f"{path} is not a whole npz of plain arrays ({words}); delete it and run again") from error
+
+
+def _check_claims(archive: zipfile.ZipFile, leave: Collection[str], max_inflated_gb: float) -> None:
+    """Raise ValueError for members that are no plain arrays or claim to be larger than they are."""
+    inflated = 0
+    for member in archive.infolist():
+        name = member.filename
+        if name.removesuffix(".npy") in leave:
+            continue
+        if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+            raise ValueError(f"{name} is packed by method {member.compress_type}; an npz is stored or deflated")
+        if member.compress_type == zipfile.ZIP_DEFLATED:
+            inflated += member.file_size
+        with archive.open(member) as stream:
+            version = np.lib.format.read_magic(stream)
+            read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+            shape, _, dtype = read(stream)
+            held = member.file_size - stream.tell()
+        if dtype.hasobject:
+            raise ValueError(f"{name} holds pickled objects, which are never loaded")
+        if any(side < 0 for side in shape) or math.prod(shape) * dtype.itemsize > held:
+            raise ValueError(f"{name} claims {dtype} {shape}, but holds {held:,} bytes")
+    if inflated > max_inflated_gb * 1e9:
+        raise ValueError(f"its deflated arrays would fill {inflated / 1e9:.3g} GB, more than {max_inflated_gb:g}")
 
 
 def _plain_array(name: str, values: Any) -> np.ndarray:

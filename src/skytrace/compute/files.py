@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import re
 import socket
 import threading
 from pathlib import Path
@@ -15,7 +16,7 @@ from skytrace.errors import ShardError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["atomic_path", "is_disk_full", "remove_abandoned"]
+__all__ = ["atomic_path", "file_name_of", "is_disk_full", "remove_abandoned"]
 
 _PARTIAL = ".partial"
 
@@ -43,6 +44,17 @@ def atomic_path(path: str | os.PathLike) -> Iterator[Path]:
                 "Free some space and run again."
             ) from error
         raise
+
+
+def file_name_of(name: str) -> str:
+    """``name`` of a thing from outside as part of a file's name: it leads into no other folder, whatever it holds.
+
+    Names that differ may become the same: what tells them apart belongs into the rest of the file's name.
+
+    >>> file_name_of("A 2744"), file_name_of("../../etc/passwd"), file_name_of("/abs")
+    ('A_2744', '_.._etc_passwd', '_abs')
+    """
+    return re.sub(r"[^A-Za-z0-9+._-]", "_", name).lstrip(".")[:80] or "_"
 
 
 def is_disk_full(error: BaseException) -> bool:

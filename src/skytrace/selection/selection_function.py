@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from skytrace.compute.parquet import read_parquet
 from skytrace.errors import CatalogueError, OptionError, SelectionEnvelopeError, check_between, check_choice
 from skytrace.selection.completeness import HOST_COLUMNS
 from skytrace.selection.grid import AXES, GridOptions, SelectionGrid
@@ -136,11 +137,11 @@ threshold 0.5; survey mock; detector resnet18; verdict GO, validated; 8 ok)
         if path.suffix not in (".parquet", ".csv"):
             raise CatalogueError(f"{path.name}: a selection function is read from .parquet or .csv")
         try:
-            table = pd.read_parquet(path) if path.suffix == ".parquet" else pd.read_csv(path)
+            table = read_parquet(path, error=CatalogueError) if path.suffix == ".parquet" else pd.read_csv(path)
             found = cls.from_table(table)
         except FileNotFoundError:
             raise
-        except (ValueError, OSError) as error:  # of pandas and pyarrow, and CatalogueError: none names the file
+        except Exception as error:  # of pandas and pyarrow, and CatalogueError: none names the file
             raise CatalogueError(f"{path}: {error}") from error
         cells, rows = len(found.thresholds) * found._grid.n_cells, len(found.table)
         if rows != cells:

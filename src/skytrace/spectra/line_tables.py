@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from skytrace.compute.parquet import read_parquet
 from skytrace.errors import CatalogueError, SurveyError
 from skytrace.spectra.atomic_lines import assemble, cut_tables
 from skytrace.spectra.atomic_options import AtomicOptions
@@ -65,16 +66,11 @@ def read_line_list(folder: str | os.PathLike, *, options: AtomicOptions = _DEFAU
 
 def _read(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
     """The columns of one table, checked."""
-    import pandas as pd
-
     if not path.is_file():
         raise SurveyError(
             f"the line list has no file {path}; it needs {', '.join(f'{name}.parquet' for name in COLUMNS)}"
         )
-    try:
-        table = pd.read_parquet(path)
-    except (OSError, ValueError) as error:
-        raise SurveyError(f"cannot read {path} as parquet: {error}") from error
+    table = read_parquet(path)
     missing = [name for name in columns if name not in table]
     if missing:
         raise CatalogueError(f"{path} lacks the columns {', '.join(missing)}; there are {', '.join(map(str, table))}")

@@ -22,6 +22,7 @@ from skytrace.errors import SurveyError, check_between, check_names, check_whole
 from skytrace.imaging.psf import PIXEL_SCALE_ARCSEC, MoffatPsf, moffat_fwhm_from_psfsize, neff_pixels
 from skytrace.surveys.data_root import require_folder, under_data_root
 from skytrace.surveys.detection import DetectionOptions, detect_sources
+from skytrace.surveys.fits_files import celestial_wcs, open_fits
 from skytrace.surveys.interface import BANDS, GALAXY_COLUMNS, LENS_COLUMNS, CutoutBatch, check_galaxies
 from skytrace.surveys.pixel_masks import bright_star_mask, field_maskbits
 from skytrace.surveys.stamps import paste_window
@@ -82,22 +83,19 @@ def read_field(path: Path) -> DecamField:
     """Read one field file. Raises SurveyError naming the file for a wrong shape, unit, band order, pixel scale or
     PSF.
     """
-    from astropy.io import fits
     from astropy.utils.exceptions import AstropyUserWarning
-    from astropy.wcs import WCS
     from astropy.wcs.utils import proj_plane_pixel_scales
 
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", AstropyUserWarning)  # of a file cut short: it is an error here
-            with fits.open(path, memmap=False) as hdus:
-                header = hdus[0].header.copy()
-                cut = _cut_short(path, hdus)
-                planes = [] if cut else [np.asarray(hdus[i].data) for i in range(3)]
-    except (OSError, IndexError, TypeError, ValueError) as error:
-        raise SurveyError(f"field {path} cannot be read as FITS with image, invvar and nexp: {error}") from error
-    if cut:
-        raise SurveyError(f"field {path} is not whole: {cut}; fetch it again")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", AstropyUserWarning)  # of a file cut short: it is an error here
+        with open_fits(path, label=f"field {path}", what="FITS with image, invvar and nexp") as hdus:
+            if len(hdus) < 3:
+                raise SurveyError(
+                    f"field {path} is not whole: of the three HDUs image, invvar and nexp it has {len(hdus)}; "
+                    "fetch it again"
+                )
+            header = hdus[0].header.copy()
+            planes = [np.asarray(hdus[i].data) for i in range(3)]
     problems = []
     bands = tuple(str(header.get("BANDS", "")).strip())
     if bands != BANDS or tuple(str(header.get(f"BAND{i}", "")).strip() for i in range(3)) != BANDS:
@@ -116,7 +114,7 @@ def read_field(path: Path) -> DecamField:
     elif not (np.isfinite(fwhm) & (fwhm > 0)).all():
         found = ", ".join(f"{key} = {header[key]!r}" for key in keys)
         problems.append(f"{found} are not three widths in arcsec")
-    wcs = WCS(header, naxis=2)
+    wcs = celestial_wcs(header, path)
     scale = proj_plane_pixel_scales(wcs) * 3600.0 if wcs.has_celestial else np.array([np.nan])
     if not np.allclose(scale, PIXEL_SCALE_ARCSEC, rtol=1e-3):
         problems.append(f"pixel scale {scale.tolist()} arcsec is not {PIXEL_SCALE_ARCSEC}")
@@ -136,18 +134,6 @@ def _number(value: Any) -> float:
         return float(value)
     except (TypeError, ValueError):
         return float("nan")
-
-
-def _cut_short(path: Path, hdus: Any) -> str:
-    """What is missing of a file that ends before its headers say: expected and found bytes; "" where it is whole."""
-    size = path.stat().st_size
-    for number, hdu in enumerate(hdus):
-        found = hdu.fileinfo()
-        # data are padded to blocks of 2880 bytes: without the padding a file is whole
-        end = found["datLoc"] + (abs(hdu.header["BITPIX"]) // 8) * int(np.prod(hdu.shape)) if hdu.shape else 0
-        if end > size:
-            return f"HDU {number} with shape {tuple(hdu.shape)} needs {end:,} bytes, the file has {size:,}"
-    return "" if len(hdus) >= 3 else f"of the three HDUs image, invvar and nexp it has {len(hdus)}, in {size:,} bytes"
 
 
 class DecamFieldsSurvey:

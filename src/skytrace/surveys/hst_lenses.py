@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from skytrace.compute import load_npz
+from skytrace.compute.parquet import read_parquet
 from skytrace.errors import SurveyError
 from skytrace.selection.realism.outside_lenses import SpaceImage
 from skytrace.surveys.data_root import require_folder, under_data_root
@@ -32,13 +33,11 @@ def read_hst_lenses(folder: str | os.PathLike = FOLDER) -> list[SpaceImage]:
     A pixel that is not finite becomes 0, the background. Raises SurveyError where the folder, a file, a column or a
     system's image is missing.
     """
-    import pandas as pd
-
     root = require_folder(under_data_root(folder), files=_FILES)
     absent = [name for name in ("images.npz", "systems.parquet") if not (root / name).is_file()]
     if absent:
         raise SurveyError(f"{root} lacks {', '.join(absent)}; it must hold {_FILES}")
-    table, arrays = pd.read_parquet(root / "systems.parquet"), load_npz(root / "images.npz")
+    table, arrays = read_parquet(root / "systems.parquet"), load_npz(root / "images.npz")
     missing = [name for name in _NEEDED if name not in table.columns]
     if missing:
         raise SurveyError(f"{root / 'systems.parquet'} lacks the columns {', '.join(missing)}")

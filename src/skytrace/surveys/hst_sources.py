@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from skytrace.compute import load_npz
+from skytrace.compute.parquet import read_parquet
 from skytrace.errors import SurveyError, check_choice
 from skytrace.surveys.data_root import require_folder, under_data_root
 
@@ -25,13 +26,11 @@ def read_source_stamps(folder: str | os.PathLike = FOLDER, *, band: str = "F814W
 
     Raises SurveyError where the folder, a file, a column or a stamp is missing.
     """
-    import pandas as pd
-
     check_choice("band", band, ("F606W", "F814W"))
     root = require_folder(under_data_root(folder), files=_FILES)
     if not ((root / "hst_stamps.npz").is_file() and (root / "hst_stamps.parquet").is_file()):
         raise SurveyError(f"{root} must hold {_FILES}")
-    table, arrays = pd.read_parquet(root / "hst_stamps.parquet"), load_npz(root / "hst_stamps.npz")
+    table, arrays = read_parquet(root / "hst_stamps.parquet"), load_npz(root / "hst_stamps.npz")
     if not {"source_id", "band"} <= set(table.columns):
         raise SurveyError(f"{root / 'hst_stamps.parquet'} lacks the columns source_id and band")
     names = [str(name) for name in table["source_id"][table["band"] == band]]

@@ -51,6 +51,30 @@ def main() -> None:
         child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
         Path(behaviour["marker"]).write_text(str(child.pid))
         time.sleep(600)
+    if kind == "hard link":
+        Path(behaviour["marker"]).write_text(written(rows))
+        os.link(behaviour["marker"], RESULT)
+    if kind == "pipe":
+        os.mkfifo(RESULT)
+    if kind == "another folder":
+        Path(behaviour["marker"]).mkdir()
+        (Path(behaviour["marker"]) / RESULT).write_text(written(rows))
+        here = Path.cwd()
+        here.rmdir()
+        here.symlink_to(behaviour["marker"])
+    if kind == "large file":
+        with Path("scratch").open("wb") as scratch:
+            for _ in range(50):
+                scratch.write(b"x" * 1_000_000)
+    if kind == "many files":
+        for number in range(10_000):
+            Path(f"scratch{number}").write_bytes(b"x" * 500_000)
+            time.sleep(0.01)
+    if kind == "stderr elsewhere":
+        Path(behaviour["marker"]).write_text("a secret")
+        Path("../stderr.txt").unlink()
+        Path("../stderr.txt").symlink_to(behaviour["marker"])
+        sys.exit(3)
     if kind == "crash":
         print("reading atomic data\nFATAL: no such level in", model, file=sys.stderr)
         sys.exit(3)

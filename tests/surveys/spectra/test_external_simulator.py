@@ -5,6 +5,7 @@ import io
 import json
 import os
 import stat
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -123,6 +124,10 @@ def test_the_second_name_of_the_result_is_read_too(setup):
         ("truncated", "is short: 20 wavelengths"),
         ("descending", "has wavelengths that do not ascend"),
         ("elsewhere", "is not a file of its own"),
+        ("hard link", "is not a file of its own"),
+        ("pipe", "is not a file of its own"),
+        ("another folder", "has done away with its folder"),
+        ("stderr elsewhere", "^exit status 3: nothing on stderr$"),
     ],
 )
 def test_each_failure_has_its_reason(setup, kind, reason):
@@ -133,6 +138,31 @@ def test_each_failure_has_its_reason(setup, kind, reason):
 def test_a_result_that_is_too_large_is_not_read(setup):
     with pytest.raises(SimulatorError, match="2 MB, more than max_result_mb = 1"):
         simulate_externally(table(), 5, options=setup("huge", max_result_mb=1.0))
+
+
+@pytest.mark.parametrize("kind", ["large file", "many files"])
+def test_a_program_that_writes_too_much_is_killed_before_the_disk_is_full(setup, tmp_path, kind):
+    options = setup(kind, max_output_mb=5.0, keep_failed=True)
+    with pytest.raises(SimulatorError, match=r"^wrote more than max_output_mb = 5$"):
+        simulate_externally(table(), 5, options=options)
+    written = sum(path.lstat().st_size for path in (tmp_path / "work").rglob("*") if path.is_file())
+    assert 2e6 < written < 200e6  # of 50 MB in one file, which stops at 5 MB, and of 5000 MB in many
+    if kind == "large file":
+        assert written < 5.1e6
+
+
+def test_without_limits_of_the_system_the_folder_is_still_measured(setup, monkeypatch):
+    monkeypatch.setitem(sys.modules, "resource", None)  # as on a system that is not POSIX
+    with pytest.raises(SimulatorError, match=r"^wrote more than max_output_mb = 5$"):
+        simulate_externally(table(), 5, options=setup("large file", max_output_mb=5.0))
+
+
+def test_a_file_that_is_no_program_says_so(setup, tmp_path):
+    nonsense = tmp_path / "nonsense"
+    nonsense.write_bytes(b"\x7fELF no program")
+    nonsense.chmod(0o755)
+    with pytest.raises(SimulatorError, match="the program cannot be started: Exec format error"):
+        simulate_externally(table(), 5, options=setup("good", executable=str(nonsense)))
 
 
 def test_a_program_that_hangs_is_killed_with_its_children(setup, tmp_path):
@@ -207,6 +237,7 @@ def test_a_program_and_a_folder_that_are_not_there_stop_everything(setup, tmp_pa
     [
         ({"attempts": 0}, "attempts = 0"),
         ({"timeout_s": 0.0}, "timeout_s = 0"),
+        ({"max_output_mb": 0.0}, "max_output_mb = 0"),
         ({"mode": "rotation; rm -rf /"}, "mode = 'rotation; rm -rf /' is not one of"),
         ({"environment": ("A=B",)}, "'A=B' is no name of a variable"),
         ({"executable": " "}, "executable = ' ' is not a path"),

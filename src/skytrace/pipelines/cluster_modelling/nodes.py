@@ -16,6 +16,7 @@ import pandas as pd
 
 from skytrace.clusters.modelling_options import ClusterLensOptions, FreeFormOptions, LensSamplerOptions
 from skytrace.compute import ClusterOptions, fingerprint, map_shards
+from skytrace.compute.files import file_name_of
 from skytrace.compute.fingerprint import source_fingerprint
 from skytrace.compute.json_values import json_ready
 from skytrace.pipelines.cluster_modelling.options import SystemOptions
@@ -83,8 +84,8 @@ def fit_systems(
     for row in systems[systems["verdict"] == "modelled"].to_dict("records"):
         name, z_lens = str(row["cluster_id"]), float(row["redshift"])
         mine, galaxies = (table[table["cluster_id"] == name].reset_index(drop=True) for table in (images, members))
-        own = fingerprint(key, z_lens, mine, galaxies)
-        shards.append(SystemShard(Path(options.folder) / f"{name}-{own}.json", name, z_lens, mine, galaxies))
+        file = f"{file_name_of(name)}-{fingerprint(key, z_lens, name, mine, galaxies)}.json"
+        shards.append(SystemShard(Path(options.folder) / file, name, z_lens, mine, galaxies))
     fit = partial(_fit_system, options=options, lens=lens, sampler=sampler, free_form=free_form)
     paths = map_shards(fit, shards, cluster=cluster, description="lens models")
     held = [json.loads(path.read_text(encoding="utf-8")) for path in paths]

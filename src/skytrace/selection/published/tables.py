@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from skytrace.errors import CatalogueError, OptionError, check_between
+from skytrace.compute.parquet import read_parquet
+from skytrace.errors import CatalogueError, OptionError, check_between, reading
 from skytrace.selection.grid import AXES, GridOptions, SelectionGrid
 from skytrace.selection.selection_function import SelectionFunction
 from skytrace.statistics import LEVELS, beta_interval
@@ -178,10 +179,7 @@ def _read_table(path: Path) -> pd.DataFrame:
         raise CatalogueError(
             f"{path.name} is not in {path.parent}: the published tables are needed to compare with them"
         )
-    try:
-        return pd.read_parquet(path)
-    except (OSError, ValueError) as error:
-        raise CatalogueError(f"{path.name} is not a Parquet table: {error}") from error
+    return read_parquet(path, error=CatalogueError)
 
 
 def _read_json(path: Path, *, optional: bool = False) -> dict[str, Any]:
@@ -189,10 +187,8 @@ def _read_json(path: Path, *, optional: bool = False) -> dict[str, Any]:
         if optional:
             return {}
         raise CatalogueError(f"{path.name} is not in {path.parent}: it says how the table was made")
-    try:
+    with reading(path, "a JSON object", CatalogueError):
         return dict(json.loads(path.read_text(encoding="utf-8")))
-    except ValueError as error:
-        raise CatalogueError(f"{path.name} is not JSON: {error}") from error
 
 
 def _verdict_of_probe(probe: dict[str, Any], bound: float) -> dict[str, str]:

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 import numpy as np
 import pandas as pd
 
-from skytrace.errors import CatalogueError, SurveyError, check_between, check_names, check_whole
+from skytrace.compute.parquet import read_parquet
+from skytrace.errors import CatalogueError, SurveyError, check_between, check_names, check_whole, reading
 from skytrace.surveys.clusters.field_mass import deflection
 
 if TYPE_CHECKING:
@@ -237,7 +238,8 @@ class ImageTables:
 
     def _read(self, columns: tuple[str, ...], cluster_ids: Sequence[str]) -> pd.DataFrame:
         path = self._paths[columns]
-        table = pd.read_parquet(path) if path.suffix == ".parquet" else pd.read_csv(path, dtype={"cluster_id": str})
+        with reading(path, "a table of images or members", CatalogueError):
+            table = read_parquet(path) if path.suffix == ".parquet" else pd.read_csv(path, dtype={"cluster_id": str})
         missing = [name for name in columns if name not in table]
         if missing:
             raise CatalogueError(f"{path} lacks columns {', '.join(missing)}; a table of this kind has {columns}")

@@ -30,6 +30,7 @@ from skytrace.surveys.clusters.interface import (
 from skytrace.surveys.clusters.options import MosaicOptions
 from skytrace.surveys.clusters.tables import known_flags, read_cluster_table
 from skytrace.surveys.data_root import require_folder, under_data_root
+from skytrace.surveys.fits_files import celestial_wcs, open_fits
 from skytrace.surveys.stamps import paste_window, window_overlap
 
 if TYPE_CHECKING:
@@ -67,22 +68,17 @@ class Mosaic:
 
 def read_mosaic(path: Path, weight: Path | None = None, *, zero_point_mag: float = 22.5) -> Mosaic:
     """The first image HDU of ``path`` in nanomaggies. Raises SurveyError naming the file and what is wrong with it."""
-    from astropy.io import fits
-    from astropy.wcs import WCS
     from astropy.wcs.utils import proj_plane_pixel_scales
 
     def plane_of(file: Path) -> tuple[NDArray, Any]:
-        try:
-            with fits.open(file, memmap=False) as hdus:
-                for hdu in hdus:
-                    if getattr(hdu, "is_image", False) and hdu.data is not None and hdu.data.ndim == 2:
-                        return np.asarray(hdu.data, dtype=np.float32), hdu.header.copy()
-        except (OSError, TypeError, ValueError) as error:
-            raise SurveyError(f"mosaic {file} cannot be read as FITS: {error}") from error
+        with open_fits(file, label=f"mosaic {file}") as hdus:
+            for hdu in hdus:
+                if getattr(hdu, "is_image", False) and hdu.data is not None and hdu.data.ndim == 2:
+                    return np.asarray(hdu.data, dtype=np.float32), hdu.header.copy()
         raise SurveyError(f"mosaic {file} has no image HDU of two dimensions")
 
     image, header = plane_of(path)
-    wcs = WCS(header, naxis=2)
+    wcs = celestial_wcs(header, path)
     if not wcs.has_celestial:
         raise SurveyError(f"mosaic {path} has no celestial WCS: cutouts of sky positions cannot be found in it")
     scales = proj_plane_pixel_scales(wcs) * 3600.0

@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from skytrace.errors import SurveyError
+from skytrace.compute.parquet import read_parquet
+from skytrace.errors import SurveyError, reading
+from skytrace.surveys.fits_files import open_fits
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -25,15 +27,16 @@ def read_cluster_table(path: Path, columns: Mapping[str, str]) -> pd.DataFrame:
     """The ``columns`` (our name -> the file's) under our names, cluster_id as text. Raises SurveyError naming the file
     and what is wrong with it.
     """
-    try:
+    with reading(f"cluster catalogue {path}", "a table"):
         table = _read_table(path)
-    except (OSError, ValueError) as error:
-        raise SurveyError(f"cluster catalogue {path} cannot be read: {error}") from error
     missing = [name for name in columns.values() if name not in table]
     if missing:
         raise SurveyError(
             f"cluster catalogue {path} lacks {', '.join(missing)}; it has {', '.join(map(str, table.columns))}"
         )
+    unnamed = int(table[columns["cluster_id"]].isna().sum())
+    if unnamed:
+        raise SurveyError(f"cluster catalogue {path} has {unnamed} rows without {columns['cluster_id']}; name them all")
     found = pd.DataFrame({ours: table[theirs].to_numpy() for ours, theirs in columns.items()})
     found["cluster_id"] = found["cluster_id"].astype(str)
     return found
@@ -54,12 +57,12 @@ def known_flags(values: pd.Series, path: Path) -> NDArray[np.bool_]:
 
 
 def _read_table(path: Path) -> pd.DataFrame:
-    suffix = "".join(path.suffixes[-2:]) if path.suffix == ".gz" else path.suffix
-    if suffix == ".parquet":
-        return pd.read_parquet(path)
-    if suffix == ".csv":
+    if path.suffix == ".parquet":
+        return read_parquet(path)
+    if path.suffix == ".csv":
         return pd.read_csv(path)
     from astropy.table import Table
 
-    table = Table.read(path)
+    with open_fits(path, label=f"cluster catalogue {path}") as hdus:
+        table = Table.read(hdus, format="fits")
     return table[[name for name in table.colnames if table[name].ndim == 1]].to_pandas()

@@ -7,12 +7,14 @@ Only the tiles of the compressed image that a stamp touches are decompressed.
 
 from __future__ import annotations
 
+import re
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from skytrace.errors import SurveyError
+from skytrace.surveys.fits_files import celestial_wcs, open_fits
 from skytrace.surveys.interface import BANDS
 from skytrace.surveys.pixel_masks import field_maskbits
 from skytrace.surveys.stamps import window_overlap
@@ -53,7 +55,12 @@ def brick_names(ra_deg: ArrayLike, dec_deg: ArrayLike) -> NDArray[np.str_]:
 
 
 def brick_path(coadd: Path, brick: str, what: str, band: str | None = None) -> Path:
-    """Path of one product, e.g. ``what`` image, invvar, psfsize with a band, or maskbits without."""
+    """Path of one product, e.g. ``what`` image, invvar, psfsize with a band, or maskbits without.
+
+    Raises SurveyError for a name that no brick has: sweeps say it, and it names a folder.
+    """
+    if not re.fullmatch(r"[0-9]{4}[pm][0-9]{3}", brick):
+        raise SurveyError(f"brick {brick!r} is no name of a brick, such as 3301m007")
     suffix = f"-{band}" if band else ""
     return coadd / brick[:3] / brick / f"legacysurvey-{brick}-{what}{suffix}.fits.fz"
 
@@ -116,12 +123,9 @@ def _pixels(path: Path, brick: str, positions: NDArray[np.float64]) -> tuple[NDA
 
 @lru_cache(maxsize=64)
 def _wcs_and_shape(path: Path) -> tuple[Any, tuple[int, int]]:
-    from astropy.io import fits
-    from astropy.wcs import WCS
-
-    with _opened(path) as hdus:
+    with open_fits(path) as hdus:
         hdu = _image_hdu(hdus, path)
-        return WCS(fits.Header(hdu.header, copy=True), naxis=2), tuple(hdu.shape)
+        return celestial_wcs(hdu.header, path), tuple(hdu.shape)
 
 
 def _fill(stamps: NDArray, path: Path, x: NDArray[np.intp], y: NDArray[np.intp]) -> None:
@@ -129,7 +133,7 @@ def _fill(stamps: NDArray, path: Path, x: NDArray[np.intp], y: NDArray[np.intp])
     if not path.is_file():
         raise SurveyError(f"no {path}, which belongs to the image beside it")
     size = stamps.shape[-1]
-    with _opened(path) as hdus:
+    with open_fits(path) as hdus:
         hdu = _image_hdu(hdus, path)
         for stamp, column, row in zip(stamps, x, y, strict=True):
             to_y, from_y = window_overlap(int(row), size, hdu.shape[0])
@@ -138,15 +142,6 @@ def _fill(stamps: NDArray, path: Path, x: NDArray[np.intp], y: NDArray[np.intp])
                 stamp[to_y, to_x] = hdu.section[from_y, from_x]
             except (OSError, ValueError, RuntimeError, TypeError) as error:
                 raise SurveyError(f"{path} cannot be decompressed (truncated?): {error}") from error
-
-
-def _opened(path: Path) -> Any:
-    from astropy.io import fits
-
-    try:
-        return fits.open(path, memmap=False)
-    except OSError as error:
-        raise SurveyError(f"{path} cannot be read as FITS: {error}") from error
 
 
 def _image_hdu(hdus: Any, path: Path) -> Any:

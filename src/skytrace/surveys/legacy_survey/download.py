@@ -85,6 +85,10 @@ class Request:
     query: Mapping[str, str]
     path: str = ""
 
+    def __post_init__(self) -> None:
+        if self.file in ("", ".", "..") or any(letter in self.file for letter in "/\\\0"):
+            raise SurveyError(f"{self.name!r} would be kept as {self.file!r}, which is no name of a file in a folder")
+
 
 @dataclass(frozen=True)
 class DownloadReport:

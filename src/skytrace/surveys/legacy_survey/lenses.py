@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from skytrace.compute.parquet import read_parquet
 from skytrace.errors import SurveyError
 from skytrace.sky.systems import TIER_OF_GRADE
 from skytrace.surveys.interface import LENS_COLUMNS
@@ -38,7 +39,7 @@ def read_lens_catalog(path: Path) -> pd.DataFrame:
             f"no lens catalogue {path}; it is a Parquet table with columns {', '.join(_NEEDED)} under $SKYTRACE_DATA. "
             "docs/real_data.md says how it is made."
         )
-    table = pd.read_parquet(path)
+    table = read_parquet(path)
     missing = [name for name in _NEEDED if name not in table.columns]
     if missing:
         raise SurveyError(f"lens catalogue {path} lacks columns {', '.join(missing)}")

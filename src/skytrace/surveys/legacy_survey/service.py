@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from skytrace.errors import SurveyError
+from skytrace.surveys.fits_files import check_claims
 from skytrace.surveys.interface import BANDS
 from skytrace.surveys.legacy_survey.download import Request
 from skytrace.surveys.pixel_masks import field_maskbits
@@ -120,6 +121,7 @@ def _planes(content: bytes, name: str) -> dict[str, tuple[Any, NDArray]]:
         raise SurveyError(f"{name}: the answer is not FITS; it begins {bytes(content[:40])!r}")
     found: dict[str, tuple[Any, NDArray]] = {}
     try:
+        check_claims(content, f"{name}: the answer")
         with fits.open(io.BytesIO(content), memmap=False, lazy_load_hdus=False) as hdus:
             # astropy pads a short last HDU without a word, so the sizes of the headers are added up
             expected = sum(hdu.filebytes() for hdu in hdus)

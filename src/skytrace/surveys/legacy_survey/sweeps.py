@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from skytrace.errors import SurveyError
+from skytrace.surveys.fits_files import open_fits
 from skytrace.surveys.interface import BANDS, GALAXY_COLUMNS
 
 if TYPE_CHECKING:
@@ -52,18 +53,15 @@ def sweep_chunks(path: Path, *, chunk_rows: int) -> Iterator[NDArray]:
     """
     from astropy.io import fits
 
-    try:
-        with fits.open(path, memmap=False) as hdus:
-            table = next((hdu for hdu in hdus if isinstance(hdu, fits.BinTableHDU)), None)
-            if table is None or isinstance(table, fits.CompImageHDU):
-                raise SurveyError(f"sweep {path} holds no binary table")
-            # FITS is big-endian, whatever astropy says of a table that it has not read
-            layout = table.columns.dtype.newbyteorder(">")
-            rows, offset = int(table.header["NAXIS2"]), table.fileinfo()["datLoc"]
-            scales = {c.name.lower(): (c.bscale, c.bzero) for c in table.columns}
-            unsupported = [c.name for c in table.columns if c.name.lower() in _NEEDED and c.format.strip()[-1] in "XPQ"]
-    except OSError as error:
-        raise SurveyError(f"sweep {path} cannot be read as FITS: {error}") from error
+    with open_fits(path, label=f"sweep {path}", whole=False) as hdus:
+        table = next((hdu for hdu in hdus if isinstance(hdu, fits.BinTableHDU)), None)
+        if table is None or isinstance(table, fits.CompImageHDU):
+            raise SurveyError(f"sweep {path} holds no binary table")
+        # FITS is big-endian, whatever astropy says of a table that it has not read
+        layout = table.columns.dtype.newbyteorder(">")
+        rows, offset = int(table.header["NAXIS2"]), table.fileinfo()["datLoc"]
+        scales = {c.name.lower(): (c.bscale, c.bzero) for c in table.columns}
+        unsupported = [c.name for c in table.columns if c.name.lower() in _NEEDED and c.format.strip()[-1] in "XPQ"]
     stored = {name.lower(): name for name in layout.names}
     missing = [name for name in _NEEDED if name not in stored]
     if missing or unsupported:
@@ -73,16 +71,14 @@ def sweep_chunks(path: Path, *, chunk_rows: int) -> Iterator[NDArray]:
             + "; a DR10.1 sweep (sweep-*.fits of south/sweep/10.1) has them all"
         )
     wanted = [name for name in (*_NEEDED, *_OPTIONAL) if name in stored]
+    whole_rows = max(path.stat().st_size - offset, 0) // layout.itemsize
+    if whole_rows < rows:
+        raise SurveyError(f"sweep {path} ends in row {whole_rows} of {rows}: truncated")
     with path.open("rb") as file:
         file.seek(offset)
         for start in range(0, rows, chunk_rows):
             count = min(chunk_rows, rows - start)
-            raw = file.read(count * layout.itemsize)
-            if len(raw) != count * layout.itemsize:
-                raise SurveyError(
-                    f"sweep {path} ends in row {start + len(raw) // layout.itemsize} of {rows}: truncated"
-                )
-            block = np.frombuffer(raw, dtype=layout)
+            block = np.frombuffer(file.read(count * layout.itemsize), dtype=layout)
             columns = {name: _physical(block[stored[name]], *scales[name]) for name in wanted}
             chunk = np.empty(count, dtype=[(name, values.dtype) for name, values in columns.items()])
             for name, values in columns.items():

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import csv
 import json
+import os
+import stat
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -113,28 +115,16 @@ def read_result(folder: Path, *, max_mb: float) -> Spectrum:
     that is a link or too large, no such columns, something that is no number, NaN, negative flux or none at all, fewer
     than 50 wavelengths, wavelengths that do not ascend.
     """
-    path = next(
-        (folder / name for name in RESULT_FILES if (folder / name).is_symlink() or (folder / name).exists()), None
-    )
-    if path is None:
-        raise SimulatorError(f"no result: neither {' nor '.join(RESULT_FILES)}")
-    if path.is_symlink() or not path.is_file():
-        raise SimulatorError(f"{path.name} is not a file of its own")
-    if path.stat().st_size > max_mb * 1e6:
-        raise SimulatorError(
-            f"{path.name} has {path.stat().st_size / 1e6:.0f} MB, more than max_result_mb = {max_mb:g}"
-        )
+    name, content = _result(folder, max_mb)
     try:
-        rows = list(csv.reader(path.read_text(encoding="ascii").splitlines()))
-        header = [name.strip() for name in rows[0]]
-        places = [header.index(name) for name in _COLUMNS]
+        rows = list(csv.reader(content.decode("ascii").splitlines()))
+        header = [column.strip() for column in rows[0]]
+        places = [header.index(column) for column in _COLUMNS]
         numbers = np.array([[float(row[at]) for at in places] for row in rows[1:] if row])
     except (ValueError, IndexError, csv.Error) as error:
-        raise SimulatorError(f"{path.name} is garbled: {error}") from error
+        raise SimulatorError(f"{name} is garbled: {error}") from error
     if len(numbers) < _FEWEST_WAVELENGTHS:
-        raise SimulatorError(
-            f"{path.name} is short: {len(numbers)} wavelengths, {_FEWEST_WAVELENGTHS} at least expected"
-        )
+        raise SimulatorError(f"{name} is short: {len(numbers)} wavelengths, {_FEWEST_WAVELENGTHS} at least expected")
     wavelength, flux = np.ascontiguousarray(numbers.T)
     for wrong, words in (
         (~np.isfinite(numbers).all(), "has values that are not finite"),
@@ -146,8 +136,35 @@ def read_result(folder: Path, *, max_mb: float) -> Spectrum:
         (not (flux > 0.0).any(), "has no flux"),
     ):
         if wrong:
-            raise SimulatorError(f"{path.name} {words}")
+            raise SimulatorError(f"{name} {words}")
     return Spectrum(wavelength, flux)
+
+
+def _result(folder: Path, max_mb: float) -> tuple[str, bytes]:
+    """(name, content) of the result. It is looked for in the folder itself and opened without following links, and what
+    was opened is what is checked: a program that left something running cannot exchange it in between.
+    """
+    try:
+        inside = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    except OSError as error:
+        raise SimulatorError(f"the program has done away with its folder: {error.strerror}") from error
+    try:
+        name = next((name for name in RESULT_FILES if name in os.listdir(inside)), None)  # noqa: PTH208  the opened one
+        if name is None:
+            raise SimulatorError(f"no result: neither {' nor '.join(RESULT_FILES)}")
+        try:  # not blocking: a pipe of this name would wait for ever
+            opened = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=inside)
+        except OSError as error:
+            raise SimulatorError(f"{name} is not a file of its own") from error
+    finally:
+        os.close(inside)
+    with os.fdopen(opened, "rb") as stream:
+        found = os.fstat(opened)
+        if not stat.S_ISREG(found.st_mode) or found.st_nlink != 1:
+            raise SimulatorError(f"{name} is not a file of its own")
+        if found.st_size > max_mb * 1e6:
+            raise SimulatorError(f"{name} has {found.st_size / 1e6:.0f} MB, more than max_result_mb = {max_mb:g}")
+        return name, stream.read(int(max_mb * 1e6) + 1)
 
 
 def _write_shells(path: Path, names: str, *columns: NDArray[np.float64]) -> None:

@@ -21,7 +21,8 @@ class ExternalSimulatorOptions:
     configuration (config.json), else counts the rows of its line_list.csv. timeout_s: of one attempt; attempts: runs
     of a model before it is given up. flux_to_erg_s_angstrom: factor of the result's flux (LUMINA writes erg/s/cm).
     tolerance: relative difference of the spectrum's whole luminosity from log_L above which a model is not called
-    converged. max_result_mb: larger results are refused unread. environment: names of variables that it is given from
+    converged. max_result_mb: larger results are refused unread. max_output_mb: a program that writes a larger file, or
+    more than this in all, is killed. environment: names of variables that it is given from
     ours, beside PATH, LC_ALL, OMP_NUM_THREADS, HOME and TMPDIR, which are set.
     """
 
@@ -39,6 +40,7 @@ class ExternalSimulatorOptions:
     flux_to_erg_s_angstrom: float = 1e-8
     tolerance: float = 0.1
     max_result_mb: float = 50.0
+    max_output_mb: float = 1000.0
     keep_failed: bool = False
     environment: tuple[str, ...] = ()
 
@@ -58,7 +60,8 @@ class ExternalSimulatorOptions:
         check_whole("attempts", self.attempts, 1, 100)
         check_between("flux_to_erg_s_angstrom", self.flux_to_erg_s_angstrom, 0.0, 1e60, include_low=False)
         check_between("tolerance", self.tolerance, 0.0, 1.0, include_low=False)
-        check_between("max_result_mb", self.max_result_mb, 0.0, 1e5, include_low=False)
+        for key in ("max_result_mb", "max_output_mb"):
+            check_between(key, getattr(self, key), 0.0, 1e5, include_low=False)
         object.__setattr__(self, "environment", tuple(self.environment))
         wrong = [name for name in self.environment if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", str(name))]
         if wrong:

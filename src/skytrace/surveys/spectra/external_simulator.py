@@ -1,6 +1,7 @@
 """Spectra from an external simulator: one process a model, in a folder of its own, watched, and not believed blindly.
 
-No shell is involved, the environment is small, and the process and its children are killed when they take too long. A
+No shell is involved, the environment is small, and the process and its children are killed when they take too long or
+write too much (external_process). A
 model that fails in every attempt raises SimulatorError with the reason of each, and costs nobody else's.
 """
 
@@ -10,11 +11,9 @@ import contextlib
 import hashlib
 import os
 import shutil
-import signal
-import subprocess
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 
@@ -23,6 +22,7 @@ from skytrace.spectra.ejecta import Ejecta, ejecta_zones
 from skytrace.spectra.simulate import SimulatedSpectra
 from skytrace.surveys.data_root import require_folder, under_data_root
 from skytrace.surveys.spectra.external_files import WRITTEN_FILES, Spectrum, count_lines, read_result, write_model
+from skytrace.surveys.spectra.external_process import run_watched
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -140,32 +140,22 @@ def _run(executable: Path, folder: Path, options: ExternalSimulatorOptions) -> N
         "TMPDIR": home,
     }
     environment |= {name: os.environ[name] for name in options.environment if name in os.environ}
-    with (folder / _STDERR).open("wb") as stderr:
-        try:
-            process = subprocess.Popen(
-                arguments, cwd=folder / _RUN, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-                stderr=stderr, start_new_session=True,
-            )  # fmt: skip
-        except OSError as error:
-            raise SimulatorError(f"the program cannot be started: {error.strerror}") from error
-        try:
-            status = process.wait(timeout=options.timeout_s)
-        except subprocess.TimeoutExpired:
-            raise SimulatorError(f"timeout after {options.timeout_s:g} s") from None
-        finally:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)  # it and all that it has started
-            process.wait()
-    if status:
-        words = f"killed by signal {-status}" if status < 0 else f"exit status {status}"
-        raise SimulatorError(f"{words}: {_tail(folder)}")
+    with (folder / _STDERR).open("w+b") as stderr:
+        status = run_watched(
+            arguments, folder=folder, run_in=folder / _RUN, environment=environment, stderr=stderr,
+            timeout_s=options.timeout_s, max_output_mb=options.max_output_mb,
+        )  # fmt: skip
+        if status:
+            words = f"killed by signal {-status}" if status < 0 else f"exit status {status}"
+            raise SimulatorError(f"{words}: {_tail(stderr, folder)}")
 
 
-def _tail(folder: Path) -> str:
-    """The last lines that it wrote to stderr, without the folder's own name, which differs from run to run."""
-    with (folder / _STDERR).open("rb") as stream:
-        stream.seek(max(0, stream.seek(0, os.SEEK_END) - _TAIL_BYTES))
-        text = stream.read().decode("utf-8", errors="replace")
+def _tail(stderr: BinaryIO, folder: Path) -> str:
+    """The last lines that it wrote to stderr, without the folder's own name, which differs from run to run. They are
+    read from the file that was opened for it: what may lie at its name by now is the program's affair.
+    """
+    stderr.seek(max(0, stderr.seek(0, os.SEEK_END) - _TAIL_BYTES))
+    text = stderr.read(_TAIL_BYTES).decode("utf-8", errors="replace")
     lines = [line.strip() for line in text.replace(str(folder), "").splitlines() if line.strip()]
     printable = " | ".join(lines[-_TAIL_LINES:])
     return "".join(letter if letter.isprintable() else "?" for letter in printable) or "nothing on stderr"

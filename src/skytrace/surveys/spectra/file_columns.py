@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from skytrace.errors import CatalogueError, SurveyError
+from skytrace.surveys.fits_files import open_fits
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -73,7 +74,7 @@ def _fits(path: Path) -> FileColumns:
     from astropy.io import fits
     from astropy.table import Table
 
-    with fits.open(path) as hdus:
+    with open_fits(path) as hdus:
         tables = [i for i, hdu in enumerate(hdus) if isinstance(hdu, fits.BinTableHDU | fits.TableHDU)]
         primary = dict(hdus[0].header)
         extensions = {hdu.name for hdu in hdus}
@@ -82,7 +83,8 @@ def _fits(path: Path) -> FileColumns:
         return _from_specutils(path, "wcs1d-fits", **deviations)
     if len(tables) > 1:
         raise SurveyError(f"{path} has {len(tables)} tables, and it is not clear which is the spectrum; keep one")
-    table = Table.read(path, format="fits", hdu=tables[0])
+    with open_fits(path) as hdus:
+        table = Table.read(hdus, format="fits", hdu=tables[0])
     table.meta = {**primary, **table.meta}
     return _of_table(path, table)
 
@@ -108,6 +110,11 @@ def _from_specutils(path: Path, name: str, **how: str) -> FileColumns:
     from astropy.nddata import StdDevUncertainty
     from specutils import Spectrum
 
+    with path.open("rb") as stream:
+        begin = stream.read(6)
+    if begin == b"SIMPLE" or begin.startswith(b"\x1f\x8b"):
+        with open_fits(path):  # for what its headers claim: a loader allocates it
+            pass
     spectrum = Spectrum.read(path, format=name, **how)
     if spectrum.flux.ndim != 1:
         raise SurveyError(f"{path} holds an array of shape {spectrum.flux.shape}; one spectrum is asked")

@@ -67,9 +67,11 @@ def read_spectrum(
     found, notes = _found(file, columns, options)
     wavelength, flux, error, more = _in_our_units(file, columns, found, options)
     source, again = _agreed(file, columns.header, source)
-    return observed_spectrum(
-        wavelength, flux, error, source=source, options=cleaning, handling=(*notes, *more, *again)
-    )  # fmt: skip
+    handling = (*notes, *more, *again)
+    try:
+        return observed_spectrum(wavelength, flux, error, source=source, options=cleaning, handling=handling)
+    except CatalogueError as refusal:  # it knows the supernova, not the file
+        raise CatalogueError(f"{file}: {refusal}") from refusal
 
 
 def _found(file: Path, columns: FileColumns, options: SpectrumFileOptions) -> tuple[dict[str, str | None], list[str]]:

@@ -9,7 +9,8 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from skytrace.errors import SurveyError
+from skytrace.compute.parquet import read_parquet
+from skytrace.errors import SurveyError, reading
 from skytrace.spectra.observed import ObservedSpectrum, observed_spectrum
 from skytrace.spectra.observed_options import CleaningOptions, SourceOptions
 from skytrace.surveys.data_root import require_folder, under_data_root
@@ -37,10 +38,8 @@ def sn2011fe_table(options: SN2011feOptions | None = None) -> pd.DataFrame:
     path = require_folder(under_data_root(options.folder), files=_FILES) / options.file
     if not path.is_file():
         raise SurveyError(f"no file {path}; the folder must hold {_FILES}")
-    try:
-        table = pd.read_parquet(path) if path.suffix == ".parquet" else pd.read_csv(path, dtype={"epoch": "str"})
-    except (OSError, ValueError) as error:
-        raise SurveyError(f"{path} cannot be read as a table of spectra: {error}") from error
+    with reading(path, "a table of spectra"):
+        table = read_parquet(path) if path.suffix == ".parquet" else pd.read_csv(path, dtype={"epoch": "str"})
     missing = [name for name in _COLUMNS if name not in table]
     if missing:
         raise SurveyError(f"{path} lacks columns {', '.join(missing)}; it has {', '.join(map(str, table.columns))}")

@@ -8,14 +8,14 @@ F = FLUXCAL 3631 Jy 10^(-0.4 (27.5 + ab_offset)), which is FLUXCAL 3.631e-8 Jy a
 from __future__ import annotations
 
 import re
-import zlib
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
-from skytrace.errors import CatalogueError, SurveyError
+from skytrace.errors import CatalogueError, SurveyError, reading
 from skytrace.surveys.data_root import require_folder, under_data_root
+from skytrace.surveys.fits_files import open_fits
 from skytrace.surveys.supernovae.filters import known_filters
 from skytrace.surveys.supernovae.interface import TRUTH_COLUMNS, objects_table
 from skytrace.surveys.supernovae.limits import (
@@ -125,9 +125,11 @@ class SnanaSupernovae:
         if path.is_file():
             check_size(path, self.options.max_file_mb)
             self.files_read.add(path)
-            filters = pd.read_csv(path, comment="#", dtype={"band": "str"})
+            with reading(path, "a table of filters"):
+                filters = pd.read_csv(path, comment="#", dtype={"band": "str"})
         else:
             filters = known_filters()
+        _check_filters(path, filters)
         mine = filters[filters["survey"] == self.options.survey]
         if mine.empty and not path.is_file():
             known = ", ".join(filters["survey"].unique())
@@ -148,12 +150,10 @@ def read_snana_fits(
     All SNe at once, every observation of each, no separator. Raises SurveyError where the two files do not fit, are no
     FITS tables, or are larger than the limits.
     """
-    from astropy.io import fits
-
-    try:
-        for path in (head, phot):
-            check_size(path, max_file_mb)
-        with fits.open(head) as first, fits.open(phot) as second:
+    for path in (head, phot):
+        check_size(path, max_file_mb)
+    with reading(f"{head} and {phot}", "a pair of SNANA files"):
+        with open_fits(head) as first, open_fits(phot) as second:
             for path, file in ((head, first), (phot, second)):
                 check_rows(path, int(file[1].header["NAXIS2"]), max_rows)
             objects, observed = first[1].data, second[1].data
@@ -173,9 +173,7 @@ def read_snana_fits(
                     "fluxcal_err": _native(observed["FLUXCALERR"])[rows].astype(float),
                 }
             )  # fmt: skip
-    except (OSError, EOFError, KeyError, IndexError, UnicodeError, zlib.error) as error:
-        raise SurveyError(f"{head} and {phot} are no pair of SNANA files: {error}") from error
-    return _objects(ids, head_columns), _as_text(photometry)
+        return _objects(ids, head_columns), _as_text(photometry)
 
 
 def photometry_rows(
@@ -227,7 +225,7 @@ def read_snana_text(
             band = next(name for name in _BAND_NAMES if name in observed.colnames)
             part = {"mjd": "MJD", "band": band, "fluxcal": "FLUXCAL", "fluxcal_err": "FLUXCALERR"}
             photometry = pd.DataFrame({ours: np.asarray(observed[name]) for ours, name in part.items()})
-        except (KeyError, StopIteration, ValueError, IndexError) as error:
+        except Exception as error:  # sncosmo's reader fails on broken files in many ways
             raise SurveyError(
                 f"{path} is no SNANA text file with OBS of MJD, BAND, FLUXCAL, FLUXCALERR: {error}"
             ) from error
@@ -238,6 +236,17 @@ def read_snana_text(
     table = pd.DataFrame(heads)
     columns = {str(name).upper(): table[name].to_numpy() for name in table if name != "SNID"}
     return _objects(table["SNID"].to_numpy(dtype=str), columns), pd.concat(parts, ignore_index=True)
+
+
+def _check_filters(path: Path, filters: pd.DataFrame) -> None:
+    """Raise CatalogueError naming what a table of filters lacks, and a column of numbers that holds something else."""
+    needed = ("survey", "band", "wavelength_nm", "ab_offset_mag")
+    missing = [name for name in needed if name not in filters]
+    if missing:
+        raise CatalogueError(f"{path} lacks columns {', '.join(missing)}; it has {', '.join(map(str, filters))}")
+    for name in needed[2:]:
+        if filters[name].dtype.kind not in "iuf":
+            raise CatalogueError(f"{path}: {name} holds something that is no number")
 
 
 def _objects(ids: NDArray[np.str_], columns: Mapping[str, NDArray]) -> pd.DataFrame:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from skytrace.errors import CatalogueError, SurveyError
+from skytrace.compute.parquet import read_parquet
+from skytrace.errors import CatalogueError, SurveyError, reading
 from skytrace.supernovae.light_curves import LIGHT_CURVE_COLUMNS
 from skytrace.surveys.data_root import require_folder, under_data_root
 from skytrace.surveys.supernovae.interface import TRUTH_COLUMNS, hubble_table, objects_table
@@ -196,15 +197,13 @@ def one_row_each(table: pd.DataFrame) -> pd.DataFrame:
 def _read(path: Path, *, max_file_mb: float, max_rows: int) -> pd.DataFrame:
     """Parquet by its suffix, else text with commas or white space; a line that begins with # is a comment."""
     check_size(path, max_file_mb)
-    try:
+    with reading(path, "a table"):
         if path.suffix == ".parquet":
             from pyarrow.parquet import read_metadata
 
             check_rows(path, read_metadata(path).num_rows, max_rows)
-            return pd.read_parquet(path)
+            return read_parquet(path)
         return _read_text(path, max_rows)
-    except (OSError, ValueError) as error:
-        raise SurveyError(f"{path} cannot be read as a table: {error}") from error
 
 
 def _check_columns(path: Path, table: pd.DataFrame, needed: tuple[str, ...]) -> None:
