@@ -102,7 +102,10 @@ def _linked(reference: Path) -> list[str]:
 
 def _link_reference(reference: Path, folder: Path) -> None:
     for name in _linked(reference):
-        (folder / name).symlink_to(reference / name)
+        try:
+            (folder / name).symlink_to(reference / name)
+        except OSError:  # Windows lets only some accounts make links
+            shutil.copyfile(reference / name, folder / name)
 
 
 @contextlib.contextmanager
@@ -154,11 +157,19 @@ def _run(executable: Path, folder: Path, options: ExternalSimulatorOptions) -> N
             raise SimulatorError(f"timeout after {options.timeout_s:g} s") from None
         finally:
             with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)  # it and all that it has started
+                _kill_all(process)
             process.wait()
     if status:
         words = f"killed by signal {-status}" if status < 0 else f"exit status {status}"
         raise SimulatorError(f"{words}: {_tail(folder)}")
+
+
+def _kill_all(process: subprocess.Popen) -> None:
+    """End the program and all that it has started; on Windows, which has no process groups to kill, it alone."""
+    if hasattr(os, "killpg"):
+        os.killpg(process.pid, signal.SIGKILL)
+    else:
+        process.kill()
 
 
 def _tail(folder: Path) -> str:
