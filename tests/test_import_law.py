@@ -10,7 +10,10 @@ SCIENCE = (
     "imaging", "lensing", "sky", "learning", "audit", "selection", "supernovae", "spectra", "clusters", "reporting",
 )  # fmt: skip
 FOUNDATION = ("statistics", "compute", "errors")
-FRAME = ("settings", "hooks", "pipeline_registry", "cli", "catalog", "parameters", "provenance", "__main__")
+FRAME = (
+    "settings", "hooks", "pipeline_registry", "cli", "catalog", "parameters", "provenance", "run_request", "session",
+    "__main__",
+)  # fmt: skip
 
 ALLOWED = {
     **{name: {*SCIENCE, *FOUNDATION, "surveys.interface"} for name in SCIENCE},

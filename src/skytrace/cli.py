@@ -9,12 +9,14 @@ from typing import Any
 import click
 from kedro.framework.cli.project import run as kedro_run
 from kedro.framework.cli.utils import KedroCliError
+from kedro.utils import find_kedro_project
 
 from skytrace.errors import SkytraceError
 
 __all__ = ["cli", "results", "supernova_data", "trace"]
 
 TRACEBACK_VARIABLE = "SKYTRACE_TRACEBACK"
+INTERRUPTED = 130  # what shells call a command that Ctrl-C ended: 128 + SIGINT
 
 
 class MessageError(KedroCliError):
@@ -76,9 +78,22 @@ def cli() -> None:
     """Commands of this project."""
 
 
-cli.add_command(
-    click.Command("run", callback=_say(kedro_run.callback), params=kedro_run.params, help=kedro_run.help)  # type: ignore[arg-type]
-)
+@_say
+def _run(**asked: Any) -> Any:
+    """Kedro's run, of names that are there; Ctrl-C ends it with a line that says how to go on, and exit code 130."""
+    from skytrace.run_request import check_request
+
+    project = find_kedro_project(Path.cwd())
+    try:
+        if project is not None:
+            check_request(Path(project), asked)
+        return kedro_run.callback(**asked)  # type: ignore[misc]
+    except KeyboardInterrupt as interrupt:
+        click.secho(f"\n{str(interrupt) or 'interrupted'}", fg="yellow", err=True)
+        raise click.exceptions.Exit(INTERRUPTED) from None
+
+
+cli.add_command(click.Command("run", callback=_run, params=kedro_run.params, help=kedro_run.help))
 
 
 @cli.command()
@@ -183,7 +198,6 @@ def trace(
 
 def _project() -> Path:
     from kedro.framework.startup import bootstrap_project
-    from kedro.utils import find_kedro_project
 
     project = find_kedro_project(Path.cwd())
     if project is None:

@@ -8,15 +8,18 @@ import time
 from pathlib import Path
 from typing import Any
 
-import click
 from kedro.framework.hooks import hook_impl
 from kedro.io import MemoryDataset
+from kedro.runner import SequentialRunner
 
 from skytrace.errors import ShardError
 from skytrace.provenance.manifest import RunManifest, count_rows
 from skytrace.provenance.results import find_results
+from skytrace.provenance.run_lock import RunLock, places_written
+from skytrace.provenance.runs import command_line
+from skytrace.provenance.summary import RunSummary
 
-__all__ = ["ProgressHook", "ResultsHook", "RunManifestHook"]
+__all__ = ["ProgressHook", "ResultsHook", "RunLockHook", "RunManifestHook"]
 
 logger = logging.getLogger(__name__)
 
@@ -141,10 +144,10 @@ class RunManifestHook:
         self._write("done")
 
     @hook_impl
-    def on_pipeline_error(self, error: Exception) -> None:
+    def on_pipeline_error(self, error: BaseException) -> None:
         """Write the manifest of the failed run, whatever else goes wrong: the run's own error is the one to see."""
         try:
-            self._write("failed", error)
+            self._write("interrupted" if isinstance(error, KeyboardInterrupt) else "failed", error)
         except Exception as hidden:
             logger.warning("the run manifest could not be written: %s: %s", type(hidden).__name__, hidden)
 
@@ -188,7 +191,7 @@ class RunManifestHook:
         except (OSError, ShardError) as hidden:  # not a warning: the last one that cannot be written is
             logger.info("the run manifest %s could not be renewed: %s: %s", path, type(hidden).__name__, hidden)
 
-    def _write(self, status: str, error: Exception | None = None) -> None:
+    def _write(self, status: str, error: BaseException | None = None) -> None:
         manifest, self._manifest = self._manifest, None
         if manifest is None:
             return
@@ -201,18 +204,48 @@ class RunManifestHook:
         logger.info("run manifest: %s", path.relative_to(self._project))
 
 
+class RunLockHook:
+    """Keeps runs apart that would write the same files: see skytrace.provenance.run_lock."""
+
+    def __init__(self) -> None:
+        self._project = Path()
+        self._lock = RunLock(self._project)
+
+    @hook_impl
+    def after_context_created(self, context: Any) -> None:
+        """Keep the project's folder."""
+        self._project = Path(context.project_path)
+
+    @hook_impl
+    def before_pipeline_run(self, run_params: dict[str, Any], pipeline: Any, catalog: Any) -> None:
+        """Lock what this run will write. Raises RunLockedError where another run writes it."""
+        self._lock.release()  # of a run of this process that ended in a hook
+        self._lock = RunLock(self._project)
+        if run_params.get("only_missing_outputs"):
+            # private to Kedro: kept in step by the kedro~=1.7.0 pin and by tests/provenance/test_run_lock.py
+            pipeline = SequentialRunner()._filter_pipeline_for_missing_outputs(pipeline, catalog)
+        command = command_line(run_params.get("env") or "local", run_params)
+        self._lock.acquire(places_written(pipeline, catalog, self._project), command=command)
+
+    @hook_impl(trylast=True)
+    def after_pipeline_run(self) -> None:
+        """The next may write."""
+        self._lock.release()
+
+    @hook_impl(trylast=True)
+    def on_pipeline_error(self) -> None:
+        """The next may write."""
+        self._lock.release()
+
+
 class ResultsHook:
-    """After a run: the verdict and where the results are."""
+    """After a run: what it made, the verdicts and where the results are."""
 
     def __init__(self) -> None:
         self._project = Path()
         self._catalog: dict[str, Any] = {}
-        self._ran = False
-
-    @hook_impl
-    def before_node_run(self) -> None:
-        """Something runs."""
-        self._ran = True
+        self._summary = RunSummary(self._project)
+        self._pipelines: set[str] = set()
 
     @hook_impl
     def after_context_created(self, context: Any) -> None:
@@ -221,18 +254,48 @@ class ResultsHook:
         self._catalog = context.config_loader["catalog"]
 
     @hook_impl
+    def before_pipeline_run(self, run_params: dict[str, Any], pipeline: Any) -> None:
+        """The clock starts; only results of pipelines that this run reads or writes are told at its end."""
+        elsewhere = "ParallelRunner" in str(run_params.get("runner"))
+        self._summary = RunSummary(self._project, in_other_processes=elsewhere)
+        self._pipelines = {name.split(".")[0] for name in pipeline.datasets()}
+
+    @hook_impl
+    def before_dataset_loaded(self, node: Any) -> None:
+        """A node begins with its first load."""
+        self._summary.node_begins(_short(node), _pipeline_of(node))
+
+    @hook_impl
+    def before_node_run(self, node: Any) -> None:
+        """A node that loads nothing begins here."""
+        self._summary.node_begins(_short(node), _pipeline_of(node))
+
+    @hook_impl
+    def after_node_run(self, node: Any) -> None:
+        """A node that makes nothing ends here."""
+        self._summary.node_ends(_short(node))
+
+    @hook_impl
+    def after_dataset_saved(self, dataset_name: str, node: Any) -> None:
+        """Count what is kept on disk; a node ends with its last output."""
+        path = self._catalog.get(dataset_name, {}).get("filepath")
+        self._summary.node_ends(_short(node), self._project / path if path else None)
+
+    @hook_impl
     def after_pipeline_run(self) -> None:
-        """Print the results that are there, whether this run made them or found them."""
-        results = find_results(self._catalog, self._project)
-        if results.paths:  # printed, not logged: a path must not be folded
-            found = [] if self._ran else ["nothing was run: the outputs were there already, whatever the parameters"]
-            click.echo("\n".join(["", *found, *results.lines(self._project)]))
+        """Print what was made, and the results that are there, whether this run made them or found them."""
+        catalog = {name: entry for name, entry in self._catalog.items() if name.split(".")[0] in self._pipelines}
+        self._summary.show(find_results(catalog, self._project))
 
 
 def _command(run_params: dict[str, Any]) -> dict[str, Any]:
     # Kedro gives the runner as the text of an instance, with its address in memory
     runner = re.sub(r"^<(.*) object at .*>$", r"\1", str(run_params.get("runner")))
     return {**run_params, "runner": runner}
+
+
+def _pipeline_of(node: Any) -> str:
+    return (getattr(node, "namespace", None) or "").split(".")[0]
 
 
 def _short(node: Any) -> str:

@@ -12,13 +12,15 @@ if not sys.stdout.isatty():
 from omegaconf.resolvers import oc
 
 from skytrace.catalog import ReleaseCatalog
-from skytrace.hooks import ProgressHook, ResultsHook, RunManifestHook
+from skytrace.hooks import ProgressHook, ResultsHook, RunLockHook, RunManifestHook
 from skytrace.parameters import TypedContext
+from skytrace.session import SkytraceSession
 
-# the last one listed is called first: progress before the manifest, results after it
-HOOKS = (ResultsHook(), RunManifestHook(), ProgressHook())
+# the last one listed is called first: the lock before anything is written, progress before the manifest, results last
+HOOKS = (ResultsHook(), RunManifestHook(), ProgressHook(), RunLockHook())
 
 CONTEXT_CLASS = TypedContext
+SESSION_CLASS = SkytraceSession
 DATA_CATALOG_CLASS = ReleaseCatalog
 
 CONFIG_LOADER_ARGS = {

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-from scipy.stats import norm
+from scipy.special import ndtr
 
 from skytrace.audit.columns import METADATA_COLUMNS
 from skytrace.audit.options import ShortcutOptions
@@ -156,7 +156,7 @@ def _judge(
         "standard_error": error,
         "colour": "red" if low > options.red else "yellow" if low > options.yellow else "green",
         # the lower 68 % bound is one standard error below the value
-        "chance": float(2.0 * norm.sf((options.yellow - 0.5) / error + 1.0)) if error > 0 else 0.0,
+        "chance": float(2.0 * ndtr(-((options.yellow - 0.5) / error + 1.0))) if error > 0 else 0.0,
     }
 
 

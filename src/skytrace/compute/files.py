@@ -81,18 +81,14 @@ def remove_abandoned(path: str | os.PathLike) -> None:
 
 
 def _is_alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
+    import psutil
+
+    return psutil.pid_exists(pid)  # os.kill(pid, 0), the usual question, ends the process on Windows
 
 
 def _sync(path: Path) -> None:
     # network file systems report a full disk only here or at close: without it a rename could keep a truncated file
-    descriptor = os.open(path, os.O_RDONLY)
+    descriptor = os.open(path, os.O_RDWR if os.name == "nt" else os.O_RDONLY)  # Windows syncs only what may be written
     try:
         os.fsync(descriptor)
     finally:

@@ -9,7 +9,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.stats import rankdata
 
 from skytrace.errors import CatalogueError, PixelError
 from skytrace.learning.options import ThresholdOptions
@@ -55,6 +54,8 @@ def check_scores(scores: ArrayLike, labels: ArrayLike) -> tuple[NDArray[np.float
 
 def roc_auc(scores: ArrayLike, labels: ArrayLike) -> float:
     """Probability that a lens scores above a galaxy, ties counting half (Mann-Whitney); NaN without both."""
+    from scipy.stats import rankdata
+
     scores, labels = np.asarray(scores), np.asarray(labels)
     n_lens = int((labels == 1).sum())
     n_galaxy = len(labels) - n_lens

@@ -151,6 +151,9 @@ class RunManifest:
         """
         with self._lock:
             self._memory.stop()
+            for node in self._nodes.values():  # Kedro tells of a node that fails, not of one that Ctrl-C ends
+                if status == "interrupted" and node["status"] == "running":
+                    node["status"] = status
             self.facts.update(
                 status=status,
                 error=f"{type(error).__name__}: {error}" if error is not None else None,

@@ -124,15 +124,24 @@ class Results:
         if not self.paths:
             asked = f" --env {env}" if env else ""
             return [f"no results yet: kedro run{asked} --pipelines injection_recovery", *self.notes]
+        files = self.files(project)
+        width = max(len(path) for path, _ in files)
+        return [*self.findings(), *(f"{path:<{width}}  {words}" for path, words in files), *self.notes]
+
+    def findings(self) -> list[str]:
+        """The verdict and the main numbers, one line each; none where there are no results."""
+        if not self.paths:
+            return []
         of_lenses = any(not name.startswith(("supernova.", "spectral_emulator.", "cluster_pu.")) for name in self.paths)
         lines = [f"verdict: {self.verdict or 'none yet'}"] if of_lenses else []
         if self.auc is not None:
             auc = "detector: AUC {:.4f} [{:.4f}, {:.4f} at 95 %] on the test split".format(*self.auc)
             lines.append(f"{auc} of {self.detector_sky}" if self.detector_sky else auc)
-        lines += [line for line in (self.laws, self.clusters) if line]
-        shown = {name: relative_name(path, project) for name, path in self.paths.items()}
-        width = max(map(len, shown.values()))
-        return [*lines, *(f"{path:<{width}}  {HEADLINES[name]}" for name, path in shown.items()), *self.notes]
+        return lines + [line for line in (self.laws, self.clusters) if line]
+
+    def files(self, project: Path) -> list[tuple[str, str]]:
+        """(path relative to ``project``, what it is) of every file worth opening, in reading order."""
+        return [(relative_name(path, project), HEADLINES[name]) for name, path in self.paths.items()]
 
 
 def find_results(catalog: dict[str, Any], project: Path) -> Results:

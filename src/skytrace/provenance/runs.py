@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-__all__ = ["read_manifests", "run_state", "run_words", "this_process"]
+__all__ = ["command_line", "is_running", "read_manifests", "run_state", "run_words", "this_process"]
 
 
 def this_process() -> dict[str, Any]:
@@ -20,28 +20,33 @@ def this_process() -> dict[str, Any]:
 
 
 def run_state(facts: Mapping[str, Any]) -> str:
-    """done, failed, running, killed (status running, but its process on this machine is gone), or unfinished: of a run
-    on another machine nobody here can say which of the two.
+    """done, failed, interrupted (by Ctrl-C), running, killed (status running, but its process on this machine is gone),
+    or unfinished: of a run on another machine nobody here can say which of the two.
     """
     if facts.get("status") != "running":
         return str(facts.get("status"))
-    process = facts.get("process") or {}
+    going_on = is_running(facts.get("process") or {})
+    return "unfinished" if going_on is None else "running" if going_on else "killed"
+
+
+def is_running(process: Mapping[str, Any]) -> bool | None:
+    """Whether the process that ``this_process`` told of is still there; None where it is another machine's."""
     if process.get("host") != socket.gethostname():
-        return "unfinished"
+        return None
     began = _began(int(process.get("pid") or 0))
-    return "running" if began is not None and began == process.get("began") else "killed"
+    return began is not None and began == process.get("began")
 
 
 def run_words(facts: Mapping[str, Any]) -> str:
     """``run 2026-... was killed in lens_finder.train_detector``: how a run that is not done stands."""
     state = run_state(facts)
-    open_ones = [
-        name for name, node in (facts.get("nodes") or {}).items() if node.get("status") in ("running", "failed")
-    ]
+    nodes = (facts.get("nodes") or {}).items()
+    open_ones = [name for name, node in nodes if node.get("status") in ("running", "failed", "interrupted")]
     place = f" in {', '.join(open_ones)}" if open_ones else ""
     said = {
         "killed": f"was killed{place}",
         "failed": f"failed{place}",
+        "interrupted": f"was interrupted{place}",
         "running": f"is still running{place}",
         "unfinished": f"on {(facts.get('process') or {}).get('host', 'another machine')} has not finished{place}",
     }
@@ -54,6 +59,21 @@ def read_manifests(folder: Path) -> list[dict[str, Any]]:
     return [facts for facts in found if isinstance(facts, dict)]
 
 
+def command_line(environment: str | None, command: dict[str, Any]) -> str:
+    """What to type to run it again."""
+    words = ["kedro run", f"--env {environment}"]
+    options = {"pipeline_names": "--pipelines", "tags": "--tags", "node_names": "--nodes", "from_nodes": "--from-nodes",
+               "to_nodes": "--to-nodes", "from_inputs": "--from-inputs", "to_outputs": "--to-outputs",
+               "namespaces": "--namespaces"}  # fmt: skip
+    words += [f"{option} {','.join(command[key])}" for key, option in options.items() if command.get(key)]
+    loads = command.get("load_versions") or {}
+    words += [f"--load-versions {','.join(f'{name}:{version}' for name, version in loads.items())}"] if loads else []
+    given = _flat(command.get("runtime_params") or {})
+    words += [f"--params {','.join(f'{name}={value}' for name, value in given)}"] if given else []
+    words += ["--only-missing-outputs"] if command.get("only_missing_outputs") else []
+    return " ".join(words)
+
+
 def _began(pid: int) -> int | None:
     """The second at which process ``pid`` of this machine began; None where there is none, or only its remains."""
     import psutil
@@ -63,3 +83,10 @@ def _began(pid: int) -> int | None:
         return None if process.status() == psutil.STATUS_ZOMBIE else round(process.create_time())
     except (psutil.Error, ValueError):
         return None
+
+
+def _flat(values: dict[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
+    pairs = []
+    for name, value in values.items():
+        pairs += _flat(value, f"{prefix}{name}.") if isinstance(value, dict) else [(f"{prefix}{name}", value)]
+    return pairs

@@ -13,7 +13,7 @@ from skytrace.provenance.lineage import Lineage, trace_dataset
 from skytrace.provenance.manifest import plain
 from skytrace.provenance.report_values import read_value
 from skytrace.provenance.run_index import RunIndex, writing_node
-from skytrace.provenance.runs import run_state
+from skytrace.provenance.runs import command_line, run_state
 from skytrace.provenance.trace_checks import check_lineage
 
 if TYPE_CHECKING:
@@ -168,28 +168,7 @@ def _run_facts(facts: dict[str, Any]) -> dict[str, Any]:
     kept = {key: facts.get(key) for key in ("run_id", "started", "seconds", "environment", "requirements_lock_sha256")}
     return {
         **kept, "state": run_state(facts), "pipelines": command.get("pipeline_names") or ["__default__"],
-        "command": _command_line(facts.get("environment"), command), "commit": git.get("commit"),
+        "command": command_line(facts.get("environment"), command), "commit": git.get("commit"),
         "branch": git.get("branch"), "dirty": git.get("dirty"), "diff_sha256": git.get("diff_sha256"),
         "seeds": facts.get("seeds"), "packages": facts.get("packages"),
     }  # fmt: skip
-
-
-def _command_line(environment: str | None, command: dict[str, Any]) -> str:
-    """What to type to run it again."""
-    words = ["kedro run", f"--env {environment}"]
-    options = {"pipeline_names": "--pipelines", "tags": "--tags", "node_names": "--nodes", "from_nodes": "--from-nodes",
-               "to_nodes": "--to-nodes", "from_inputs": "--from-inputs", "to_outputs": "--to-outputs",
-               "namespaces": "--namespaces"}  # fmt: skip
-    words += [f"{option} {','.join(command[key])}" for key, option in options.items() if command.get(key)]
-    loads = command.get("load_versions") or {}
-    words += [f"--load-versions {','.join(f'{name}:{version}' for name, version in loads.items())}"] if loads else []
-    given = _flat(command.get("runtime_params") or {})
-    words += [f"--params {','.join(f'{name}={value}' for name, value in given)}"] if given else []
-    return " ".join(words)
-
-
-def _flat(values: dict[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
-    pairs = []
-    for name, value in values.items():
-        pairs += _flat(value, f"{prefix}{name}.") if isinstance(value, dict) else [(f"{prefix}{name}", value)]
-    return pairs

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.spatial import cKDTree
 
 from skytrace.errors import CatalogueError, check_between
 
@@ -25,6 +24,8 @@ def crossmatch(
     Positions in deg. Index -1 and separation inf where nothing lies within ``radius_arcsec`` (the edge counts).
     Raises CatalogueError on non-finite positions.
     """
+    from scipy.spatial import cKDTree
+
     check_between("radius_arcsec", radius_arcsec, 0.0, 3600.0)
     first, second = _unit_vectors(ra1, dec1), _unit_vectors(ra2, dec2)
     if not len(first) or not len(second):
@@ -36,6 +37,8 @@ def crossmatch(
 
 def pairs_within(ra: ArrayLike, dec: ArrayLike, radius_arcsec: float) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
     """All pairs of one list closer than ``radius_arcsec``: (rows (pairs, 2), separation [arcsec]), sorted by row."""
+    from scipy.spatial import cKDTree
+
     check_between("radius_arcsec", radius_arcsec, 0.0, 3600.0)
     vectors = _unit_vectors(ra, dec)
     if len(vectors) < 2:

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy.special import ndtri
-from scipy.stats import rankdata
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -69,6 +68,8 @@ def planted_anchors(
     gives the same luck at every auc. Draws without replacement: the n largest of log weight + Gumbel noise (Yellott
     1977).
     """
+    from scipy.stats import rankdata
+
     rank = rankdata(score)
     normal = ndtri((rank - 0.5) / len(score))
     rng = np.random.default_rng(seed)

@@ -70,11 +70,19 @@ def run_watched(
                 raise SimulatorError(too_much)
     finally:
         with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)  # it and all that it has started
+            _kill_all(process)
         process.wait()
     if status == -getattr(signal, "SIGXFSZ", 0) or _bytes_in(folder) > limit:
         raise SimulatorError(too_much)
     return status
+
+
+def _kill_all(process: subprocess.Popen) -> None:
+    """End the program and all that it has started; on Windows, which has no process groups to kill, it alone."""
+    if hasattr(os, "killpg"):
+        os.killpg(process.pid, signal.SIGKILL)
+    else:
+        process.kill()
 
 
 def _launched(limit: int) -> list[str]:

@@ -102,7 +102,10 @@ def _linked(reference: Path) -> list[str]:
 
 def _link_reference(reference: Path, folder: Path) -> None:
     for name in _linked(reference):
-        (folder / name).symlink_to(reference / name)
+        try:
+            (folder / name).symlink_to(reference / name)
+        except OSError:  # Windows lets only some accounts make links
+            shutil.copyfile(reference / name, folder / name)
 
 
 @contextlib.contextmanager
