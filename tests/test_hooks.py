@@ -245,11 +245,13 @@ def test_verdict_and_paths_are_told_once_by_a_run_and_once_by_a_run_that_reuses_
         (["lens_finder"], "toy"),
         (["supernova", "lens_finder"], "toy"),
         (["cluster_pu"], "my_clusters"),
+        (["spectral_emulator"], "sn2011fe"),
     ],
 )
 def test_the_manifest_lies_with_the_sky_of_the_pipeline_that_ran(tmp_path, namespaces, folder):
     hook = RunManifestHook()
-    loader = {"globals": {"sky": "toy", "supernova_sky": "des_sn", "cluster_pu_sky": "my_clusters"}, "catalog": {}}
+    skies = {"supernova_sky": "des_sn", "cluster_pu_sky": "my_clusters", "spectrum_sky": "sn2011fe"}
+    loader = {"globals": {"sky": "toy", **skies}, "catalog": {}}
     hook.after_context_created(context=SimpleNamespace(project_path=tmp_path, config_loader=loader))
     pipeline = SimpleNamespace(nodes=[SimpleNamespace(namespace=name) for name in namespaces])
     hook.before_pipeline_run(run_params={"run_id": RUN_ID, "env": None}, pipeline=pipeline, catalog=None)

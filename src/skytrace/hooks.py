@@ -23,6 +23,9 @@ __all__ = ["ProgressHook", "ResultsHook", "RunLockHook", "RunManifestHook"]
 
 logger = logging.getLogger(__name__)
 
+#: Pipelines whose sky is not named after them in the globals.
+_SKIES = {"spectral_emulator": "spectrum_sky"}
+
 
 class ProgressHook:
     """``[3/12] lens_finder.cut_stamps`` as a node starts, its seconds as it ends."""
@@ -92,7 +95,8 @@ class RunManifestHook:
         """Open the manifest: the state of the code, the machine and the parameters now."""
         self._catalog = catalog
         namespaces = {node.namespace for node in pipeline.nodes}
-        own = f"{namespaces.pop()}_sky" if len(namespaces) == 1 else "sky"
+        name = namespaces.pop() if len(namespaces) == 1 else ""
+        own = _SKIES.get(name, f"{name}_sky" if name else "sky")
         self._sky = str(self._globals.get(own, self._globals.get("sky", "unknown")))
         self._manifest = RunManifest(
             self._project,
