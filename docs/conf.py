@@ -10,6 +10,7 @@ project = "skytrace"
 author = "The skytrace developers"
 copyright = author
 language = "en"
+smartquotes = False
 
 extensions = ["myst_parser", "sphinx.ext.autodoc", "public_names", "pipeline_facts", "measured_numbers"]
 exclude_patterns = ["results", "_extensions", "_static"]
@@ -29,6 +30,7 @@ html_title = "skytrace"
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
 html_show_sourcelink = False
+html_show_search_summary = False  # it would be fetched, which a browser refuses for files
 html_copy_source = False
 html_show_copyright = False
 html_domain_indices = False

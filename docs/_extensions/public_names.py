@@ -92,7 +92,8 @@ def entry(package: str, name: str) -> list[str]:
     value = " ".join(repr(found).split())
     shown = value if len(value) <= LONGEST_VALUE else value[:LONGEST_VALUE] + " ..."
     words = as_plain_text(comment_of(package, name))
-    return [f".. py:data:: {package}.{name}", "", *(f"   {line}" for line in words), "", f"   ``{shown}``", ""]
+    head = [f".. py:data:: {name}", f"   :module: {package}", ""]
+    return [*head, *(f"   {line}" for line in words), "", f"   ``{shown}``", ""]
 
 
 def title(words: str) -> list[str]:
