@@ -28,7 +28,9 @@ def read_value(path: Path, key: str) -> Any:
         raise SkytraceError(f"{path.name}:{key}: values are read from {', '.join(readers)}, not from {path.suffix}")
     try:
         return readers[path.suffix](path, key)
-    except (ValueError, UnicodeDecodeError) as error:
+    except (SkytraceError, FileNotFoundError):
+        raise
+    except Exception as error:  # json answers absurd depth with RecursionError, pyarrow damage with OSError
         raise SkytraceError(f"{path} cannot be read: {error}") from error
 
 
