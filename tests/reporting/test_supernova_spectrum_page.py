@@ -62,13 +62,14 @@ def reports():
     }  # fmt: skip
 
 
-def page_of(summary):
+def page_of(summary, *, observed=False):
     coverage = pd.DataFrame({
         "kind": ["drawn"], "parameter": ["log_L"], "n": [100], "covered_68": [0.7], "covered_68_low": [0.65],
         "covered_68_high": [0.74], "covered_95": [0.95], "bias_sigma": [-0.1], "spread_sigma": [1.0],
         "constrained": [True], "holds": [True],
     })  # fmt: skip
     truth = pd.DataFrame({"log_L": [43.005], "v_inner": [11000.0], "X_Ni": [0.01]})
+    truth = truth.iloc[:0] if observed else truth
     png = figure_png(blank())
     features = pd.DataFrame({
         "feature": ["si_ii_6355"], "models": [132], "only_simulated": [6], "only_predicted": [20],
@@ -96,6 +97,12 @@ def test_walls_and_truths_are_counted_without_the_inadequacy(kept):
     assert "2 of 3 intervals of 68 % hold it" in html
     assert html.count("at a bound") == 1
     assert "<b>" not in html and "&lt;b&gt;" in html
+
+
+def test_a_real_spectrum_has_no_column_of_truths(kept):
+    html = page_of(kept, observed=True)
+    assert ">truth<" in page_of(kept) and ">truth<" not in html
+    assert "The truth is known here" not in html
 
 
 def test_one_sampler_and_one_size_are_said_in_words(kept):

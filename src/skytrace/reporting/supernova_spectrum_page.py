@@ -191,7 +191,7 @@ def _narrowed_words(log10_compression: float) -> str:
 
 
 def _parameter_table(summary: pd.DataFrame, truth: pd.DataFrame, label: str) -> PageTable:
-    known = any(name in truth for name in summary["parameter"])
+    known = len(truth) > 0 and any(name in truth for name in summary["parameter"])
     rows = []
     for row in summary.itertuples():
         remark = "at a bound" if str(row.flag) else "" if row.constrained else "not constrained"
