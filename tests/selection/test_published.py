@@ -172,10 +172,10 @@ def test_what_is_not_there_or_not_readable_is_named(folder):
     with pytest.raises(CatalogueError, match="column source_mag_bin: no rows of '20-21'; there are 23-24, all"):
         read_published(folder, source_mag_bin="20-21")
     (folder / "grid_no_poisson_meta.json").write_text("{")
-    with pytest.raises(CatalogueError, match=r"grid_no_poisson_meta.json is not JSON"):
+    with pytest.raises(CatalogueError, match=r"grid_no_poisson_meta.json cannot be read as a JSON object"):
         read_published(folder)
     (folder / "grid_no_poisson.parquet").write_bytes(b"no table")
-    with pytest.raises(CatalogueError, match=r"grid_no_poisson.parquet is not a Parquet table"):
+    with pytest.raises(CatalogueError, match=r"grid_no_poisson.parquet cannot be read as a Parquet table"):
         read_published(folder)
 
 

@@ -10,7 +10,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from skytrace.compute.parquet import read_parquet
-from skytrace.errors import SurveyError, reading
+from skytrace.errors import SkytraceError, SurveyError, reading
 from skytrace.spectra.observed import ObservedSpectrum, observed_spectrum
 from skytrace.spectra.observed_options import CleaningOptions, SourceOptions
 from skytrace.surveys.data_root import require_folder, under_data_root
@@ -43,7 +43,8 @@ def sn2011fe_table(options: SN2011feOptions | None = None) -> pd.DataFrame:
     missing = [name for name in _COLUMNS if name not in table]
     if missing:
         raise SurveyError(f"{path} lacks columns {', '.join(missing)}; it has {', '.join(map(str, table.columns))}")
-    return table[list(_COLUMNS)]
+    with reading(path, "a table of numbers"):
+        return table[list(_COLUMNS)].astype({name: float for name in _COLUMNS if name != "epoch"})
 
 
 def read_sn2011fe(
@@ -63,13 +64,16 @@ def read_sn2011fe(
     notes = (
         (f"{cut} pixels beyond {options.longest_angstrom:g} A left out (ground-based, less certain)",) if cut else ()
     )
-    source = SourceOptions(
-        name=f"SN 2011fe, {options.epoch}", frame="rest", medium="vacuum", dereddened=True,
-        phase_day=float(rows["phase_day"].iloc[0]),
-        **{key: asdict(options)[key] for key in ("redshift", "distance_modulus_mag", "mwebv_mag")},
-    )  # fmt: skip
-    columns = (kept[name].to_numpy() for name in ("wavelength_angstrom", "flux", "flux_err"))
-    return observed_spectrum(*columns, source=source, options=cleaning, handling=notes)
+    columns = [kept[name].to_numpy() for name in ("wavelength_angstrom", "flux", "flux_err")]
+    try:
+        source = SourceOptions(
+            name=f"SN 2011fe, {options.epoch}", frame="rest", medium="vacuum", dereddened=True,
+            phase_day=float(rows["phase_day"].iloc[0]),
+            **{key: asdict(options)[key] for key in ("redshift", "distance_modulus_mag", "mwebv_mag")},
+        )  # fmt: skip
+        return observed_spectrum(*columns, source=source, options=cleaning, handling=notes)
+    except SkytraceError as error:
+        raise type(error)(f"{options.file}: {error}") from error
 
 
 class SN2011fe:
