@@ -58,12 +58,15 @@ def test_ctrl_c_is_one_line_exit_code_130_and_an_interrupted_manifest_and_its_li
     asked = ["run", "--env", "smoke", "--pipelines", "cluster_pu", "--to-outputs", "cluster_pu.survey_report"]
     process = _start(checkout, *asked, program=WAITING)
     assert process.stdout is not None
-    for line in process.stdout:
-        if "WAITING" in line:
-            break
-    time.sleep(0.5)
-    process.send_signal(signal.SIGINT)
-    _, stderr = process.communicate(timeout=600)
+    try:
+        for line in process.stdout:
+            if "WAITING" in line:
+                break
+        time.sleep(0.5)
+        process.send_signal(signal.SIGINT)
+        _, stderr = process.communicate(timeout=600)
+    finally:
+        process.kill()
     assert process.returncode == 130
     assert "Traceback" not in stderr
     (line,) = [line for line in stderr.splitlines() if line.startswith("interrupted")]
