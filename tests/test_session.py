@@ -18,17 +18,17 @@ from kedro_datasets.json import JSONDataset
 from skytrace.provenance.runs import run_words
 from skytrace.session import _Standing
 
-#: `kedro`, whose node cluster_pu.split_fields says that it has begun, and waits.
+#: `kedro`, whose node cluster_pu.describe_survey says that it has begun, and waits.
 WAITING = """
 import functools, sys, time
-from skytrace.pipelines.cluster_pu import estimators
+from skytrace.pipelines.cluster_pu import survey_scale
 
-@functools.wraps(estimators.split_fields)
+@functools.wraps(survey_scale.describe_survey)
 def wait(*arguments, **options):
     print("WAITING", flush=True)
-    time.sleep(120.0)
+    time.sleep(900.0)
 
-estimators.split_fields = wait
+survey_scale.describe_survey = wait
 from kedro.framework.cli.cli import main
 main()
 """
@@ -55,40 +55,43 @@ def _start(checkout, *arguments, program=None):
 
 
 def test_ctrl_c_is_one_line_exit_code_130_and_an_interrupted_manifest_and_its_line_finishes_the_run(checkout):
-    asked = ["run", "--env", "smoke", "--pipelines", "cluster_pu", "--to-outputs", "cluster_pu.split_report"]
+    asked = ["run", "--env", "smoke", "--pipelines", "cluster_pu", "--to-outputs", "cluster_pu.survey_report"]
     process = _start(checkout, *asked, program=WAITING)
     assert process.stdout is not None
-    for line in process.stdout:
-        if "WAITING" in line:
-            break
-    time.sleep(0.5)
-    process.send_signal(signal.SIGINT)
-    _, stderr = process.communicate(timeout=60)
+    try:
+        for line in process.stdout:
+            if "WAITING" in line:
+                break
+        time.sleep(0.5)
+        process.send_signal(signal.SIGINT)
+        _, stderr = process.communicate(timeout=600)
+    finally:
+        process.kill()
     assert process.returncode == 130
     assert "Traceback" not in stderr
     (line,) = [line for line in stderr.splitlines() if line.startswith("interrupted")]
     told, _, command = line.partition(". Go on with: ")
-    assert told == "interrupted in cluster_pu.split_fields: 2 of 3 nodes, and all finished shards, are done and kept"
+    assert told == "interrupted in cluster_pu.describe_survey: 1 of 2 nodes, and all finished shards, are done and kept"
     assert command == (
         "kedro run --env smoke --pipelines cluster_pu "
-        "--from-nodes cluster_pu.split_fields --to-outputs cluster_pu.split_report"
+        "--from-nodes cluster_pu.describe_survey --to-outputs cluster_pu.survey_report"
     )
     (path,) = (checkout / "data/08_reporting/smoke/manifests").glob("*.json")
     manifest = json.loads(path.read_text())
     assert manifest["status"] == "interrupted"
-    assert [node["status"] for node in manifest["nodes"].values()] == ["done", "done", "interrupted"]
-    assert run_words(manifest).endswith("was interrupted in cluster_pu.split_fields")
+    assert [node["status"] for node in manifest["nodes"].values()] == ["done", "interrupted"]
+    assert run_words(manifest).endswith("was interrupted in cluster_pu.describe_survey")
     assert not list((checkout / "data/.locks").glob("*.json")), "the lock was not given back"
 
     rest = _start(checkout, *shlex.split(command)[1:])
-    stdout, stderr = rest.communicate(timeout=120)
+    stdout, stderr = rest.communicate(timeout=600)
     assert rest.returncode == 0, stderr
-    assert "[1/1] cluster_pu.split_fields" in stdout
-    report = checkout / "data/08_reporting/smoke/cluster_pu/split.json"
+    assert "[1/1] cluster_pu.describe_survey" in stdout
+    report = checkout / "data/08_reporting/smoke/cluster_pu/survey.json"
     resumed = report.read_bytes()
     shutil.rmtree(checkout / "data")
     whole = _start(checkout, *asked)
-    whole.communicate(timeout=120)
+    whole.communicate(timeout=600)
     assert report.read_bytes() == resumed, "going on gives another result than a run that nobody interrupted"
 
 
