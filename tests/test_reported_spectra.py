@@ -102,3 +102,23 @@ def test_closure_is_that_of_its_report(reports, page):
     closure = reports["closure"]
     assert f"{closure['rms_pull']:.2f} sigma of the emulator's error" in page
     assert f"{percent(closure['rms_of_peak_observed'], 1)} of the peak from the spectrum" in page
+
+
+def test_what_is_said_of_sn_2011fe_is_in_its_reports(page):
+    folder = ROOT / "docs/results/spectral_sn2011fe"
+    with (folder / "second_round_summary.csv").open() as lines:
+        found = {row["parameter"]: row for row in csv.DictReader(lines)}
+    for name, digits, errors in (("log_L", 3, 3), ("v_inner", 0, 0), ("t_exp", 2, 2), ("log_rho_0", 2, 2)):
+        mean, sd = float(found[name]["mean"]), float(found[name]["sd"])
+        assert f"{name} = {mean:.{digits}f} +- {sd:.{errors}f}" in page, name
+    assert sum(bool(row["flag"]) for row in found.values()) == 9 and "Nine of fifteen parameters" in page
+    steps = [json.loads((folder / f"{step}_inference.json").read_text()) for step in
+             ("stage_one", "second_round", "stage_two", "stage_three")]  # fmt: skip
+    assert f"(R-hat at most {max(one['samplers']['nuts']['r_hat_max'] for one in steps):.3f})" in page
+    second, last = steps[1]["checks"], steps[3]["checks"]
+    assert f"p is {second['predictive_p']:.3f} in the second round and {last['predictive_p']:.2f} in the last" in page
+    assert f"({second['misfit_per_bin_without_inadequacy']:.0f} per bin)" in page
+    closure = json.loads((folder / "closure.json").read_text())
+    assert f"is {percent(closure['rms_of_peak_observed'], 1)} of the peak from the spectrum" in page
+    run = json.loads((folder / "run.json").read_text())
+    assert f"`{run['git']['commit'][:7]}`" in page and not run["git"]["dirty"]
