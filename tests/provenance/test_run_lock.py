@@ -90,7 +90,12 @@ def test_a_worker_of_a_run_that_has_ended_does_not_keep_its_lock(tmp_path):
     worker.start()
     lock.release()
     try:
-        RunLock(tmp_path).acquire([PLACE], command="")  # would be refused, had the worker inherited the lock
+        again = RunLock(tmp_path)
+        again.acquire([PLACE], command="the next")  # would be refused, had the worker inherited the lock
+        assert worker.is_alive()
+        with pytest.raises(RunLockedError, match="the next"):
+            RunLock(tmp_path).acquire([PLACE], command="")
+        again.release()
     finally:
         may_end.set()
         worker.join()

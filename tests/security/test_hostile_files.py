@@ -179,7 +179,7 @@ def test_yaml_in_the_header_of_an_ecsv_makes_no_object(tmp_path):
     assert not target.exists()
 
 
-@pytest.mark.parametrize("name", ["../outside", "/tmp/outside", "..\\outside", "a/../../outside"])
+@pytest.mark.parametrize("name", ["../outside", "/outside", "..\\outside", "a/../../outside"])
 def test_members_that_lead_out_of_an_archive_are_arrays_and_never_files(tmp_path, name):
     """An npz is read member by member, never unpacked; nothing else is an archive here (tests of the scan)."""
     inside = tmp_path / "inside"
@@ -347,7 +347,7 @@ def test_a_table_of_numbers_stays_what_it_was(tmp_path):
     assert read_parquet(tmp_path / "file.parquet", columns=["b"])["b"].tolist() == ["x", "y"]
 
 
-PATHS_AS_NAMES = ("../../outside", "/tmp/outside", "..", "a/b", "a\\b", "a\0b", ".hidden", "x" * 5000, "")
+PATHS_AS_NAMES = ("../../outside", "/outside", "..", "a/b", "a\\b", "a\0b", ".hidden", "x" * 5000, "")
 
 
 @pytest.mark.parametrize("name", PATHS_AS_NAMES)
@@ -374,7 +374,7 @@ def test_a_cluster_called_like_a_path_keeps_its_model_in_the_folder(tmp_path, mo
         return []
 
     monkeypatch.setattr(nodes, "map_shards", kept)
-    names = ["../../outside", "/tmp/outside", "a b", "a_b"]
+    names = ["../../outside", "/outside", "a b", "a_b"]
     systems = pd.DataFrame({"rank": range(4), "cluster_id": names, "redshift": 0.4, "verdict": "modelled"})
     images = pd.DataFrame({"cluster_id": names, "x": 1.0})
     options = SystemOptions(folder=str(tmp_path))
@@ -384,13 +384,13 @@ def test_a_cluster_called_like_a_path_keeps_its_model_in_the_folder(tmp_path, mo
     assert len(set(written)) == 4  # "a b" and "a_b" are two
 
 
-@pytest.mark.parametrize("file", ["../outside", "/tmp/outside", "..", "a/b.fits", "", "a\\b"])
+@pytest.mark.parametrize("file", ["../outside", "/outside", "..", "a/b.fits", "", "a\\b"])
 def test_a_download_is_kept_under_a_plain_name(file):
     with pytest.raises(SurveyError, match="no name of a file in a folder"):
         Request("g", file, {})
 
 
-@pytest.mark.parametrize("brick", ["../..", "/tmp/abc", "1500p02", "1500p020/../x", ""])
+@pytest.mark.parametrize("brick", ["../..", "/abc", "1500p02", "1500p020/../x", ""])
 def test_a_brick_called_like_a_path_is_refused(tmp_path, brick):
     with pytest.raises(SurveyError, match="is no name of a brick"):
         brick_path(tmp_path, brick, "image", "r")

@@ -136,7 +136,8 @@ def test_a_browser_runs_nothing_of_a_name_even_without_the_content_security_poli
 def test_the_same_browser_would_run_it(browser):
     seen = browser.new_page()
     seen.set_content(f"<p>{''.join(EVIL)}</p>", wait_until="load")
-    seen.wait_for_function("window.hit === 1", timeout=10_000)
+    seen.wait_for_function("window.hit !== undefined", timeout=10_000)
+    assert seen.evaluate("window.hit") == 1
     seen.close()
 
 

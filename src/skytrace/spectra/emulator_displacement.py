@@ -24,14 +24,14 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["ENOUGH", "DisplacedError", "fit_displacement", "unit_derivatives"]
+__all__ = ["ENOUGH", "STEP", "DisplacedError", "fit_displacement", "unit_derivatives"]
 
 _ROUNDS, _FOLDS, _MERGED = 12, 5, 4
 #: Models from which on a displacement can be fitted.
 ENOUGH = 2 * _FOLDS
 _FIRST, _LEAST = 0.05, 1e-4
 #: Step of a derivative, as a share of the box.
-_STEP = 0.01
+STEP = 0.01
 
 
 class DisplacedError(NamedTuple):
@@ -79,15 +79,15 @@ def unit_derivatives(
     """Derivatives (n, m, d) of ``predict``, parameters (n, d) to (n, m), by the parameters as shares of their box, on
     its logarithmic axes where it has them; by differences over 2 % of it, about a point that is at least 1 % inside.
     """
-    unit = np.clip(box_shares(parameters, box), _STEP, 1.0 - _STEP)
+    unit = np.clip(box_shares(parameters, box), STEP, 1.0 - STEP)
     columns = []
     for column in range(unit.shape[1]):
         sides = []
         for sign in (1.0, -1.0):
             moved = unit.copy()
-            moved[:, column] += sign * _STEP
+            moved[:, column] += sign * STEP
             sides.append(np.asarray(predict(box_values(moved, box)), dtype=np.float64))
-        columns.append((sides[0] - sides[1]) / (2.0 * _STEP))
+        columns.append((sides[0] - sides[1]) / (2.0 * STEP))
     return np.stack(columns, axis=2)
 
 

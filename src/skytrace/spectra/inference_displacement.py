@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from skytrace.spectra.boxes import box_shares, box_values
-from skytrace.spectra.emulator_displacement import unit_derivatives
+from skytrace.spectra.emulator_displacement import STEP, unit_derivatives
 from skytrace.spectra.inference_density import from_unit
 from skytrace.spectra.inference_mode import find_mode
 
@@ -25,11 +25,10 @@ if TYPE_CHECKING:
 
     Build = Callable[..., SpectrumTarget]
 
-__all__ = ["ROUNDS", "displaced_at", "displaced_by", "settled_target"]
+__all__ = ["displaced_at", "displaced_by", "settled_target"]
 
 #: How often the derivatives are taken anew.
-ROUNDS = 2
-_STEP = 0.01
+_ROUNDS = 2
 
 
 def displaced_at(
@@ -56,10 +55,10 @@ def displaced_by(
     size = np.abs(displacement).max(axis=1, keepdims=True)
     if not size.any():
         return np.zeros((len(parameters), len(model.wavelength_angstrom)))
-    along = _STEP * displacement / np.where(size > 0.0, size, 1.0)
-    shares = np.clip(box_shares(parameters, model.box), _STEP, 1.0 - _STEP)
+    along = STEP * displacement / np.where(size > 0.0, size, 1.0)
+    shares = np.clip(box_shares(parameters, model.box), STEP, 1.0 - STEP)
     above, below = (model.predict(box_values(shares + sign * along, model.box))[0] for sign in (1.0, -1.0))
-    return (above - below) / (2.0 * _STEP) * size
+    return (above - below) / (2.0 * STEP) * size
 
 
 def settled_target(
@@ -70,7 +69,7 @@ def settled_target(
     """
     target = build()
     mode = find_mode(target, model=model, options=options, sampler=sampler)
-    for _ in range(ROUNDS):
+    for _ in range(_ROUNDS):
         displaced = displaced_at(mode.z, model=model, options=options)
         if displaced is None:
             break

@@ -31,25 +31,11 @@ def _stage(stage: str) -> list[Node]:
     """Models, spectra, emulator and posterior of one stage; it begins where the one before ended."""
     names = list(STAGES)
     before = names[names.index(stage) - 1] if stage != names[0] else None
-    drawn = [f"{stage}.models", f"{stage}.space", f"{stage}.draws"]
     options = f"params:{stage}"
     again = before is not None and STAGES[stage] == STAGES[before]
     earlier = [f"{before}.spectra", f"params:{before}"] if again else []
-    if before is None:
-        draw = Node(stages.draw_first_models, options, drawn, name=f"{stage}.draw_models")
-    elif again:
-        draw = Node(
-            stages.draw_narrowed_models,
-            [f"{before}.posterior", f"{before}.space", options],
-            drawn,
-            name=f"{stage}.draw_models",
-        )
-    else:
-        draw = Node(
-            stages.draw_models_of(STAGES[stage]), [f"{before}.summary", options], drawn, name=f"{stage}.draw_models"
-        )
     return [
-        draw,
+        _draw(stage, before, again=again),
         Node(
             stages.simulate_models,
             [
@@ -89,6 +75,18 @@ def _stage(stage: str) -> list[Node]:
             name=f"{stage}.infer",
         ),
     ]
+
+
+def _draw(stage: str, before: str | None, *, again: bool) -> Node:
+    """The models of a stage: of the first, of the same parameters as the one before again, or of more parameters."""
+    if before is None:
+        function, given = stages.draw_first_models, []
+    elif again:
+        function, given = stages.draw_narrowed_models, [f"{before}.posterior", f"{before}.space"]
+    else:
+        function, given = stages.draw_models_of(STAGES[stage]), [f"{before}.summary"]
+    drawn = [f"{stage}.models", f"{stage}.space", f"{stage}.draws"]
+    return Node(function, [*given, f"params:{stage}"], drawn, name=f"{stage}.draw_models")
 
 
 def _studies() -> list[Node]:
