@@ -94,7 +94,9 @@ def train_network(
     for wide, narrow in itertools.pairwise(widths):
         layers += [torch.nn.Linear(wide, narrow), torch.nn.SiLU()]
     network = torch.nn.Sequential(*layers, torch.nn.Linear(widths[-1], task.targets.shape[1])).to(device)
-    optimizer = torch.optim.AdamW(network.parameters(), lr=options.learning_rate, weight_decay=options.weight_decay)
+    optimizer = torch.optim.AdamW(
+        network.parameters(), lr=options.learning_rate, weight_decay=options.weight_decay, fused=True
+    )
     inputs, targets, metric = (
         torch.from_numpy(array).to(device) for array in (task.inputs, task.targets, task.metric)
     )  # fmt: skip

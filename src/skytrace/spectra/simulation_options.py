@@ -28,8 +28,8 @@ class SimulationOptions:
 
     zones: int = 30
     outer_velocity_km_s: float = 30_000.0
-    coarse_km_s: float = 500.0
-    fine_km_s: float = 250.0
+    coarse_km_s: float = 1000.0
+    fine_km_s: float = 350.0
     coarse_iterations: int = 4
     fine_iterations: int = 2
     core_rays: int = 8
