@@ -8,11 +8,12 @@ explosion are factors of the density; ``log_prior_mass`` is what they leave of t
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from scipy.special import ndtr, ndtri
 
 from skytrace.compute.compiled import compiled_by_one
 from skytrace.spectra.boxes import box_values
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "INADEQUACY",
+    "PriorPart",
     "coordinate_names",
     "from_unit",
     "log_densities",
@@ -41,6 +43,16 @@ __all__ = [
 
 INADEQUACY = "inadequacy"
 _LOG_2PI = float(np.log(2.0 * np.pi))
+
+
+class PriorPart(NamedTuple):
+    """Part of the prior: z = axes @ u, axes (D, D) orthonormal, with low <= u <= high (D,). u has the prior's own
+    standard normal distribution there.
+    """
+
+    axes: NDArray[np.float64]
+    low: NDArray[np.float64]
+    high: NDArray[np.float64]
 
 
 def coordinate_names(model: InferenceModel, options: LikelihoodOptions) -> tuple[str, ...]:
@@ -119,17 +131,28 @@ def _misfit(parameters: Any, amplitude: Any, target: SpectrumTarget, model: Infe
 
 def prior_draws(
     n: int, target: SpectrumTarget, *, model: InferenceModel, options: LikelihoodOptions, rng: np.random.Generator,
-    within: tuple[NDArray[np.float64], NDArray[np.float64]] | None = None,
+    within: PriorPart | None = None,
 ) -> NDArray[np.float64]:  # fmt: skip
-    """unit (n, D) drawn from the prior by rejection from the box, or from the part of it within (low (D,), high)."""
-    dimensions = len(coordinate_names(model, options))
-    low, high = within or (np.zeros(dimensions), np.ones(dimensions))
+    """unit (n, D) drawn from the prior by rejection from the box, or from a part of it."""
     kept: list[NDArray[np.float64]] = []
     while sum(map(len, kept)) < n:
-        drawn = low + rng.uniform(size=(max(4 * n, 1024), dimensions)) * (high - low)
+        drawn = rng.uniform(size=(max(4 * n, 1024), len(coordinate_names(model, options))))
+        if within is not None:
+            drawn = ndtr(_truncated_normal(drawn, within.low, within.high) @ within.axes.T)
         chance = np.exp(_log_priors(drawn, target, model, options))
         kept.append(drawn[rng.uniform(size=len(drawn)) < chance])
     return np.concatenate(kept)[:n]
+
+
+def _truncated_normal(
+    share: NDArray[np.float64], low: NDArray[np.float64], high: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Quantiles at share (n, D) of standard normal variables between low and high (D,), mirrored where both are mostly
+    positive: the lower tail is where Phi is exact.
+    """
+    sign = np.where(low > -high, -1.0, 1.0)
+    below, above = ndtr(np.minimum(sign * low, sign * high)), ndtr(np.maximum(sign * low, sign * high))
+    return sign * ndtri(below + share * (above - below))
 
 
 def log_prior_mass(target: SpectrumTarget, *, model: InferenceModel, options: LikelihoodOptions) -> float:

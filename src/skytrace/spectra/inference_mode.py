@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 __all__ = ["PosteriorMode", "climb", "find_mode", "in_batches", "likely_starts"]
 
 _STEPS = (1.0, 0.5, 0.25, 0.1, 0.03, 0.01)
-_NEWTON, _LONGEST_STEP = 30, 2.0
+_NEWTON, _LONGEST_STEP, _LEAST_GAIN = 30, 2.0, 1e-7
 _LEAST_CURVATURE = 0.3  # of -ln density in z, where the prior alone has 1: a wall can halve it, not end it
 _SAME_MODE, _BATCH = 1.0, 256
 
@@ -90,27 +90,36 @@ def in_batches(function: Any, rows: NDArray[np.float64], *, batch: int = _BATCH)
 def climb(z: Any, target: Any, *, model: Any, options: Any) -> tuple[Any, Any, Any]:
     """Local maxima (s, D) from z (s, D), the log density (s,) and the root (s, D, D) of the curvature there."""
 
-    def value(z: Any) -> Any:
-        return log_density(z[None], target, model=model, options=options)[0]
+    def slope(z: Any) -> tuple[Any, Any]:
+        gradient = jax.grad(lambda at: log_density(at[None], target, model=model, options=options)[0])(z)
+        return gradient, gradient
 
-    def curvature(z: Any) -> tuple[Any, Any]:
-        eigenvalues, vectors = jnp.linalg.eigh(-jax.hessian(value)(z))
-        return jnp.maximum(jnp.abs(eigenvalues), _LEAST_CURVATURE), vectors
+    def curved(matrix: Any) -> tuple[Any, Any]:
+        size, vectors = jnp.linalg.eigh(matrix)
+        return jnp.maximum(jnp.abs(size), _LEAST_CURVATURE), vectors
 
-    def advance(_: Any, state: Any) -> Any:
-        z, best = state
-        size, vectors = curvature(z)
-        step = vectors @ ((vectors.T @ jax.grad(value)(z)) / size)
+    def goes_on(state: Any) -> Any:
+        return (state[0] < _NEWTON) & (state[-1] > _LEAST_GAIN)
+
+    def advance(state: Any) -> Any:
+        number, z, best, gradient, matrix, _ = state
+        size, vectors = curved(matrix)
+        step = vectors @ ((vectors.T @ gradient) / size)
         step = step * jnp.minimum(1.0, _LONGEST_STEP / (jnp.linalg.norm(step) + 1e-12))
         tried = z + jnp.array(_STEPS)[:, None] * step
         values = jnp.nan_to_num(log_density(tried, target, model=model, options=options), nan=-jnp.inf)
         at = jnp.argmax(values)
         better = values[at] > best
-        return jnp.where(better, tried[at], z), jnp.where(better, values[at], best)
+        gain = jnp.where(better, values[at] - best, 0.0)
+        z, best = jnp.where(better, tried[at], z), jnp.where(better, values[at], best)
+        hessian, gradient = jax.jacfwd(slope, has_aux=True)(z)
+        return number + 1, z, best, gradient, -hessian, gain
 
     def one(z: Any) -> tuple[Any, Any, Any]:
-        end, best = jax.lax.fori_loop(0, _NEWTON, advance, (z, value(z)))
-        size, vectors = curvature(end)
+        # the first step, along no gradient, stays at the start: all that is compiled is compiled once, in the loop
+        start = (0, z, -jnp.inf, jnp.zeros_like(z), jnp.eye(len(z), dtype=z.dtype), jnp.inf)
+        _, end, best, _, matrix, _ = jax.lax.while_loop(goes_on, advance, start)
+        size, vectors = curved(matrix)
         return end, best, vectors / jnp.sqrt(size)
 
     return jax.vmap(one)(z)

@@ -2,10 +2,9 @@
 
 Spectra come from the emulator with the likelihood's own noise (``inference_mocks``), so that it estimates the posterior
 that the other samplers sample, without their density. Without a mode it is amortised: one training serves every
-spectrum with the same mask and errors. With one it learns for spectra like that one: from a prior truncated to five
-standard deviations about it (Deistler, Goncalves & Macke 2022, arXiv:2210.04815), and from summaries that begin with
-the score there, the directions in which the parameters move it (Alsing & Wandelt 2018, MNRAS 476, L60). Whether it
-says what the others say is measured by ranks (SBC) and by agreement, not assumed.
+spectrum with the same mask and errors. With one it learns for spectra like that one: along the axes of the curvature
+there, from a prior truncated to five standard deviations on each (Deistler, Goncalves & Macke 2022, arXiv:2210.04815).
+Whether it says what the others say is measured by ranks (SBC) and by agreement, not assumed.
 """
 
 from __future__ import annotations
@@ -17,10 +16,10 @@ import numpy as np
 from scipy.special import ndtr, ndtri
 
 from skytrace.errors import check_whole
-from skytrace.spectra.inference_density import coordinate_names, from_unit, prior_draws
+from skytrace.spectra.inference_density import PriorPart, coordinate_names, prior_draws
 from skytrace.spectra.inference_mocks import mock_of_draws
 from skytrace.spectra.inference_posterior import SpectrumPosterior, with_diagnostics
-from skytrace.spectra.inference_target import target_covariance
+from skytrace.spectra.inference_summaries import SpectrumSummary, spectrum_summary
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -33,30 +32,23 @@ if TYPE_CHECKING:
 __all__ = ["NeuralEstimator", "neural_ranks", "sample_neural", "train_neural"]
 
 _CHAINS, _BATCH = 4, 500
-#: Standard deviations about the mode that are learnt from, and the step of a derivative in them.
-_REACH, _STEP = 5.0, 0.1
+#: Standard deviations about the mode that are learnt from.
+_REACH = 5.0
 
 
 @dataclass(frozen=True, eq=False)
 class NeuralEstimator:
-    """A trained flow and its summary of a spectrum: (y - mean) @ components, over width. centre, spread (D,): of z.
-    within: the part of the prior's box from which it learnt, low and high (D,). epochs; best_validation: mean log
-    density of held-out simulations.
+    """A trained flow and its summary of a spectrum. within: the part of the prior from which it learnt; centre,
+    spread (D,): of the coordinates along its axes. epochs; best_validation: mean log density of held-out simulations.
     """
 
     flow: Any
-    mean: NDArray[np.float64]
-    components: NDArray[np.float64]
-    width: NDArray[np.float64]
+    summary: SpectrumSummary
     centre: NDArray[np.float64]
     spread: NDArray[np.float64]
-    within: tuple[NDArray[np.float64], NDArray[np.float64]]
+    within: PriorPart
     epochs: int
     best_validation: float
-
-    def summary(self, stretched: ArrayLike) -> NDArray[np.float64]:
-        """(n, c) of merged y (n, k)."""
-        return (np.atleast_2d(np.asarray(stretched)) - self.mean) @ self.components / self.width
 
     def draw(self, stretched: ArrayLike, n: int, *, seed: int) -> NDArray[np.float64]:
         """unit (spectra, n, D) of merged y (spectra, k)."""
@@ -66,7 +58,7 @@ class NeuralEstimator:
         with torch.no_grad():
             condition = torch.as_tensor(self.summary(stretched), dtype=torch.float32)
             drawn = self.flow.sample((n,), condition=condition).numpy().astype(np.float64)
-        return ndtr(self.centre + self.spread * np.swapaxes(drawn, 0, 1))
+        return ndtr((self.centre + self.spread * np.swapaxes(drawn, 0, 1)) @ self.within.axes.T)
 
 
 class _SilentTracker:
@@ -89,39 +81,35 @@ def train_neural(
     target: SpectrumTarget, error_fraction: ArrayLike, *, model: InferenceModel, options: LikelihoodOptions,
     sampler: SpectrumSamplerOptions, mode: PosteriorMode | None = None,
 ) -> NeuralEstimator:  # fmt: skip
-    """A masked autoregressive flow of z given summaries of merged y: the score at the mode and the leading components,
-    from ``sampler.neural_simulations`` draws of the prior, near the mode where there is one. target gives bins and
-    prior; error_fraction (m,) the noise.
+    """A masked autoregressive flow of z given the summary of merged y, from ``sampler.neural_simulations`` draws of the
+    prior, near the mode where there is one. target gives bins and prior; error_fraction (m,) the noise.
     """
     import torch
     from sbi.inference import NPE
+
+    from skytrace.learning.threads import torch_threads
 
     rng = np.random.default_rng([sampler.seed, 6])
     within = _region(mode, len(coordinate_names(model, options)))
     unit = prior_draws(sampler.neural_simulations, target, model=model, options=options, rng=rng, within=within)
     spectra = _simulated(unit, target, error_fraction, model, options, rng)
-    z = ndtri(np.clip(unit, 1e-9, 1.0 - 1e-9))
-    mean = spectra.mean(axis=0)
-    _, vectors = np.linalg.eigh((spectra - mean).T @ (spectra - mean))
-    components = vectors[:, ::-1][:, : sampler.neural_components]
-    if mode is not None:
-        components = np.column_stack([_score(mode, target, model, options), components])
-    scores = (spectra - mean) @ components
-    width, centre, spread = scores.std(axis=0), z.mean(axis=0), z.std(axis=0)
-    components, scores, width = components[:, width > 0.0], scores[:, width > 0.0], width[width > 0.0]
+    z = ndtri(np.clip(unit, 1e-9, 1.0 - 1e-9)) @ within.axes
+    summary = spectrum_summary(
+        spectra, sampler.neural_components, target=target, model=model, options=options, mode=mode
+    )  # fmt: skip
+    centre, spread = z.mean(axis=0), z.std(axis=0)
     torch.manual_seed(sampler.seed)
     trainer = NPE(density_estimator="maf", tracker=_SilentTracker(), show_progress_bars=False)
     as_tensor = lambda array: torch.as_tensor(array, dtype=torch.float32)  # noqa: E731
-    trainer.append_simulations(as_tensor((z - centre) / spread), as_tensor(scores / width))
-    flow = trainer.train(
-        training_batch_size=256, learning_rate=1e-3, max_num_epochs=sampler.neural_epochs, stop_after_epochs=10
-    )
+    trainer.append_simulations(as_tensor((z - centre) / spread), as_tensor(summary(spectra)))
+    with torch_threads(1):
+        flow = trainer.train(
+            training_batch_size=256, learning_rate=1e-3, max_num_epochs=sampler.neural_epochs, stop_after_epochs=10
+        )
     log = trainer.summary
     validation = log.get("best_validation_loss") or log.get("validation_loss") or [np.nan]
     epochs = log.get("epochs_trained") or [sampler.neural_epochs]
-    return NeuralEstimator(
-        flow.eval(), mean, components, width, centre, spread, within, int(epochs[-1]), -float(validation[-1])
-    )
+    return NeuralEstimator(flow.eval(), summary, centre, spread, within, int(epochs[-1]), -float(validation[-1]))
 
 
 def sample_neural(
@@ -156,28 +144,13 @@ def neural_ranks(
     return {name: ranks[:, i] for i, name in enumerate(coordinate_names(model, options))}
 
 
-def _region(mode: PosteriorMode | None, dimensions: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """low and high (D,) in unit."""
+def _region(mode: PosteriorMode | None, dimensions: int) -> PriorPart:
+    """All of the prior, or along the axes of the curvature at the mode five standard deviations to either side."""
     if mode is None:
-        return np.zeros(dimensions), np.ones(dimensions)
-    reach = _REACH * np.sqrt((mode.root**2).sum(axis=1))
-    return ndtr(mode.z - reach), ndtr(mode.z + reach)
-
-
-def _score(
-    mode: PosteriorMode, target: SpectrumTarget, model: InferenceModel, options: LikelihoodOptions
-) -> NDArray[np.float64]:
-    """(k, D): what merged y is multiplied by to give the derivatives of its log likelihood at the mode, along the
-    directions in which the posterior has unit width.
-    """
-    moved = mode.z + _STEP * np.concatenate([mode.root.T, -mode.root.T])
-    parameters, amplitude = from_unit(ndtr(np.vstack([moved, mode.z[None]])), model, options, xp=np)
-    stretched, scale = model.predict(parameters)
-    merged = (stretched[:, target.rows] * target.weights).sum(axis=-1)
-    d = len(mode.z)
-    slopes = (merged[:d] - merged[d : 2 * d]).T / (2.0 * _STEP)
-    covariance = target_covariance(target, scale=float(scale[-1]), amplitude=float(amplitude[-1]))
-    return np.linalg.solve(covariance, slopes)
+        return PriorPart(np.eye(dimensions), np.full(dimensions, -np.inf), np.full(dimensions, np.inf))
+    squares, axes = np.linalg.eigh(mode.root @ mode.root.T)
+    reach, centre = _REACH * np.sqrt(squares), mode.z @ axes
+    return PriorPart(axes, centre - reach, centre + reach)
 
 
 def _simulated(

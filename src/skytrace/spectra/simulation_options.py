@@ -30,8 +30,8 @@ class SimulationOptions:
     outer_velocity_km_s: float = 30_000.0
     coarse_km_s: float = 1000.0
     fine_km_s: float = 350.0
-    coarse_iterations: int = 4
-    fine_iterations: int = 2
+    coarse_iterations: int = 2
+    fine_iterations: int = 3
     core_rays: int = 8
     merged_depth: float = 0.6
     shared_borders: bool = False
