@@ -238,7 +238,7 @@ def _look(job: Job, reference: dict[str, str], outcome: Outcome) -> None:
 def _run_again(job: Job, reference: dict[str, str], outcome: Outcome) -> None:
     before = {name: path.stat().st_mtime_ns for name, path in job.finished().items()}
     for _ in range(2):
-        with job.running("local" if outcome.kill.at_once else "inline") as process:
+        with job.running() as process:
             code = process.wait(LIMIT_S)
         if code != 0:
             outcome.faults.append(f"running again ended with {code}: {job.log.read_text()[-2000:]}")
