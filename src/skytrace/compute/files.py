@@ -86,11 +86,11 @@ def is_disk_full(error: BaseException) -> bool:
 def remove_abandoned(folder: str | os.PathLike) -> None:
     """Remove what ``atomic_path`` left in ``folder`` when a process of this machine was killed while writing."""
     name = re.compile(rf"\..+\.{re.escape(socket.gethostname())}-(\d+)-\d+{re.escape(_PARTIAL)}(\.[^.]*)?")
-    with contextlib.suppress(FileNotFoundError), os.scandir(folder) as entries:
-        for entry in entries:
-            partial = name.fullmatch(entry.name)
+    with contextlib.suppress(FileNotFoundError):
+        for path in Path(folder).iterdir():
+            partial = name.fullmatch(path.name)
             if partial and not _is_alive(int(partial[1])):
-                Path(entry.path).unlink(missing_ok=True)
+                path.unlink(missing_ok=True)
 
 
 def is_temporary(path: Path) -> bool:
