@@ -9,7 +9,7 @@ READY := $(VENV)/.ready
 export DO_NOT_TRACK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run repro test lint format viz site docs bench lock audit clean
+.PHONY: help setup run repro test chaos lint format viz site docs bench lock audit clean
 
 help:  ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## */\t/' | expand -t 10
@@ -33,6 +33,9 @@ repro: $(READY)  ## the same under DVC: remakes whatever a change of code, param
 
 test: $(READY)  ## all tests
 	$(BIN)/python -m pytest -n 2 --dist loadfile $(PYTEST_ARGS)
+
+chaos: $(READY)  ## runs killed with SIGKILL at random moments and run again; SKYTRACE_CHAOS_KILLS=24 SKYTRACE_CHAOS_SEED=1
+	SKYTRACE_CHAOS_KILLS=$${SKYTRACE_CHAOS_KILLS:-24} $(BIN)/python -m pytest -s tests/chaos
 
 lint: $(READY)  ## ruff and mypy
 	$(BIN)/ruff check .

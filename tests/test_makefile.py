@@ -44,6 +44,12 @@ def test_make_repro_gives_the_stages_the_kedro_of_the_environment(make):
     assert lines.index("called dvc repro") < lines.index("called kedro from dvc")
 
 
+def test_make_chaos_kills_24_times_or_as_often_as_asked(make, tmp_path, monkeypatch):
+    (tmp_path / ".venv/bin/python").write_text('#!/bin/sh\necho "$SKYTRACE_CHAOS_KILLS kills: $*"\n')
+    assert "24 kills: -m pytest -s tests/chaos" in make("chaos")
+    assert "30 kills: -m pytest -s tests/chaos" in make("chaos", "SKYTRACE_CHAOS_KILLS=30")
+
+
 def test_help_lists_every_target_that_a_user_may_call(make, repository):
     listed = {line.split()[0] for line in make("help")}
     text = (repository / "Makefile").read_text()

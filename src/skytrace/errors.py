@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 
 __all__ = [
+    "AccessError",
     "CatalogueError",
     "LeakageError",
     "OptionError",
@@ -59,6 +60,10 @@ class SelectionEnvelopeError(SkytraceError, ValueError):
 
 class ShardError(SkytraceError):
     """A shard of a long computation could not be written or read back whole."""
+
+
+class AccessError(SkytraceError, PermissionError):
+    """This user may not read or write a file. It may be whole: it is neither deleted nor computed again."""
 
 
 class SimulatorError(SkytraceError):

@@ -8,10 +8,17 @@ import pandas as pd
 import pytest
 
 from skytrace.clusters.modelling_options import ClusterLensOptions, FreeFormOptions, LensSamplerOptions
-from skytrace.compute import ClusterOptions
-from skytrace.errors import OptionError
+from skytrace.compute import ClusterOptions, fingerprint
+from skytrace.errors import OptionError, ShardError
 from skytrace.pipeline_registry import create_lineage
-from skytrace.pipelines.cluster_modelling.nodes import check_models, choose_systems, draw_systems, fit_systems
+from skytrace.pipelines.cluster_modelling.nodes import (
+    _is_whole,
+    _read_system,
+    check_models,
+    choose_systems,
+    draw_systems,
+    fit_systems,
+)
 from skytrace.pipelines.cluster_modelling.options import SystemOptions
 from skytrace.surveys.clusters.identified import IDENTIFIED_COLUMNS, MEMBER_COLUMNS
 
@@ -110,6 +117,19 @@ def test_without_systems_the_tables_are_empty_and_the_figure_says_so(tmp_path):
     assert not len(told) and not len(rows) and {"cluster_id", "file"} <= set(told.columns)
     figure, _ = draw_systems(told, rows, members, options)
     assert "No candidate" in figure.axes[0].texts[0].get_text()
+
+
+def test_a_model_whose_file_is_damaged_is_made_again_and_never_read(tmp_path):
+    path = tmp_path / "a.json"
+    text = json.dumps({"model": {"theta": 30.25}, "images": {"x": [1.5, 2.0]}, "curves": {}})
+    path.write_text(json.dumps({"content": fingerprint(text), **json.loads(text)}))
+    content = path.read_bytes()
+    assert _is_whole(path) and _read_system(path)["model"] == {"theta": 30.25}
+    for damaged in (content[:-9], content.replace(b"30.25", b"30.27"), b"[]", b"\xff" + content, text.encode()):
+        path.write_bytes(damaged)
+        assert not _is_whole(path)
+        with pytest.raises(ShardError, match=r"a\.json .* delete it and run again"):
+            _read_system(path)
 
 
 @pytest.mark.slow

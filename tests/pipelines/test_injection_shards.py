@@ -66,6 +66,22 @@ def test_two_processes_one_of_them_killed_give_the_bytes_of_one_in_another_order
     assert list(tmp_path.glob("*/killed")), "no worker was killed"
 
 
+@pytest.mark.parametrize("name", ["hosts.npz", "weights.npz", "card.json"])
+@pytest.mark.parametrize("damage", ["gone", "truncated", "flipped"])
+def test_what_the_shards_read_is_written_again_where_it_is_lost_or_damaged(tmp_path, name, damage):
+    sky = FakeSky()
+    staged = stage(campaign_of(sky), random_detector(), sky, folder=tmp_path)
+    content = (staged / name).read_bytes()
+    if damage == "gone":
+        (staged / name).unlink()
+    else:
+        changed = bytearray(content)
+        changed[len(content) // 2] ^= 4
+        (staged / name).write_bytes(changed if damage == "flipped" else content[:-20])
+    assert stage(campaign_of(sky), random_detector(), sky, folder=tmp_path) == staged
+    assert (staged / name).read_bytes() == content
+
+
 def test_the_table_is_the_same_whatever_the_size_of_a_shard(reference):
     folder, found = reference
     sky, detector, cluster = FakeSky(), random_detector(), ClusterOptions(workers=1)

@@ -150,12 +150,16 @@ def test_shards_that_the_survey_cannot_confirm_are_kept_and_the_error_names_thei
     del first  # it owned the folder of the shards until now
 
 
-def test_a_damaged_shard_is_cut_again(survey, whole, tmp_path):
-    first, _ = cut(cutting_of(survey, tmp_path))
-    shard = next(tmp_path.glob("*/shard-00002.npz"))
-    shard.write_bytes(shard.read_bytes()[:-5000])
-    again, _ = cut(cutting_of(survey, tmp_path))
+@pytest.mark.parametrize("damage", ["a truncated end", "a flipped bit of a stamp", "a flipped bit of the table"])
+def test_a_damaged_shard_is_cut_again(survey, whole, tmp_path, damage):
+    first, table = cut(cutting_of(survey, tmp_path))
+    shard = next(tmp_path.glob("*/shard-00002.parquet" if damage.endswith("table") else "*/shard-00002.npz"))
+    content = bytearray(shard.read_bytes())
+    content[len(content) // 2] ^= 16
+    shard.write_bytes(content[:-5000] if damage == "a truncated end" else content)
+    again, table_again = cut(cutting_of(survey, tmp_path))
     np.testing.assert_array_equal(again[:], whole[1])
+    pd.testing.assert_frame_equal(table_again, table, check_exact=True)
     del first  # it owned the folder of the shards until now
 
 

@@ -49,6 +49,12 @@ def test_is_an_imaging_survey_with_the_galaxy_columns_and_no_lenses(survey):
     assert tuple(survey.lenses().columns) == LENS_COLUMNS and survey.lenses().empty
 
 
+def test_a_file_that_is_not_yet_whole_is_no_field(survey, tmp_path):
+    half = (tmp_path / "alpha.fits").read_bytes()[:-2880]
+    (tmp_path / ".beta.fits.host-17-4.partial.fits").write_bytes(half)
+    assert list(survey.fields) == ["alpha"]
+
+
 def test_sources_are_named_by_field_and_brightness_and_lie_at_their_place(survey):
     table = survey.galaxies()
     assert table["galaxy_id"].tolist() == ["decam-alpha-0", "decam-alpha-1", "decam-alpha-2"]

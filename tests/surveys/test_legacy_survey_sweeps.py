@@ -122,6 +122,14 @@ def test_fluxes_in_another_unit_are_refused(root):
         LegacySurvey({"mag_z_limit": None}).galaxies()
 
 
+def test_a_download_that_was_killed_half_way_is_no_sweep(root):
+    folder = root / "legacy_survey/sweeps"
+    write_sweep(folder / "a.fits", sweep_rows(4))
+    half = (folder / "a.fits").read_bytes()[:-2880]
+    (folder / ".b.fits.host-17-4.partial.fits").write_bytes(half)
+    assert len(LegacySurvey({"mag_z_limit": None}).galaxies()) == 4
+
+
 def test_a_galaxy_in_two_sweeps_is_named(root):
     for name in ("a", "b"):
         write_sweep(root / f"legacy_survey/sweeps/{name}.fits", sweep_rows(4))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from skytrace.compute.files import atomic_path
-from skytrace.errors import ShardError
+from skytrace.errors import AccessError, ShardError
 
 if TYPE_CHECKING:
     import os
@@ -70,7 +70,8 @@ def load_npz(
     """Read every array of ``path`` but those in ``leave``.
 
     Raises ShardError if the file is not a whole npz, holds pickled objects, claims shapes that its bytes do not fill,
-    or deflated arrays of more than ``max_inflated_gb``: nothing is allocated before that is known.
+    or deflated arrays of more than ``max_inflated_gb``: nothing is allocated before that is known. Raises AccessError
+    where this user may not read it.
     """
     try:
         with zipfile.ZipFile(path) as archive:
@@ -79,6 +80,8 @@ def load_npz(
             return {name: arrays[name] for name in arrays.files if name not in leave}
     except FileNotFoundError:
         raise
+    except PermissionError as error:
+        raise AccessError(f"{path} may not be read by this user; give it that right and run again") from error
     except Exception as error:  # zipfile, zlib and numpy answer broken files with many kinds of errors
         words = str(error) or type(error).__name__
         raise ShardError(f"{path} is not a whole npz of plain arrays ({words}); delete it and run again") from error
@@ -89,6 +92,8 @@ def _check_claims(archive: zipfile.ZipFile, leave: Collection[str], max_inflated
     inflated = 0
     for member in archive.infolist():
         name = member.filename
+        if member.comment:  # numpy writes none: one flipped bit can make the members that follow into a comment
+            raise ValueError(f"{name} has a comment, which may hide other arrays")
         if name.removesuffix(".npy") in leave:
             continue
         if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
@@ -102,7 +107,8 @@ def _check_claims(archive: zipfile.ZipFile, leave: Collection[str], max_inflated
             held = member.file_size - stream.tell()
         if dtype.hasobject:
             raise ValueError(f"{name} holds pickled objects, which are never loaded")
-        if any(side < 0 for side in shape) or math.prod(shape) * dtype.itemsize > held:
+        # fewer are no better: what is not read to its end is not held against its checksum
+        if any(side < 0 for side in shape) or math.prod(shape) * dtype.itemsize != held:
             raise ValueError(f"{name} claims {dtype} {shape}, but holds {held:,} bytes")
     if inflated > max_inflated_gb * 1e9:
         raise ValueError(f"its deflated arrays would fill {inflated / 1e9:.3g} GB, more than {max_inflated_gb:g}")
@@ -118,9 +124,9 @@ def _plain_array(name: str, values: Any) -> np.ndarray:
 
 
 def is_whole_npz(path: str | os.PathLike) -> bool:
-    """Whether ``path`` is a file that ``load_npz`` can read; a truncated one is not."""
+    """Whether ``path`` is a file that ``load_npz`` can read; a truncated one is not. Raises AccessError as it does."""
     try:
         load_npz(path)
-    except (ShardError, OSError):
+    except (ShardError, FileNotFoundError):
         return False
     return True

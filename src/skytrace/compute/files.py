@@ -11,12 +11,12 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from skytrace.errors import ShardError
+from skytrace.errors import AccessError, ShardError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["atomic_path", "file_name_of", "is_disk_full", "remove_abandoned"]
+__all__ = ["atomic_path", "file_name_of", "is_disk_full", "is_temporary", "remove_abandoned"]
 
 _PARTIAL = ".partial"
 
@@ -26,10 +26,14 @@ def atomic_path(path: str | os.PathLike) -> Iterator[Path]:
     """Yield a temporary path in the folder of ``path`` (made if missing); rename it to ``path`` on success.
 
     The temporary name keeps the suffix of ``path``, because writers choose the format from it. On any error the
-    temporary file is removed and an older ``path`` stays as it was; a full disk raises ShardError naming ``path``.
+    temporary file is removed and an older ``path`` stays as it was. A full disk raises ShardError, a folder that may
+    not be written to AccessError, both naming ``path``.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except PermissionError as error:
+        raise _no_access(path) from error
     owner = f"{socket.gethostname()}-{os.getpid()}-{threading.get_ident()}"
     partial = path.with_name(f".{path.name}.{owner}{_PARTIAL}{path.suffix}")
     try:
@@ -37,13 +41,22 @@ def atomic_path(path: str | os.PathLike) -> Iterator[Path]:
         _sync(partial)
         partial.replace(path)
     except BaseException as error:
-        partial.unlink(missing_ok=True)
+        with contextlib.suppress(PermissionError):  # of the error itself, which is the one to see
+            partial.unlink(missing_ok=True)
+        if isinstance(error, PermissionError) and error.filename in (str(partial), str(path)):
+            raise _no_access(path) from error
         if isinstance(error, Exception) and is_disk_full(error) and not isinstance(error, ShardError):
             raise ShardError(
                 f"no space left on the disk while writing {path}; nothing of it was kept. "
                 "Free some space and run again."
             ) from error
         raise
+
+
+def _no_access(path: Path) -> AccessError:
+    return AccessError(
+        f"{path} may not be written: this user has no right to write to its folder; give it that right and run again"
+    )
 
 
 def file_name_of(name: str) -> str:
@@ -70,20 +83,28 @@ def is_disk_full(error: BaseException) -> bool:
     return False
 
 
-def remove_abandoned(path: str | os.PathLike) -> None:
-    """Remove temporary files of ``path`` left by processes of this machine that were killed while writing it."""
-    path = Path(path)
-    host = socket.gethostname()
-    for partial in path.parent.glob(f".{path.name}.{host}-*{_PARTIAL}*"):
-        owner = partial.name.removeprefix(f".{path.name}.{host}-").split("-", 1)[0]
-        if owner.isdigit() and not _is_alive(int(owner)):
-            partial.unlink(missing_ok=True)
+def remove_abandoned(folder: str | os.PathLike) -> None:
+    """Remove what ``atomic_path`` left in ``folder`` when a process of this machine was killed while writing."""
+    name = re.compile(rf"\..+\.{re.escape(socket.gethostname())}-(\d+)-\d+{re.escape(_PARTIAL)}(\.[^.]*)?")
+    with contextlib.suppress(FileNotFoundError):
+        for path in Path(folder).iterdir():
+            partial = name.fullmatch(path.name)
+            if partial and not _is_alive(int(partial[1])):
+                path.unlink(missing_ok=True)
+
+
+def is_temporary(path: Path) -> bool:
+    """Whether the name says that a file is not whole yet: readers of folders pass it over, as they do hidden files."""
+    return path.name.startswith(".")
 
 
 def _is_alive(pid: int) -> bool:
-    import psutil
+    import psutil  # os.kill(pid, 0), the usual question, ends the process on Windows
 
-    return psutil.pid_exists(pid)  # os.kill(pid, 0), the usual question, ends the process on Windows
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE  # killed, and nobody has asked how it ended
+    except psutil.NoSuchProcess:
+        return False
 
 
 def _sync(path: Path) -> None:

@@ -49,8 +49,13 @@ def map_shards(
     if repeated:
         raise ShardError(f"{len(repeated)} paths belong to more than one shard, the first is {repeated[0]}")
     todo = [shard for shard, path in zip(shards, paths, strict=True) if not path.exists()]
+    folders = {path.parent for path in paths}
+    for folder in folders:
+        remove_abandoned(folder)
     if todo:
         _compute(fn, todo, options, description, n_all=len(paths))
+        for folder in folders:  # of workers that were killed meanwhile; others have computed their shards
+            remove_abandoned(folder)
     return paths
 
 
@@ -61,8 +66,6 @@ def _compute(
     n_done = n_all - len(todo)
     if n_done:
         logger.info("%s: %d of %d shards are there already", label, n_done, n_all)
-    for shard in todo:
-        remove_abandoned(shard.path)
     run = _run_inline if options.cluster == "inline" else _run_dask
     bar: ProgressBar[int] = progress(n_all, label)
     with bar, closing(run(fn, todo, options)) as results:
@@ -107,8 +110,14 @@ def _run_dask(
         retries = 0 if options.cluster == "local" else 2
         futures = client.map(fn, todo, pure=False, retries=retries)
         shard_of = {future.key: shard for future, shard in zip(futures, todo, strict=True)}
+        scheduler = client.scheduler.address
         for future in as_completed(futures):
-            yield shard_of[future.key], future.exception()
+            shard = shard_of[future.key]
+            if future.cancelled():  # nobody here cancels: Dask does, when it has lost the scheduler
+                lost = f"the scheduler at {scheduler} is gone, or was restarted, before {shard.path} was computed"
+                yield shard, ShardError(f"{lost}; start it again, or compute on another cluster")
+            else:
+                yield shard, future.exception()
 
 
 def _error_of(fn: Callable[[Any], Any], shard: Any) -> Exception | None:

@@ -9,7 +9,7 @@ import pandas as pd
 
 from skytrace.compute.files import atomic_path
 from skytrace.compute.fingerprint import fingerprint
-from skytrace.errors import ShardError
+from skytrace.errors import AccessError, ShardError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,12 +36,16 @@ def save_shard(table: pd.DataFrame, path: Path) -> None:
 
 
 def read_shard(path: Path) -> pd.DataFrame:
-    """A shard as it was computed. Raises ShardError where the file is damaged or its content was changed."""
+    """A shard as it was computed. Raises ShardError where the file is damaged or its content was changed, AccessError
+    where this user may not read it.
+    """
     import pyarrow.parquet as pq
 
     try:
         arrow = pq.read_table(path)
         table = arrow.to_pandas()
+    except PermissionError as error:
+        raise AccessError(f"shard {path} may not be read by this user; give it that right and run again") from error
     except Exception as error:  # of pyarrow, and of what pandas makes of metadata that were changed
         raise ShardError(f"shard {path} cannot be read ({error}); delete it and run again") from error
     if (arrow.schema.metadata or {}).get(_CONTENT) != fingerprint(table, length=64).encode():
@@ -50,7 +54,7 @@ def read_shard(path: Path) -> pd.DataFrame:
 
 
 def is_whole(path: Path) -> bool:
-    """Whether ``read_shard`` can read the file."""
+    """Whether ``read_shard`` can read the file. Raises AccessError as it does."""
     try:
         read_shard(path)
     except ShardError:

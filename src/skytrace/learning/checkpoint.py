@@ -39,7 +39,7 @@ class Checkpoint:
 
     def load(self) -> tuple[dict[str, Any], dict[str, Any]] | None:
         """(tensors, record) of the last complete save, or None. Raises ShardError if the file is damaged."""
-        remove_abandoned(self.path)
+        remove_abandoned(self.path.parent)
         if not self.path.exists():
             return None
         from safetensors import SafetensorError, safe_open

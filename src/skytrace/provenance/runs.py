@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import socket
 from typing import TYPE_CHECKING, Any
+
+from skytrace.compute.files import is_temporary
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
 __all__ = ["command_line", "is_running", "read_manifests", "run_state", "run_words", "this_process"]
+
+logger = logging.getLogger(__name__)
 
 
 def this_process() -> dict[str, Any]:
@@ -54,9 +59,23 @@ def run_words(facts: Mapping[str, Any]) -> str:
 
 
 def read_manifests(folder: Path) -> list[dict[str, Any]]:
-    """The run manifests of ``folder``, the newest first; none where there is no such folder."""
-    found = (json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.json"), reverse=True))
-    return [facts for facts in found if isinstance(facts, dict)]
+    """The run manifests of ``folder``, the newest first; none where there is no such folder. One that is damaged is
+    left out, with a warning that names it.
+    """
+    found = []
+    for path in sorted(folder.glob("*.json"), reverse=True):
+        if is_temporary(path):
+            continue
+        try:
+            facts = json.loads(path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            continue
+        except (OSError, ValueError) as error:
+            logger.warning("the run manifest %s cannot be read (%s) and is left out; delete it", path, error)
+            continue
+        if isinstance(facts, dict):
+            found.append(facts)
+    return found
 
 
 def command_line(environment: str | None, command: dict[str, Any]) -> str:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from skytrace.compute.files import is_temporary
 from skytrace.errors import SurveyError, check_between, check_names, check_whole
 from skytrace.imaging.psf import PIXEL_SCALE_ARCSEC, MoffatPsf, moffat_fwhm_from_psfsize, neff_pixels
 from skytrace.surveys.data_root import require_folder, under_data_root
@@ -155,7 +156,8 @@ class DecamFieldsSurvey:
     @cached_property
     def fields(self) -> dict[str, DecamField]:
         """Field name -> field, in alphabetical order."""
-        paths = sorted(require_folder(self.folder, files=_FILES).glob("*.fits"))
+        folder = require_folder(self.folder, files=_FILES)
+        paths = sorted(path for path in folder.glob("*.fits") if not is_temporary(path))
         if not paths:
             raise SurveyError(f"no *.fits in {self.folder}; it must hold {_FILES}. See docs/real_data.md.")
         fields_read = {path.stem: read_field(path) for path in paths}

@@ -19,6 +19,7 @@ from skytrace.compute import ClusterOptions, fingerprint, map_shards
 from skytrace.compute.files import file_name_of
 from skytrace.compute.fingerprint import source_fingerprint
 from skytrace.compute.json_values import json_ready
+from skytrace.errors import ShardError
 from skytrace.pipelines.cluster_modelling.options import SystemOptions
 from skytrace.surveys.clusters.identified import ClusterImages
 
@@ -86,9 +87,12 @@ def fit_systems(
         mine, galaxies = (table[table["cluster_id"] == name].reset_index(drop=True) for table in (images, members))
         file = f"{file_name_of(name)}-{fingerprint(key, z_lens, name, mine, galaxies)}.json"
         shards.append(SystemShard(Path(options.folder) / file, name, z_lens, mine, galaxies))
+    for shard in shards:
+        if shard.path.exists() and not _is_whole(shard.path):
+            shard.path.unlink()
     fit = partial(_fit_system, options=options, lens=lens, sampler=sampler, free_form=free_form)
     paths = map_shards(fit, shards, cluster=cluster, description="lens models")
-    held = [json.loads(path.read_text(encoding="utf-8")) for path in paths]
+    held = [_read_system(path) for path in paths]
     models = pd.DataFrame([one["model"] for one in held], columns=None if held else ["cluster_id"])
     models = models.assign(file=[path.as_posix() for path in paths])
     models = systems[["rank", "cluster_id", "redshift"]].merge(models, on="cluster_id", validate="1:1")
@@ -126,7 +130,7 @@ def draw_systems(models: Table, modelled_images: Table, members: Table, options:
 
     drawn = []
     for row in models.head(options.drawn).to_dict("records"):
-        held = json.loads(Path(row["file"]).read_text(encoding="utf-8"))
+        held = _read_system(Path(row["file"]))
         curves = {name: [np.array(line) for line in lines] for name, lines in held["curves"].items()}
         mine, galaxies = (table[table["cluster_id"] == row["cluster_id"]] for table in (modelled_images, members))
         drawn.append(System(row, mine, galaxies, curves))
@@ -157,6 +161,27 @@ def _fit_system(
         "images": rows.to_dict("list"),
         "curves": found.curves,
     }
+    text = json.dumps(json_ready(held))
     with atomic_path(shard.path) as path:
-        path.write_text(json.dumps(json_ready(held)), encoding="utf-8")
+        path.write_text(json.dumps({"content": fingerprint(text), **json.loads(text)}), encoding="utf-8")
     return shard.path
+
+
+def _read_system(path: Path) -> dict[str, Any]:
+    """What ``_fit_system`` wrote. Raises ShardError where the file is damaged or its content was changed."""
+    try:
+        held = json.loads(path.read_bytes())
+        content = held.pop("content")
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ShardError(f"shard {path} cannot be read ({error}); delete it and run again") from error
+    if fingerprint(json.dumps(held)) != content:
+        raise ShardError(f"shard {path} is not what was computed: its content was changed; delete it and run again")
+    return held
+
+
+def _is_whole(path: Path) -> bool:
+    try:
+        _read_system(path)
+    except ShardError:
+        return False
+    return True

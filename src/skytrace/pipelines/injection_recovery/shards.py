@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 
 from skytrace.compute import ClusterOptions, atomic_path, fingerprint, load_npz, map_shards, save_npz, single_threaded
+from skytrace.compute.arrays import is_whole_npz
 from skytrace.compute.fingerprint import source_fingerprint
 from skytrace.compute.table_shards import is_whole, join_shards, save_shard
 from skytrace.errors import CatalogueError, ShardError
@@ -121,15 +122,17 @@ def stage(campaign: Campaign, detector: Any, survey: Any, *, folder: Path) -> Pa
         campaign.preprocessing, campaign.hosts, campaign.conditions, batch.image, batch.invvar, _psf_arrays(batch),
     )  # fmt: skip
     staged = Path(folder) / key
-    if not (staged / "hosts.npz").exists():
+    if not is_whole_npz(staged / "hosts.npz"):
         save_npz(
             staged / "hosts.npz", galaxy_id=batch.galaxy_id, image=batch.image, invvar=batch.invvar,
             maskbits=batch.maskbits, **_psf_arrays(batch), compress=("invvar", "maskbits"),
         )  # fmt: skip
-    if not (staged / "card.json").exists():
+    if not is_whole_npz(staged / "weights.npz"):
         save_npz(staged / "weights.npz", **detector.state)
+    card = json.dumps({"architecture": detector.architecture, "card": detector.card})
+    if not (staged / "card.json").exists() or (staged / "card.json").read_bytes() != card.encode():
         with atomic_path(staged / "card.json") as partial_path:
-            partial_path.write_text(json.dumps({"architecture": detector.architecture, "card": detector.card}))
+            partial_path.write_text(card, encoding="utf-8")
     return staged
 
 

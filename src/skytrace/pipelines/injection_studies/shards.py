@@ -87,6 +87,8 @@ def stage_detectors(detectors: Mapping[str, Any], campaign: Campaign, *, folder:
     Raises PixelError for a detector of other preprocessing than the campaign's, OptionError for one that needs
     observing conditions beside the pixels.
     """
+    from kedro.io import DatasetError
+
     from skytrace.datasets import DetectorDataset
 
     staged = {}
@@ -95,8 +97,11 @@ def stage_detectors(detectors: Mapping[str, Any], campaign: Campaign, *, folder:
         if detector.metadata_columns:
             raise OptionError(f"detector {name!r} needs {', '.join(detector.metadata_columns)}; injections have pixels")
         staged[name] = folder / f"detector-{fingerprint(detector.architecture, detector.state)}"
-        if not (staged[name] / "detector.card.json").exists():
-            DetectorDataset(filepath=str(staged[name].resolve() / "detector.safetensors")).save(detector)
+        kept = DetectorDataset(filepath=str(staged[name].resolve() / "detector.safetensors"))
+        try:
+            kept.load()
+        except DatasetError:  # not there, or damaged
+            kept.save(detector)
     return staged
 
 

@@ -16,8 +16,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from skytrace.compute import atomic_path, fingerprint, load_npz, map_shards, save_npz
+from skytrace.compute import fingerprint, load_npz, map_shards, save_npz
 from skytrace.compute.fingerprint import source_fingerprint
+from skytrace.compute.table_shards import read_shard, save_shard
 from skytrace.errors import CatalogueError, PixelError, ShardError, SurveyError
 from skytrace.imaging import PreprocessOptions, preprocess
 from skytrace.imaging.psf import MoffatPsf
@@ -112,7 +113,7 @@ def cut(cutting: Cutting) -> tuple[StampStore, pd.DataFrame]:
             logging.getLogger(__name__).warning("%s is damaged or of other pixels and is cut again", shard.path)
             shard.path.unlink()
         elif shard.path.exists():
-            refused += len(_refusals(pd.read_parquet(shard.path)))
+            refused += len(_refusals(read_shard(shard.path)))
 
     def cut_shard(shard: Shard) -> None:
         """Both files of a shard, and the count of what is refused so far."""
@@ -124,7 +125,7 @@ def cut(cutting: Cutting) -> tuple[StampStore, pd.DataFrame]:
     except CatalogueError:
         _forget_refusals(shards)
         raise
-    table = pd.concat([pd.read_parquet(path) for path in paths], ignore_index=True)
+    table = pd.concat([read_shard(path) for path in paths], ignore_index=True)
     if not table["accepted"].any():
         raise CatalogueError(f"quality control rejected all {n} cutouts: {table['reject_reasons'].iloc[-1]}, for one")
     check_flux_unit(table)
@@ -152,8 +153,7 @@ def _cut_shard(shard: Shard, cutting: Cutting, *, allowed: int) -> int:
     known = next((row for row, name in enumerate(ids) if name not in refusals), None)
     witness = [] if known is None else [ids[known], _witness(batch, known)]
     save_npz(shard.stamps, stamps=stamps, witness=np.array(witness, dtype=str))
-    with atomic_path(shard.path) as partial:
-        table.assign(accepted=keep, reject_reasons=reasons).to_parquet(partial, index=False)
+    save_shard(table.assign(accepted=keep, reject_reasons=reasons), shard.path)
     return len(refusals)
 
 
@@ -192,7 +192,7 @@ def _refusals(table: pd.DataFrame) -> pd.Series:
 def _forget_refusals(shards: list[Shard]) -> None:
     """What was refused too often is asked for again by the next run."""
     for shard in shards:
-        if shard.path.exists() and len(_refusals(pd.read_parquet(shard.path))):
+        if shard.path.exists() and len(_refusals(read_shard(shard.path))):
             shard.path.unlink()
 
 
@@ -206,10 +206,10 @@ def _is_ours(shard: Shard, cutting: Cutting) -> bool:
     Raises SurveyError naming the folder where the survey gives no pixels to compare.
     """
     try:
-        table = pd.read_parquet(shard.path)
+        table = read_shard(shard.path)
         stored = StampStore.open([shard.stamps])
-        witness = load_npz(shard.stamps, leave=("stamps",))["witness"]
-    except (ShardError, PixelError, OSError, ValueError, KeyError):
+        witness = load_npz(shard.stamps)["witness"]  # all of it: stamps are mapped afterwards, past their checksum
+    except (ShardError, PixelError, FileNotFoundError, ValueError, KeyError):
         return False
     if len(table) != shard.stop - shard.start or len(stored) != int(table["accepted"].sum()):
         return False

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from skytrace.compute.files import is_temporary
 from skytrace.errors import SurveyError
 from skytrace.imaging.psf import MoffatPsf, moffat_fwhm_from_psfsize, neff_pixels
 from skytrace.surveys.data_root import require_folder, under_data_root
@@ -53,7 +54,8 @@ class LegacySurvey:
     def _galaxies(self) -> pd.DataFrame:
         options = self.options
         folder = require_folder(under_data_root(options.sweeps), files=_SWEEPS)
-        paths = sorted(path for path in folder.iterdir() if path.name.lower().endswith((".fits", ".fit")))
+        there = (path for path in folder.iterdir() if not is_temporary(path))
+        paths = sorted(path for path in there if path.name.lower().endswith((".fits", ".fit")))
         if not paths:
             raise SurveyError(f"no *.fits in {folder}; it must hold {_SWEEPS}. See docs/real_data.md.")
         read = partial(

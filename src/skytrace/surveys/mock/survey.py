@@ -21,7 +21,7 @@ from skytrace.compute.files import atomic_path
 from skytrace.compute.fingerprint import fingerprint
 from skytrace.compute.progress import progress
 from skytrace.compute.threads import single_threaded
-from skytrace.errors import ShardError, SurveyError, check_between
+from skytrace.errors import AccessError, ShardError, SurveyError, check_between
 from skytrace.imaging.psf import MoffatPsf
 from skytrace.surveys.interface import BANDS, CutoutBatch, check_galaxies
 from skytrace.surveys.mock.conditions import PSF_BETA
@@ -204,6 +204,8 @@ class MockSurvey:
             path = self._shard_path(number)
             try:
                 shard = load_npz(path)
+            except AccessError:
+                raise
             except (ShardError, OSError) as error:
                 raise SurveyError(
                     f"{path} is damaged ({error}); delete {self.folder / _MARKER} and run again"

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from skytrace.compute.files import is_temporary
 from skytrace.errors import CatalogueError, SurveyError, reading
 from skytrace.surveys.data_root import require_folder, under_data_root
 from skytrace.surveys.fits_files import open_fits
@@ -105,8 +106,8 @@ class SnanaSupernovae:
     def _read(self) -> tuple[pd.DataFrame, pd.DataFrame]:
         if self._tables is None:
             folder = require_folder(self.folder, files="SNANA files: *_HEAD.FITS with *_PHOT.FITS, or text")
-            heads = sorted(path for path in folder.iterdir() if _PAIR.search(path.name))
-            texts = sorted(folder.glob(self.options.text))
+            heads = sorted(path for path in folder.iterdir() if _PAIR.search(path.name) and not is_temporary(path))
+            texts = sorted(path for path in folder.glob(self.options.text) if not is_temporary(path))
             limits: dict[str, Any] = {"max_file_mb": self.options.max_file_mb, "max_rows": self.options.max_rows}
             parts = [read_snana_fits(head, _photometry_file(head), **limits) for head in heads]
             if texts:
