@@ -11,7 +11,7 @@ import pytest
 
 from tests.chaos.harness import Job, Kill, Outcome, PipelineJob, carry_out, plan_kills, undisturbed
 
-KILLS = int(os.environ.get("SKYTRACE_CHAOS_KILLS", "4"))
+KILLS = int(os.environ.get("SKYTRACE_CHAOS_KILLS", "3"))
 SEED = int(os.environ.get("SKYTRACE_CHAOS_SEED", "1"))
 
 
