@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -34,6 +35,9 @@ if TYPE_CHECKING:
     from skytrace.spectra.parameter_space import ParameterSpace
 
 __all__ = ["StageResult", "best_parameters", "infer_stage", "narrowed_space", "next_stage_space", "shrinkage_table"]
+
+#: Samplers that run at the same time.
+_AT_ONCE = 2
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,19 +72,23 @@ def infer_stage(
     if "neural" in sampler.methods and error_fraction is None:
         raise OptionError("methods has 'neural', which needs error_fraction, the noise of the spectrum over its flux")
     mode = mode or find_mode(target, model=model, options=options, sampler=sampler)
-    posteriors: dict[str, SpectrumPosterior] = {}
-    for method in sampler.methods:
+
+    def sample(method: str) -> SpectrumPosterior:
+        """One sampler's posterior: each has its own seed, so that none depends on which others run beside it."""
+        given: Any = {"model": model, "options": options, "sampler": sampler}
         if method == "nested":
-            posteriors[method] = sample_nested(target, model=model, options=options, sampler=sampler)
-        elif method == "neural":
+            return sample_nested(target, **given)
+        if method == "neural":
             from skytrace.spectra.inference_neural import sample_neural, train_neural
 
             noise = np.asarray(error_fraction, dtype=np.float64)
-            estimator = train_neural(target, noise, model=model, options=options, sampler=sampler, mode=mode)
-            posteriors[method] = sample_neural(target, estimator, model=model, options=options, sampler=sampler)
-        else:
-            sample = {"nuts": sample_nuts, "emcee": sample_emcee}[method]
-            posteriors[method] = sample(target, model=model, options=options, sampler=sampler, mode=mode)
+            return sample_neural(target, train_neural(target, noise, **given, mode=mode), **given)
+        return {"nuts": sample_nuts, "emcee": sample_emcee}[method](target, **given, mode=mode)
+
+    with ThreadPoolExecutor(_AT_ONCE) as pool:  # what is compiled runs without Python's lock
+        longest_first = sorted(sampler.methods, key=lambda method: method != "neural")
+        running = {method: pool.submit(sample, method) for method in longest_first}
+        posteriors = {method: running[method].result() for method in sampler.methods}
     kept = posteriors[sampler.methods[0]]
     priors = prior_widths(target, model=model, options=options)
     agreement = agreement_table(list(posteriors.values())) if len(posteriors) > 1 else None
