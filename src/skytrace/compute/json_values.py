@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-__all__ = ["json_ready", "json_records"]
+__all__ = ["json_ready", "json_records", "leaves"]
 
 
 def json_ready(value: Any, *, other: Callable[[Any], Any] | None = None) -> Any:
@@ -39,3 +39,10 @@ def json_ready(value: Any, *, other: Callable[[Any], Any] | None = None) -> Any:
 def json_records(table: pd.DataFrame) -> list[dict[str, Any]]:
     """The rows of a table as ``json_ready`` dicts, by column name."""
     return json_ready(table.to_dict(orient="records"))
+
+
+def leaves(value: Any, prefix: str = "") -> list[tuple[str, Any]]:
+    """(dotted name, value) of everything in nested mappings that is no mapping; (prefix, value) for what is none."""
+    if not isinstance(value, dict):
+        return [(prefix, value)]
+    return [pair for name, item in value.items() for pair in leaves(item, f"{prefix}.{name}" if prefix else name)]

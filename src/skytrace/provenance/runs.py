@@ -9,6 +9,7 @@ import socket
 from typing import TYPE_CHECKING, Any
 
 from skytrace.compute.files import is_temporary
+from skytrace.compute.json_values import leaves
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -87,7 +88,7 @@ def command_line(environment: str | None, command: dict[str, Any]) -> str:
     words += [f"{option} {','.join(command[key])}" for key, option in options.items() if command.get(key)]
     loads = command.get("load_versions") or {}
     words += [f"--load-versions {','.join(f'{name}:{version}' for name, version in loads.items())}"] if loads else []
-    given = _flat(command.get("runtime_params") or {})
+    given = leaves(command.get("runtime_params") or {})
     words += [f"--params {','.join(f'{name}={value}' for name, value in given)}"] if given else []
     words += ["--only-missing-outputs"] if command.get("only_missing_outputs") else []
     return " ".join(words)
@@ -102,10 +103,3 @@ def _began(pid: int) -> int | None:
         return None if process.status() == psutil.STATUS_ZOMBIE else round(process.create_time())
     except (psutil.Error, ValueError):
         return None
-
-
-def _flat(values: dict[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
-    pairs = []
-    for name, value in values.items():
-        pairs += _flat(value, f"{prefix}{name}.") if isinstance(value, dict) else [(f"{prefix}{name}", value)]
-    return pairs

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+from skytrace.compute.json_values import leaves
 from skytrace.provenance.lineage import short_hash
 
 if TYPE_CHECKING:
@@ -94,11 +95,10 @@ def brief_pairs(values: Any) -> str:
     return brief(", ".join(f"{name}={text}" for name, text in flat_values(values)))
 
 
-def flat_values(value: Any, prefix: str = "") -> list[tuple[str, str]]:
-    """(dotted name, value) of every leaf; one pair with the name "value" for what is not a group."""
-    if not isinstance(value, dict):
-        return [(prefix or "value", json.dumps(value, ensure_ascii=False) if not isinstance(value, str) else value)]
-    return [pair for name, item in value.items() for pair in flat_values(item, f"{prefix}.{name}" if prefix else name)]
+def flat_values(value: Any) -> list[tuple[str, str]]:
+    """(dotted name, value as text) of every leaf; one pair with the name "value" for what is not a group."""
+    found = leaves(value, "" if isinstance(value, dict) else "value")
+    return [(name, item if isinstance(item, str) else json.dumps(item, ensure_ascii=False)) for name, item in found]
 
 
 def brief(value: Any) -> str:

@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from skytrace.compute.json_values import leaves
 from skytrace.reporting.html_templates import html_template
 
 __all__ = ["trace_page"]
@@ -52,7 +53,7 @@ class _Tree:
             "again": again,
             "maker": maker,
             "faults": self._broken.get(dataset["name"], []),
-            "sky_options": _leaves(dataset["sky"] or {}),
+            "sky_options": _texts(dataset["sky"] or {}),
         }
 
     def _node(self, number: int) -> dict[str, Any]:
@@ -63,12 +64,10 @@ class _Tree:
             **node,
             "again": again,
             "faults": self._broken.get(node["name"], []),
-            "values": [] if again else _leaves(node["parameters"]),
+            "values": [] if again else _texts(node["parameters"]),
             "needed": [] if again else [self.dataset(needed) for needed in node["inputs"]],
         }
 
 
-def _leaves(value: Any, prefix: str = "") -> list[tuple[str, str]]:
-    if isinstance(value, dict):
-        return [pair for name, item in value.items() for pair in _leaves(item, f"{prefix}.{name}" if prefix else name)]
-    return [(prefix, json.dumps(value, ensure_ascii=False))]
+def _texts(values: Mapping[str, Any]) -> list[tuple[str, str]]:
+    return [(name, json.dumps(value, ensure_ascii=False)) for name, value in leaves(values)]
