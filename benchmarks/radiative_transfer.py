@@ -95,7 +95,7 @@ def main() -> None:
         t_inner_max=max(one["t_inner"] for one in default.values()), recorded_cpu_s=list(RECORDED_CPU_S),
         **{f"rms_{name}": one["rms"] for name, one in default.items()},
         **{f"cpu_s_{name}": one["cpu_s"] for name, one in default.items()},
-        **{f"fast_{key}_{name}": one[key] for name, one in fast.items() for key in ("rms", "cpu_s")},
+        **{f"fast_{key}_{name}": one[key] for name, one in fast.items() for key in ("rms", "cpu_s", "w", "t_inner")},
     )  # fmt: skip
     if chosen.check and (broken := measure.broken_bounds(row, BOUNDS)):
         raise SystemExit(f"benchmarks.radiative_transfer: {'; '.join(broken)}")

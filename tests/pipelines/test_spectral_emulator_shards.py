@@ -117,3 +117,5 @@ def test_options_come_from_yaml():
     assert options.external.environment == ("A",)
     with pytest.raises(OptionError, match="simulator = 'external' needs the options external"):
         SimulatorOptions("external")
+    with pytest.raises(OptionError, match=r"built_in\.outer_velocity_km_s = 25000: .* made for 30000 km/s alone"):
+        SimulatorOptions(built_in=replace(COARSE, outer_velocity_km_s=25_000.0))

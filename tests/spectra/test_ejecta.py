@@ -47,6 +47,14 @@ def test_density_is_two_power_laws_that_meet_at_the_break():
     assert zones.density_g_cm3[0, 0] == pytest.approx(10.0 ** MODEL["log_rho_0"], rel=3e-3)
 
 
+def test_a_break_beneath_the_photosphere_leaves_one_power_law_from_it():
+    """log_rho_0 is the density at v_inner and t_exp, wherever the break lies."""
+    ejecta = ejecta_zones(table(v_inner=11_000.0, v_break=10_000.0), zones=40)
+    middle = 0.5 * (ejecta.velocity_edges_km_s[0, 1:] + ejecta.velocity_edges_km_s[0, :-1])
+    expected = MODEL["log_rho_0"] + MODEL["density_exp_outer"] * np.log10(middle / 11_000.0)
+    np.testing.assert_allclose(np.log10(ejecta.density_g_cm3[0]), expected, atol=1e-12)
+
+
 def test_each_zone_has_its_own_silicon_and_iron_and_oxygen_fills_up():
     zones = ejecta_zones(table())
     middle = 0.5 * (zones.velocity_edges_km_s[0, 1:] + zones.velocity_edges_km_s[0, :-1])

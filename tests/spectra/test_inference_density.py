@@ -23,7 +23,7 @@ from skytrace.spectra.inference_model import physical_limits, profile_room
 from skytrace.spectra.inference_options import ExplosionPrior, LikelihoodOptions
 from skytrace.spectra.inference_target import spectrum_target, target_covariance, used_bins
 from skytrace.spectra.parameter_space import stage_one_space, stage_space
-from tests.spectra.linear_spectra import BINS, ERROR_FRACTION, LEVEL, SLOPES, WAVELENGTH, linear_model, observation
+from tests.spectra.linear_spectra import BINS, LEVEL, SLOPES, WAVELENGTH, linear_model, observation
 
 UNIT = np.array([[0.58, 0.43, 0.66, 0.7]])
 
@@ -282,4 +282,3 @@ def test_too_few_bins_and_wrong_options_are_refused():
     with pytest.raises(OptionError, match="lengths_km_s"):
         LikelihoodOptions(lengths_km_s=())
     assert LikelihoodOptions(explosion={"low_day": 17.0}).explosion == ExplosionPrior(low_day=17.0)
-    assert (ERROR_FRACTION > 0).all()

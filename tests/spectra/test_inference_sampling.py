@@ -1,5 +1,7 @@
 """Every sampler on spectra whose posterior is known, and what is said of the parameters."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy.special import ndtr
@@ -10,6 +12,7 @@ from skytrace.spectra.inference_mode import find_mode
 from skytrace.spectra.inference_nested import sample_nested
 from skytrace.spectra.inference_options import LikelihoodOptions, SpectrumSamplerOptions
 from skytrace.spectra.inference_posterior import (
+    PriorWidth,
     SpectrumPosterior,
     predictive_check,
     prior_widths,
@@ -18,8 +21,9 @@ from skytrace.spectra.inference_posterior import (
     wall_check,
 )
 from skytrace.spectra.inference_sampling import sample_emcee, sample_nuts
+from skytrace.spectra.inference_stages import infer_stage
 from skytrace.spectra.inference_target import spectrum_target, target_covariance
-from tests.spectra.linear_spectra import NAMES, TRUTH, exact_posterior, linear_model, observation
+from tests.spectra.linear_spectra import NAMES, exact_posterior, linear_model, observation
 
 OPTIONS = LikelihoodOptions(excluded={}, inadequacy=False)
 SAMPLER = SpectrumSamplerOptions(
@@ -124,7 +128,7 @@ def test_a_parameter_that_follows_its_prior_is_called_open():
     rng = np.random.default_rng(0)
     unit = np.column_stack([rng.uniform(size=4000), 0.5 + 0.02 * rng.normal(size=4000)])
     posterior = _made_up(unit, ("open", "known"))
-    priors = dict.fromkeys(("open", "known"), (-3.0, 3.0, 6.0 / np.sqrt(12.0)))
+    priors = dict.fromkeys(("open", "known"), PriorWidth(-3.0, 3.0, False, 6.0 / np.sqrt(12.0), 1.0 / np.sqrt(12.0)))
     words = wall_check(posterior, priors)
     assert list(words) == ["open"]
     assert "both bounds" in words["open"]
@@ -132,6 +136,37 @@ def test_a_parameter_that_follows_its_prior_is_called_open():
     assert list(summary["constrained"]) == [False, True]
     assert summary.loc["known", "width_of_prior"] == pytest.approx(0.02 * np.sqrt(12.0), rel=0.05)
     assert summary.loc["open", "width_of_prior"] == pytest.approx(1.0, abs=0.03)
+
+
+def test_a_parameter_with_a_logarithmic_prior_is_judged_in_its_logarithm():
+    """Draws of the prior itself, most of them near zero in natural units, are open and no upper limit; half of the
+    logarithmic range is half of the prior's width.
+    """
+    share = (np.arange(4000) + 0.5) / 4000
+    low, high = 1e-3, 0.85
+
+    def at(shares):
+        return np.exp(np.log(low) + shares * np.log(high / low)).reshape(4, -1)
+
+    values = {"open": at(share), "half": at(0.5 + 0.5 * share), "known": at(0.5 + 0.02 * (share - 0.5))}
+    posterior = SpectrumPosterior("nuts", tuple(values), np.zeros((4, 1000, 3)), values, chains=True)
+    prior = PriorWidth(low, high, True, float(values["open"].std()), 1.0 / np.sqrt(12.0))
+    words = wall_check(posterior, dict.fromkeys(values, prior))
+    assert "both bounds" in words["open"]
+    assert "sigma (in its logarithm) from its upper bound 0.85" in words["half"]
+    assert "known" not in words
+    summary = spectrum_summary(posterior, dict.fromkeys(values, prior)).set_index("parameter")
+    assert summary["width_of_prior"].to_numpy() == pytest.approx([1.0, 0.5, 0.02], rel=0.01)
+
+
+def test_a_box_cut_from_the_posterior_is_not_what_a_width_is_held_against(model):
+    """A second round in a narrower box asks the same data: its widths are shares of the first round's prior."""
+    target = spectrum_target(*observation(model), model, options=OPTIONS)
+    wide = replace(model, low=model.low * 4.0, high=model.high * 4.0)
+    given = {"model": model, "options": OPTIONS, "sampler": replace(SAMPLER, methods=("nuts",))}
+    own, held = (infer_stage(target, **given, prior=prior).summary for prior in (None, wide))
+    assert held["width_of_prior"].to_numpy() == pytest.approx(own["width_of_prior"].to_numpy() / 4.0, rel=0.05)
+    assert list(held["prior_high"]) == [12.0, 12.0, 12.0]
 
 
 def test_agreement_flags_what_was_moved_or_widened(posteriors):
@@ -154,4 +189,3 @@ def test_agreement_flags_what_was_moved_or_widened(posteriors):
 def test_unknown_sampler_is_refused():
     with pytest.raises(OptionError, match="methods = 'gibbs'"):
         SpectrumSamplerOptions(methods=("gibbs",))
-    assert TRUTH.shape == (3,)

@@ -203,6 +203,39 @@ def test_neural_estimator_recovers_the_posterior_and_ranks_evenly():
     assert all(rank_test(rank, n_ranks=100, n_bins=10) > 1e-4 for rank in ranks.values())
 
 
+def test_neural_estimator_near_a_mode_learns_along_its_axes():
+    """What the pipeline runs: of the same spectrum, from the part of the prior about its mode and from the score."""
+    from scipy.special import ndtri
+    from scipy.stats import kstest, truncnorm
+
+    from skytrace.spectra.inference_density import coordinate_names, prior_draws
+    from skytrace.spectra.inference_mode import find_mode
+    from skytrace.spectra.inference_neural import sample_neural, train_neural
+
+    model, truth = linear_model(low=-1.5, high=1.5, variance=0.16), np.array([0.3, -0.4, 0.2])
+    true = model.unstretch(LEVEL + truth @ SLOPES)
+    target = spectrum_target(true, ERROR_FRACTION * true, model, options=OPTIONS)
+    sampler = SpectrumSamplerOptions(neural_simulations=5000, neural_components=1, neural_epochs=60)
+    given = {"model": model, "options": OPTIONS, "sampler": sampler}
+    mode = find_mode(target, **given)
+    estimator = train_neural(target, ERROR_FRACTION, **given, mode=mode)
+    part = estimator.within
+    assert part.axes @ part.axes.T == pytest.approx(np.eye(3), abs=1e-12)
+    drawn = ndtri(prior_draws(4000, target, model=model, options=OPTIONS, rng=np.random.default_rng(1), within=part))
+    along = drawn @ part.axes
+    assert (along >= part.low - 1e-9).all()
+    assert (along <= part.high + 1e-9).all()
+    # the prior's own normal distribution within these limits, whatever its tail
+    expected = [truncnorm(low, high) for low, high in zip(part.low, part.high, strict=True)]
+    assert all(kstest(column, one.cdf).pvalue > 1e-3 for column, one in zip(along.T, expected, strict=True))
+    mean, spread, _ = exact_posterior(target, target_covariance(target))
+    sd = np.sqrt(np.diag(spread))
+    draws = sample_neural(target, estimator, **given).table()
+    assert np.abs((draws.mean(axis=0) - mean) / sd).max() < 0.4
+    assert draws.std(axis=0) / sd == pytest.approx(1.0, abs=0.25)
+    assert len(coordinate_names(model, OPTIONS)) == estimator.summary.linear.shape[1] - 1
+
+
 def test_neural_method_asks_for_the_noise(model):
     target = spectrum_target(*observation(model), model, options=OPTIONS)
     with pytest.raises(OptionError, match="error_fraction"):

@@ -101,7 +101,7 @@ def test_a_models_spectrum_does_not_depend_on_its_batch(references, simulated):
 
 
 def test_options_outside_their_range_are_named():
-    with pytest.raises(OptionError, match=r"coarse_km_s = 100 is outside its allowed range \[250"):
+    with pytest.raises(OptionError, match=r"coarse_km_s = 100 is outside its allowed range \[350"):
         SimulationOptions(coarse_km_s=100)
     with pytest.raises(OptionError, match="atomic has no option 'override'"):
         SimulationOptions(atomic={"override": False})

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from skytrace.reporting.evaluation_tables import DASH, PageTable, number_text
 from skytrace.reporting.section_page import Picture, Section, section_page
+from skytrace.spectra.inference_agreement import MEAN_SIGMA, WIDTH_RATIO
+from skytrace.spectra.inference_options import COVERAGE_68
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -212,11 +214,11 @@ def _agreement_words(agreement: pd.DataFrame) -> tuple[str, ...]:
     if not len(agreement):
         return ("One sampler ran: nothing to compare.",)
     wrong = agreement[~agreement["agrees"].astype(bool)]
+    limits = f"means within {MEAN_SIGMA:g} of a standard deviation, widths within {100 * WIDTH_RATIO:g} %"
     if not len(wrong):
-        return ("All agree: means within 0.2 of a standard deviation, widths within 20 %.",)
+        return (f"All agree: {limits}.",)
     return (
-        f"{len(agreement) - len(wrong)} of {len(agreement)} comparisons agree (means within 0.2 of a standard "
-        "deviation, widths within 20 %). Where not:",
+        f"{len(agreement) - len(wrong)} of {len(agreement)} comparisons agree ({limits}). Where not:",
         "; ".join(str(words) for words in wrong["words"]) + ".",
     )
 
@@ -286,8 +288,10 @@ def _coverage_words(coverage: pd.DataFrame) -> tuple[str, ...]:
         loose = list(mine.loc[~mine["constrained"].astype(bool), "parameter"])
         holds = int((asked["holds"] == True).sum())  # noqa: E712 (an object column, empty where not asked)
         words.append(
-            f"{str(kind).capitalize()}: {holds} of {len(asked)} constrained parameters have a coverage of 0.60 to 0.76 "
-            f"at 68 %; not constrained, and not asked: {_listed(loose)}."
+            f"{str(kind).capitalize()}: {holds} of {len(asked)} constrained parameters have a coverage of "
+            f"{COVERAGE_68[0]:.2f} to {COVERAGE_68[1]:.2f} at 68 %; not constrained, and not asked: {_listed(loose)}. "
+            "Importance sampling, the check of the sampler, has weights to be trusted in "
+            f"{100 * mine['importance_share'].mean():.0f} % of these mocks."
         )
     return tuple(words)
 

@@ -133,7 +133,8 @@ def ejecta_zones(
     inner = values["v_inner"][:, None]
     edges = inner + (outer_velocity_km_s - inner) * np.linspace(0.0, 1.0, zones + 1)
     middle = 0.5 * (edges[:, 1:] + edges[:, :-1])
-    break_at, slope = values["v_break"][:, None], values["density_exp"][:, None]
+    break_at = np.maximum(values["v_break"][:, None], inner)  # beneath the photosphere: one power law, the outer one
+    slope = values["density_exp"][:, None]
     outer_slope = values["density_exp_outer"][:, None]
     log_density = values["log_rho_0"][:, None] + np.where(
         middle < break_at,

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = ["EJECTA_SHAPE", "emulator_inputs"]
+__all__ = ["EJECTA_SHAPE", "EMULATED_OUTER_KM_S", "emulator_inputs"]
 
 #: Parameters without which no quantity is derived.
 EJECTA_SHAPE = (
@@ -24,7 +24,7 @@ EJECTA_SHAPE = (
 _LAYER_IRON = ("X_Fe_core", "X_Fe_wall", "X_Fe_outer")
 #: Where the density is looked at [km/s].
 _PLACES_KM_S = (12_000.0, 15_000.0, 18_000.0, 21_000.0, 25_000.0)
-_OUTER_KM_S = 30_000.0
+EMULATED_OUTER_KM_S = 30_000.0
 _SMALLEST = 1e-6
 
 
@@ -57,7 +57,7 @@ def _shape(columns: Mapping[str, Any], xp: Any) -> list[Any]:
     """
     inner, time = columns["v_inner"], columns["t_exp"]
     log_inner, log_time = xp.log10(inner), xp.log10(time)
-    core, wall, broken = columns["v_core"], columns["v_wall"], columns["v_break"]
+    core, wall, broken = columns["v_core"], columns["v_wall"], xp.maximum(columns["v_break"], inner)
 
     def log_depth(velocity: Any) -> Any:
         within = columns["density_exp"] * (xp.log10(xp.minimum(velocity, broken)) - log_inner)
@@ -76,10 +76,10 @@ def _shape(columns: Mapping[str, Any], xp: Any) -> list[Any]:
 
 def _column(inner: Any, broken: Any, slope: Any, outer_slope: Any, xp: Any) -> Any:
     """Integral [km/s] of the density over that at ``inner``, out to 30,000 km/s."""
-    edge = xp.clip(broken, inner, _OUTER_KM_S)
+    edge = xp.clip(broken, inner, EMULATED_OUTER_KM_S)
     low, high = _not_zero(slope + 1.0, xp), _not_zero(outer_slope + 1.0, xp)
     within = inner * ((edge / inner) ** low - 1.0) / low
-    rise = (_OUTER_KM_S / broken) ** high - (edge / broken) ** high
+    rise = (EMULATED_OUTER_KM_S / broken) ** high - (edge / broken) ** high
     return within + (broken / inner) ** slope * broken * rise / high
 
 

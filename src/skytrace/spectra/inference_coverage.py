@@ -19,7 +19,7 @@ from skytrace.spectra.inference_density import coordinate_names, from_unit, log_
 from skytrace.spectra.inference_displacement import settled_target
 from skytrace.spectra.inference_mode import in_batches
 from skytrace.spectra.inference_options import COVERAGE_68
-from skytrace.spectra.inference_posterior import prior_widths
+from skytrace.spectra.inference_posterior import PriorWidth, prior_widths
 from skytrace.spectra.inference_sampling import nuts_of_targets
 from skytrace.spectra.inference_target import SpectrumTarget, spectrum_target
 
@@ -105,7 +105,7 @@ def _natural(unit: NDArray[np.float64], model: InferenceModel, options: Likeliho
 
 def _rows(
     mock: int, unit: NDArray[np.float64], truth: NDArray[np.float64], diverging: NDArray[np.bool_], weighted: Any,
-    priors: dict[str, tuple[float, float, float]], model: InferenceModel, options: LikelihoodOptions,
+    priors: dict[str, PriorWidth], model: InferenceModel, options: LikelihoodOptions,
 ) -> list[dict[str, Any]]:  # fmt: skip
     import arviz
 
@@ -122,7 +122,7 @@ def _rows(
         rows.append({
             "mock": mock, "parameter": name, "truth": float(truth[i]), "mean": float(values[:, i].mean()),
             "sd": float(values[:, i].std()), "low68": low68, "high68": high68, "low95": low95, "high95": high95,
-            "prior_sd": priors[name][2], "rank": float((values[:, i] < truth[i]).mean()), **of_mock,
+            "prior_sd": priors[name].sd, "rank": float((values[:, i] < truth[i]).mean()), **of_mock,
             "importance_mean": float(weighted[1][i]), "importance_sd": float(weighted[2][i]),
         })  # fmt: skip
     return rows

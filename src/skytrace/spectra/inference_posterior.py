@@ -7,11 +7,12 @@ said of every parameter, in words.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from skytrace.spectra.inference_density import coordinate_names, from_unit, misfits, prior_draws
+from skytrace.spectra.boxes import box_shares
+from skytrace.spectra.inference_density import INADEQUACY, coordinate_names, from_unit, misfits, prior_draws
 from skytrace.spectra.inference_mode import in_batches
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from skytrace.spectra.inference_target import SpectrumTarget
 
 __all__ = [
+    "PriorWidth",
     "SpectrumPosterior",
     "predictive_check",
     "prior_widths",
@@ -96,47 +98,69 @@ def with_diagnostics(
     return SpectrumPosterior(method, names, unit, values, chains, diagnostics | (extra or {}), tuple(wrong))
 
 
+class PriorWidth(NamedTuple):
+    """A parameter's prior: low and high of its box, whether that is flat in the logarithm, and the prior's standard
+    deviation in natural units and as a share of the box, in the coordinate in which it is flat.
+    """
+
+    low: float
+    high: float
+    logarithmic: bool
+    sd: float
+    share_sd: float
+
+    def shares(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Where values lie in the box, from 0 to 1, in the coordinate in which the prior is flat."""
+        box = (np.array([self.low]), np.array([self.high]), np.array([self.logarithmic]))
+        return box_shares(np.ravel(values)[:, None], box)[:, 0]
+
+
 def prior_widths(
     target: SpectrumTarget, *, model: InferenceModel, options: LikelihoodOptions, n: int = 4000
-) -> dict[str, tuple[float, float, float]]:
-    """low, high and standard deviation of the prior by name, of its n draws in natural units: what is unphysical, or
-    before the explosion, makes it narrower than the box.
+) -> dict[str, PriorWidth]:
+    """The prior by name, from its n draws: what is unphysical, or before the explosion, makes it narrower than the
+    box.
     """
     drawn = prior_draws(n, target, model=model, options=options, rng=np.random.default_rng(5))
     parameters, amplitude = from_unit(drawn, model, options, xp=np)
+    shares = drawn.std(axis=0)
     out = {
-        name: (float(model.low[i]), float(model.high[i]), float(parameters[:, i].std()))
-        for i, name in enumerate(model.names)
-    }
+        name: PriorWidth(
+            float(model.low[i]), float(model.high[i]), bool(model.logarithmic[i]), float(parameters[:, i].std()),
+            float(shares[i]),
+        ) for i, name in enumerate(model.names)
+    }  # fmt: skip
     if options.inadequacy:
         ends = (options.amplitude_low, options.amplitude_high)
-        out[coordinate_names(model, options)[-1]] = (*ends, float(amplitude.std()))
+        out[INADEQUACY] = PriorWidth(*ends, True, float(amplitude.std()), float(shares[-1]))
     return out
 
 
-def wall_check(posterior: SpectrumPosterior, priors: dict[str, tuple[float, float, float]]) -> dict[str, str]:
-    """In words, by name, of every parameter whose mean lies within 2 standard deviations of a bound of its prior; a
-    parameter that is within 2 of both is one that the spectrum does not constrain.
+def wall_check(posterior: SpectrumPosterior, priors: dict[str, PriorWidth]) -> dict[str, str]:
+    """In words, by name, of every parameter whose mean lies within 2 standard deviations of a bound of its prior, both
+    in the coordinate in which that is flat; a parameter that is within 2 of both is one that the spectrum does not
+    constrain.
 
     The fitted amplitude of the inadequacy is left out: at its lower bound the simulator is good enough.
     """
     words = {}
     for name in posterior.names:
-        draws, (low, high, _) = posterior.values[name], priors[name]
-        mean, sd = float(draws.mean()), float(draws.std())
-        near = [(mean - low) / sd < _WALL_SIGMA, (high - mean) / sd < _WALL_SIGMA]
-        if name == "inadequacy":
+        draws, prior = posterior.values[name], priors[name]
+        shares, low, high = prior.shares(draws), prior.low, prior.high
+        from_low, from_high = (float(value / shares.std()) for value in (shares.mean(), 1.0 - shares.mean()))
+        near = [from_low < _WALL_SIGMA, from_high < _WALL_SIGMA]
+        if name == INADEQUACY:
             if near[1]:
                 words[name] = f"the inadequacy reaches its largest amplitude, {high:g}: the simulator does not fit"
         elif all(near):
             words[name] = f"{name} is within 2 sigma of both bounds, {low:g} and {high:g}: the spectrum leaves it open"
         elif any(near):
             side, end, sense = ("lower", low, "an upper") if near[0] else ("upper", high, "a lower")
-            distance = abs(mean - end) / sd
+            scale = " (in its logarithm)" if prior.logarithmic else ""
             words[name] = (
-                f"{name} = {mean:.5g} +- {sd:.2g} lies {distance:.1f} sigma from its {side} bound {end:g}: the prior "
-                f"sets this interval, not the spectrum alone; read it as {sense} limit, or widen the prior and the "
-                "emulator's training"
+                f"{name} = {draws.mean():.5g} +- {draws.std():.2g} lies {min(from_low, from_high):.1f} sigma{scale} "
+                f"from its {side} bound {end:g}: the prior sets this interval, not the spectrum alone; read it as "
+                f"{sense} limit, or widen the prior and the emulator's training"
             )
     return words
 
@@ -147,7 +171,8 @@ def predictive_check(
 ) -> dict[str, float]:  # fmt: skip
     """Posterior predictive p: the mean chance of a misfit as large as the observed one, over n draws (Gelman, Meng &
     Stern 1996); replicates are Gaussian, so that theirs is chi-square. Also the same without inadequacy, which says
-    whether the simulator alone would fit, and both misfits per bin.
+    whether the simulator alone would fit, and both misfits per bin. Misfits are means over the lengths of
+    ``options.lengths_km_s``.
     """
     import jax
     from scipy.stats import chi2
@@ -155,7 +180,7 @@ def predictive_check(
     drawn, k = posterior.draws(n), len(target.observed)
     with jax.enable_x64(True):
         both = in_batches(
-            lambda rows: np.stack([np.asarray(part).min(axis=1) for part in misfits(
+            lambda rows: np.stack([np.asarray(part).mean(axis=1) for part in misfits(
                 rows, target, model=model, options=options)], axis=1), drawn
         )  # fmt: skip
     fitted, alone = both.T
@@ -196,23 +221,25 @@ def spectrum_inference_data(posterior: SpectrumPosterior, target: SpectrumTarget
 
 
 def spectrum_summary(
-    posterior: SpectrumPosterior, priors: dict[str, tuple[float, float, float]], *, constrained_below: float = 0.5
-) -> pd.DataFrame:
+    posterior: SpectrumPosterior, priors: dict[str, PriorWidth], *, constrained_below: float = 0.5,
+    walls: dict[str, str] | None = None,
+) -> pd.DataFrame:  # fmt: skip
     """One row a parameter: mean, sd, median, low68, high68, low95, high95, prior_low, prior_high, prior_sd,
-    width_of_prior (sd over the prior's), constrained, flag (words, "" where there is nothing to say).
+    width_of_prior (sd over the prior's, in the coordinate in which that is flat), constrained, flag (words, "" where
+    there is nothing to say). walls: what ``wall_check`` says, where it was asked already.
     """
     import pandas as pd
 
-    walls = wall_check(posterior, priors)
+    said = wall_check(posterior, priors) if walls is None else walls
     rows = []
     for name in posterior.names:
-        draws, (low, high, width) = posterior.values[name].ravel(), priors[name]
+        draws, prior = posterior.values[name].ravel(), priors[name]
         low95, low68, median, high68, high95 = np.percentile(draws, [2.275, 15.8655, 50.0, 84.1345, 97.725])
-        sd = float(draws.std(ddof=1))
+        width = float(prior.shares(draws).std(ddof=1) / prior.share_sd)
         rows.append({
-            "parameter": name, "mean": float(draws.mean()), "sd": sd, "median": median, "low68": low68,
-            "high68": high68, "low95": low95, "high95": high95, "prior_low": low, "prior_high": high,
-            "prior_sd": width, "width_of_prior": sd / width, "constrained": bool(sd < constrained_below * width),
-            "flag": walls.get(name, ""),
+            "parameter": name, "mean": float(draws.mean()), "sd": float(draws.std(ddof=1)), "median": median,
+            "low68": low68, "high68": high68, "low95": low95, "high95": high95, "prior_low": prior.low,
+            "prior_high": prior.high, "prior_sd": prior.sd, "width_of_prior": width,
+            "constrained": width < constrained_below, "flag": said.get(name, ""),
         })  # fmt: skip
     return pd.DataFrame(rows)

@@ -63,11 +63,13 @@ class StageResult:
 def infer_stage(
     target: SpectrumTarget, *, model: InferenceModel, options: LikelihoodOptions, sampler: SpectrumSamplerOptions,
     stage: int = 1, error_fraction: ArrayLike | None = None, mode: PosteriorMode | None = None,
+    prior: InferenceModel | None = None,
 ) -> StageResult:  # fmt: skip
     """Every sampler of ``sampler.methods`` on one spectrum, their agreement, and the checks of the first one's draws.
 
     error_fraction (m,): noise over flux, NaN where masked; the method "neural" needs it to simulate observations.
-    mode: of the target, where it is known.
+    mode: of the target, where it is known. prior: a model with the box against which widths and walls are held, where
+    that of ``model`` was cut from the same data.
     """
     if "neural" in sampler.methods and error_fraction is None:
         raise OptionError("methods has 'neural', which needs error_fraction, the noise of the spectrum over its flux")
@@ -90,14 +92,18 @@ def infer_stage(
         running = {method: pool.submit(sample, method) for method in longest_first}
         posteriors = {method: running[method].result() for method in sampler.methods}
     kept = posteriors[sampler.methods[0]]
-    priors = prior_widths(target, model=model, options=options)
+    priors = prior_widths(target, model=prior or model, options=options)
+    walls = wall_check(kept, priors)
+    if prior is not None:
+        walls = wall_check(kept, prior_widths(target, model=model, options=options)) | walls
     agreement = agreement_table(list(posteriors.values())) if len(posteriors) > 1 else None
     flags = [f"{one.method}: {words}" for one in posteriors.values() for words in one.failures]
-    flags += wall_check(kept, priors).values()
+    flags += walls.values()
     if agreement is not None:
         flags += list(agreement.loc[~agreement["agrees"], "words"])  # a Series would be added to each word
     return StageResult(
-        stage, posteriors, spectrum_summary(kept, priors, constrained_below=sampler.constrained_below), agreement,
+        stage, posteriors,
+        spectrum_summary(kept, priors, constrained_below=sampler.constrained_below, walls=walls), agreement,
         predictive_check(kept, target, model=model, options=options), tuple(flags), mode,
     )  # fmt: skip
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from skytrace.spectra.inference_options import LikelihoodOptions
     from skytrace.spectra.inference_target import SpectrumTarget
 
-__all__ = ["SpectrumSummary", "spectrum_summary"]
+__all__ = ["SpectrumSummary", "fitted_summary"]
 
 #: Step of a derivative, in standard deviations; normal deviates by median absolute deviation.
 _STEP, _OF_DEVIATION = 0.1, 1.4826
@@ -63,7 +63,7 @@ class SpectrumSummary:
         return np.column_stack([linear, np.log(((left @ self.squared) ** 2).sum(axis=1) + _SMALLEST)])
 
 
-def spectrum_summary(
+def fitted_summary(
     stretched: NDArray[np.float64], components: int, *, target: SpectrumTarget, model: InferenceModel,
     options: LikelihoodOptions, mode: PosteriorMode | None,
 ) -> SpectrumSummary:  # fmt: skip

@@ -64,7 +64,14 @@ def _stage(stage: str) -> list[Node]:
         ),
         Node(
             stages.infer_in(STAGES[stage]),
-            [f"{stage}.emulator", f"{stage}.space", "observed_spectrum", options, *_INFERENCE],
+            [
+                f"{stage}.emulator",
+                f"{stage}.space",
+                "observed_spectrum",
+                options,
+                *_INFERENCE,
+                *([f"{before}.space"] if again else []),
+            ],
             [
                 f"{stage}.posterior",
                 f"{stage}.summary",

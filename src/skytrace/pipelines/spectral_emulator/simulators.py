@@ -11,6 +11,7 @@ from skytrace.compute import fingerprint
 from skytrace.compute.fingerprint import source_fingerprint
 from skytrace.errors import OptionError, check_choice
 from skytrace.spectra.atomic_data import AtomicData
+from skytrace.spectra.emulator_inputs import EMULATED_OUTER_KM_S
 from skytrace.spectra.simulate import SimulatedSpectra, simulate_spectra
 from skytrace.spectra.simulation_options import SimulationOptions
 from skytrace.surveys.spectra.external_options import ExternalSimulatorOptions
@@ -46,6 +47,11 @@ class SimulatorOptions:
         if self.simulator == "external" and self.external is None:
             raise OptionError("simulator = 'external' needs the options external, at least executable, "
                               "reference_folder and work_folder")  # fmt: skip
+        if self.built_in.outer_velocity_km_s != EMULATED_OUTER_KM_S:
+            raise OptionError(
+                f"built_in.outer_velocity_km_s = {self.built_in.outer_velocity_km_s:g}: the emulator's inputs, the "
+                f"draws and the figures of composition are made for {EMULATED_OUTER_KM_S:g} km/s alone"
+            )
 
 
 def open_simulator(options: SimulatorOptions, atomic: AtomicData) -> Callable[[pd.DataFrame, int], SimulatedSpectra]:

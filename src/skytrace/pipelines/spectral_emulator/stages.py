@@ -27,6 +27,7 @@ Report = dict[str, Any]
 __all__ = [
     "Observation", "best_physical", "draw_first_models", "draw_models_of", "draw_narrowed_models", "error_fraction",
     "error_scales", "infer_in", "observe", "parameter_space", "simulate_models", "split_training", "target_of", "train",
+    "within",
 ]  # fmt: skip
 
 #: Models over which the scale of the emulator's error is looked at.
@@ -201,10 +202,11 @@ def infer_in(stage: int) -> Callable[..., tuple[Any, Table, Table, Table, Report
 
     def infer(
         emulator: Arrays, space: Table, observed: Arrays, options: StageOptions, likelihood: LikelihoodOptions,
-        sampler: SpectrumSamplerOptions, observation: ObservationOptions,
+        sampler: SpectrumSamplerOptions, observation: ObservationOptions, prior: Table | None = None,
     ) -> tuple[Any, Table, Table, Table, Report]:  # fmt: skip
         """The posterior that is kept; its summary by parameter; the spectra that it predicts, with residuals; how the
-        samplers agree; diagnostics and flags.
+        samplers agree; diagnostics and flags. prior: the space against which widths and walls are held, where that of
+        the emulator was cut from the same spectrum's posterior.
         """
         from skytrace.spectra import inference_predictions as predictions
         from skytrace.spectra.inference_displacement import settled_target
@@ -217,6 +219,7 @@ def infer_in(stage: int) -> Callable[..., tuple[Any, Table, Table, Table, Report
         target, mode = settled_target(target_of(seen, likelihood), **told, sampler=sampler)
         result = infer_stage(
             target, **told, sampler=sampler, stage=stage, error_fraction=error_fraction(seen)[seen.used], mode=mode,
+            prior=None if prior is None else within(seen.model, prior),
         )  # fmt: skip
         spectra = predictions.posterior_spectra(result.posterior, target, **told)
         fitted = spectra.merge(predictions.standard_residuals(result.posterior, target, **told))
@@ -231,6 +234,12 @@ def infer_in(stage: int) -> Callable[..., tuple[Any, Table, Table, Table, Report
         return kept, result.summary, fitted, agreement, json_ready(report)
 
     return infer
+
+
+def within(model: Any, space: Table) -> Any:
+    """The model with the box of another space of the same parameters: for its prior, not for spectra."""
+    box = parameter_space(space)
+    return replace(model, low=np.array(box.low), high=np.array(box.high))
 
 
 def error_fraction(seen: Observation) -> np.ndarray:

@@ -46,7 +46,8 @@ def run_watched(
     """The exit status of a program that was run in ``run_in`` (negative: the signal that killed it).
 
     Raises SimulatorError where it cannot be started, takes longer than ``timeout_s``, or writes a file of more than
-    ``max_output_mb`` million bytes or as much in all into ``folder``. It and all that it has started are dead then.
+    ``max_output_mb`` million bytes or as much in all into ``folder``. It and its process group are dead then; what
+    has left the group (setsid) is not.
     """
     limit = int(max_output_mb * 1e6)
     try:
