@@ -169,31 +169,36 @@ def check_sky_tables(galaxies: pd.DataFrame, lenses: pd.DataFrame) -> None:
         problems.append("the galaxy table is empty")
     if missing:
         problems.append(f"the galaxy table lacks columns {', '.join(missing)}")
-    problems += _lens_problems(lenses)
+    no_columns, no_tier = _lens_problems(lenses)
+    problems += no_columns
     if not problems:
         repeated = galaxies.loc[galaxies["galaxy_id"].duplicated(), "galaxy_id"].unique()
         if len(repeated):
             problems.append(f"galaxy_id repeats: {', '.join(map(str, repeated[:3]))} ({len(repeated)} in all)")
         named = lenses.loc[lenses["galaxy_id"].astype(str) != "", "galaxy_id"]
-        unknown = named[~named.isin(galaxies["galaxy_id"])]
+        present = set(galaxies.loc[galaxies["galaxy_id"].isin(named), "galaxy_id"])
+        unknown = named[~named.isin(present)]
         if len(unknown):
             problems.append(f"{len(unknown)} lens(es) name an unknown galaxy, the first {unknown.iloc[0]!r}")
+        problems += no_tier
     if problems:
         raise CatalogueError("; ".join(problems))
 
 
 def check_lenses(lenses: pd.DataFrame) -> None:
     """Raise CatalogueError naming the columns that a lens table lacks, or a tier that is none."""
-    if problems := _lens_problems(lenses):
+    no_columns, no_tier = _lens_problems(lenses)
+    if problems := no_columns + no_tier:
         raise CatalogueError("; ".join(problems))
 
 
-def _lens_problems(lenses: pd.DataFrame) -> list[str]:
+def _lens_problems(lenses: pd.DataFrame) -> tuple[list[str], list[str]]:
+    """What is wrong with the columns, and what with the tiers."""
     missing = [name for name in ("lens_id", "galaxy_id", "ra", "dec", "tier", "is_anchor") if name not in lenses]
     if missing:
-        return [f"the lens table lacks columns {', '.join(missing)}"]
+        return [f"the lens table lacks columns {', '.join(missing)}"], []
     tiers = sorted(set(lenses["tier"].astype(str)) - set(TIERS))
-    return [f"lens tier {tiers[0]!r} is not one of {', '.join(TIERS)}"] if tiers else []
+    return [], [f"lens tier {tiers[0]!r} is not one of {', '.join(TIERS)}"] if tiers else []
 
 
 def with_labels(galaxies: pd.DataFrame, lenses: pd.DataFrame) -> pd.DataFrame:
