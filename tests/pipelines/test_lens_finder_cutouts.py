@@ -12,7 +12,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from skytrace.errors import CatalogueError, PixelError, SurveyError
+from skytrace.compute import ClusterOptions
+from skytrace.errors import CatalogueError, OptionError, PixelError, SurveyError
 from skytrace.imaging import PreprocessOptions
 from skytrace.imaging.quality import QualityOptions
 from skytrace.pipelines.lens_finder.cutouts import Cutting, cut
@@ -169,3 +170,33 @@ def test_the_folder_is_named_by_sample_and_options(survey, tmp_path):
 
     assert len({key(), key(rows=N - 1), key(size=91)}) == 3
     assert key() == key(refused_share_max=0.5), "how many may be missing changes no shard"
+
+
+def test_two_processes_give_the_bytes_of_one(survey, whole, tmp_path):
+    expected, stamps, whole_table = whole
+    store, table = cut(cutting_of(survey, tmp_path), ClusterOptions(cluster="local", workers=2))
+    assert digests(tmp_path) == expected
+    assert store[:].tobytes() == stamps.tobytes()
+    pd.testing.assert_frame_equal(table, whole_table)
+
+
+def test_refusals_of_several_workers_are_counted_together(survey, whole, tmp_path):
+    names = whole[2]["galaxy_id"].astype(str).tolist()
+    here = ClusterOptions(cluster="local", workers=2)
+    with pytest.raises(CatalogueError, match=r"refused 2 cutouts, and 1 of 130 may be missing .*; the last: refused: "):
+        cut(cutting_of(Altered(survey, [names[3], names[25]]), tmp_path), here)
+    assert not {path.name for path in tmp_path.glob("*/shard-*.parquet")} & {
+        "shard-00000.parquet",
+        "shard-00002.parquet",
+    }
+
+
+def test_a_survey_that_fetches_its_cutouts_is_asked_by_one_worker_alone(survey, tmp_path):
+    remote = Altered(survey)
+    remote.fetches = True
+    for cluster in (ClusterOptions(cluster="local", workers=1), ClusterOptions(workers=2)):
+        with pytest.raises(
+            OptionError, match=r"altered fetches cutouts at a rate .* allowed is inline with workers: 1"
+        ):
+            cut(cutting_of(remote, tmp_path), cluster)
+    assert remote.asked == 0

@@ -118,4 +118,5 @@ class LegacySurveyDataset(SurveyDataset):
         from skytrace.surveys.data_root import under_data_root
         from skytrace.surveys.legacy_survey import LegacySurveyOptions
 
-        return under_data_root(LegacySurveyOptions.from_mapping(self._options).sweeps).is_dir()
+        options = LegacySurveyOptions.from_mapping(self._options)
+        return under_data_root(options.hats or options.sweeps).is_dir()

@@ -23,11 +23,15 @@ __all__ = [
     "LEDGER_COLUMNS",
     "TIERS",
     "SelectionOptions",
+    "check_lenses",
     "check_sky_tables",
+    "refuse_nothing_left",
     "select_galaxies",
     "select_positions",
     "selection_filters",
+    "sieve",
     "with_labels",
+    "with_pools",
 ]
 
 LEDGER_COLUMNS = ("step", "filter", "rows_in", "rows_out", "removed", "lenses_removed", "reason")
@@ -91,9 +95,14 @@ def select_galaxies(
     options = options or SelectionOptions()
     check_sky_tables(galaxies, lenses)
     sample, ledger = _sieved(with_labels(galaxies, lenses), selection_filters(options, lenses))
-    sample = sample.join(confuser_categories(sample, neighbours=galaxies, options=options.confusers))
+    return with_pools(sample, neighbours=galaxies, options=options.confusers), ledger
+
+
+def with_pools(sample: pd.DataFrame, *, neighbours: pd.DataFrame, options: ConfuserOptions) -> pd.DataFrame:
+    """The sample with its confuser categories and its pool. neighbours: the table in which companions are sought."""
+    sample = sample.join(confuser_categories(sample, neighbours=neighbours, options=options))
     sample["pool"] = _pool(sample)
-    return sample, ledger
+    return sample
 
 
 def select_positions(
@@ -118,8 +127,14 @@ def select_positions(
 
 def _sieved(sample: pd.DataFrame, filters: list) -> tuple[pd.DataFrame, pd.DataFrame]:
     """What passes all filters, and the ledger. Raises CatalogueError where nothing does."""
+    left, ledger = sieve(sample, filters)
+    refuse_nothing_left(ledger)
+    return left, ledger
+
+
+def sieve(sample: pd.DataFrame, filters: list) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """What passes all filters, which may be nothing, and the ledger. sample: with a column label."""
     rows = []
-    n_all = len(sample)
     for step, (name, keep, reason) in enumerate(filters, start=1):
         kept = keep(sample)
         rows.append(
@@ -134,38 +149,56 @@ def _sieved(sample: pd.DataFrame, filters: list) -> tuple[pd.DataFrame, pd.DataF
             }
         )
         sample = sample[kept]
-        if sample.empty:
-            raise CatalogueError(
-                f"filter {name!r} (step {step}) left none of {n_all} galaxies: {reason}; "
-                "loosen it or check the table's units"
-            )
     return sample.reset_index(drop=True), pd.DataFrame(rows, columns=list(LEDGER_COLUMNS))
+
+
+def refuse_nothing_left(ledger: pd.DataFrame) -> None:
+    """Raise CatalogueError naming the first filter of the ledger that left nothing."""
+    for row in ledger[ledger["rows_out"] == 0].itertuples():
+        raise CatalogueError(
+            f"filter {row.filter!r} (step {row.step}) left none of {ledger['rows_in'].iloc[0]} galaxies: "
+            f"{row.reason}; loosen it or check the table's units"
+        )
 
 
 def check_sky_tables(galaxies: pd.DataFrame, lenses: pd.DataFrame) -> None:
     """Raise CatalogueError naming all that keeps the two tables of a survey from being selected from."""
     problems = []
     missing = [name for name in _NEEDED if name not in galaxies.columns]
-    missing_lens = [name for name in ("lens_id", "galaxy_id", "ra", "dec", "tier", "is_anchor") if name not in lenses]
     if galaxies.empty:
         problems.append("the galaxy table is empty")
     if missing:
         problems.append(f"the galaxy table lacks columns {', '.join(missing)}")
-    if missing_lens:
-        problems.append(f"the lens table lacks columns {', '.join(missing_lens)}")
+    no_columns, no_tier = _lens_problems(lenses)
+    problems += no_columns
     if not problems:
         repeated = galaxies.loc[galaxies["galaxy_id"].duplicated(), "galaxy_id"].unique()
         if len(repeated):
             problems.append(f"galaxy_id repeats: {', '.join(map(str, repeated[:3]))} ({len(repeated)} in all)")
         named = lenses.loc[lenses["galaxy_id"].astype(str) != "", "galaxy_id"]
-        unknown = named[~named.isin(galaxies["galaxy_id"])]
+        present = set(galaxies.loc[galaxies["galaxy_id"].isin(named), "galaxy_id"])
+        unknown = named[~named.isin(present)]
         if len(unknown):
             problems.append(f"{len(unknown)} lens(es) name an unknown galaxy, the first {unknown.iloc[0]!r}")
-        tiers = sorted(set(lenses["tier"].astype(str)) - set(TIERS))
-        if tiers:
-            problems.append(f"lens tier {tiers[0]!r} is not one of {', '.join(TIERS)}")
+        problems += no_tier
     if problems:
         raise CatalogueError("; ".join(problems))
+
+
+def check_lenses(lenses: pd.DataFrame) -> None:
+    """Raise CatalogueError naming the columns that a lens table lacks, or a tier that is none."""
+    no_columns, no_tier = _lens_problems(lenses)
+    if problems := no_columns + no_tier:
+        raise CatalogueError("; ".join(problems))
+
+
+def _lens_problems(lenses: pd.DataFrame) -> tuple[list[str], list[str]]:
+    """What is wrong with the columns, and what with the tiers."""
+    missing = [name for name in ("lens_id", "galaxy_id", "ra", "dec", "tier", "is_anchor") if name not in lenses]
+    if missing:
+        return [f"the lens table lacks columns {', '.join(missing)}"], []
+    tiers = sorted(set(lenses["tier"].astype(str)) - set(TIERS))
+    return [], [f"lens tier {tiers[0]!r} is not one of {', '.join(TIERS)}"] if tiers else []
 
 
 def with_labels(galaxies: pd.DataFrame, lenses: pd.DataFrame) -> pd.DataFrame:

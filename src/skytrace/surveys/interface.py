@@ -81,7 +81,12 @@ class CutoutBatch:
 
 @runtime_checkable
 class ImagingSurvey(Protocol):
-    """A source of raw sky."""
+    """A source of raw sky.
+
+    It may have, beside these: ``catalogue``, a HatsCatalogue of its galaxies, which are then selected partition by
+    partition (``surveys.selected``); ``expect(galaxy_ids)``, told before many cutouts are asked for; ``fetches``, true
+    where cutouts come over the network at a rate that holds for one process. Cutouts on other processes pickle it.
+    """
 
     name: str
 

@@ -20,6 +20,7 @@ from skytrace.selection.realism import HOST_AXES, GateOptions, MorphologyOptions
 from skytrace.sky import TIERS, SelectionOptions, crossmatch
 from skytrace.sky.selection import selection_filters
 from skytrace.surveys.interface import ImagingSurvey
+from skytrace.surveys.selected import galaxies_of
 
 Table = pd.DataFrame
 Arrays = dict[str, np.ndarray]
@@ -82,7 +83,8 @@ def _unseen_lenses(survey: ImagingSurvey, split_galaxies: Table) -> Table:
     test = lenses["galaxy_id"].isin(split_galaxies["galaxy_id"][split_galaxies["split"] == "test"])
     wanted = unseen & (lenses["is_anchor"].astype(bool) | test)
     anchors = lenses[wanted][["lens_id", "galaxy_id", "tier", "theta_e_arcsec"]]
-    return anchors.merge(survey.galaxies(), on="galaxy_id", how="inner").sort_values("lens_id", ignore_index=True)
+    rows = galaxies_of(survey, anchors["galaxy_id"].tolist())
+    return anchors.merge(rows, on="galaxy_id", how="inner").sort_values("lens_id", ignore_index=True)
 
 
 def _not_selected(anchors: Table, selection: SelectionOptions) -> np.ndarray:

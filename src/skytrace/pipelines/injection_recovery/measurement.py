@@ -19,7 +19,7 @@ def _injections() -> list[Node]:
         Node(
             nodes.choose_hosts,
             ["survey", "split_galaxies", "params:host_selection", "params:hosts", "params:grid", "params:preprocess",
-             "params:quality"],
+             "params:quality", "params:cluster", "params:shard_folder"],
             ["hosts", "conditions", "host_report"],
             name="choose_hosts",
         ),

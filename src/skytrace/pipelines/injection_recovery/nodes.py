@@ -27,9 +27,9 @@ from skytrace.selection.injection import InjectionOptions
 from skytrace.selection.selection_function import SelectionFunction
 from skytrace.selection.trends import trend_tests
 from skytrace.sky import SelectionOptions
-from skytrace.sky import select_galaxies as select
 from skytrace.statistics import beta_interval
-from skytrace.surveys.interface import CutoutBatch, ImagingSurvey, check_galaxies
+from skytrace.surveys.interface import CutoutBatch, ImagingSurvey
+from skytrace.surveys.selected import selected_galaxies
 
 Table = pd.DataFrame
 Report = dict[str, Any]
@@ -45,6 +45,8 @@ def choose_hosts(
     grid_options: GridOptions,
     preprocessing: PreprocessOptions,
     quality: QualityOptions,
+    cluster: ClusterOptions | None = None,
+    shard_folder: str = "",
 ) -> tuple[Table, Table, Report]:
     """Hosts of every (PSF, depth) condition, the account of the conditions, and what was checked and rejected."""
     if grid_options.depth_column == "galdepth_r" and options.degraded_hosts:
@@ -53,9 +55,8 @@ def choose_hosts(
             "psfdepth, and their galdepth would be a label only; set degraded_hosts: false, or depth_column: psfdepth_r"
         )
     grid = SelectionGrid(grid_options)
-    galaxies = check_galaxies(survey.galaxies(), source=survey.name)
     lenses = survey.lenses()
-    sample, ledger = select(galaxies, lenses, options=selection)
+    sample, ledger = selected_galaxies(survey, options=selection, cluster=cluster, folder=shard_folder)
     candidates = eligible_hosts(sample, lenses, split_galaxies, options=options)
     checked: dict[str, bool] = {}
     while True:  # until no chosen host fails quality control: the next one by hash takes a rejected one's place

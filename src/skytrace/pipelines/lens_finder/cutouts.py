@@ -9,17 +9,19 @@ import dataclasses
 import logging
 import shutil
 import weakref
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from skytrace.compute import fingerprint, load_npz, map_shards, save_npz
+from skytrace.compute import ClusterOptions, fingerprint, load_npz, map_shards, save_npz
 from skytrace.compute.fingerprint import source_fingerprint
 from skytrace.compute.table_shards import read_shard, save_shard
-from skytrace.errors import CatalogueError, PixelError, ShardError, SurveyError
+from skytrace.errors import CatalogueError, OptionError, PixelError, ShardError, SurveyError
 from skytrace.imaging import PreprocessOptions, preprocess
 from skytrace.imaging.psf import MoffatPsf
 from skytrace.imaging.quality import QualityOptions, check_flux_unit, cutout_quality, quality_flags
@@ -92,15 +94,19 @@ class _Scratch:
 _ALIVE: weakref.WeakValueDictionary[Path, _Scratch] = weakref.WeakValueDictionary()
 
 
-def cut(cutting: Cutting) -> tuple[StampStore, pd.DataFrame]:
+def cut(cutting: Cutting, cluster: ClusterOptions | None = None) -> tuple[StampStore, pd.DataFrame]:
     """Stamps of every cutout that passes quality control, on disk, and the quality table of all, in the sample's order.
 
     Columns beyond those of ``cutout_quality``: accepted, reject_reasons ("refused: ..." where the survey gave no
-    cutout). No more than a chunk is in memory. Raises CatalogueError where the survey refuses more than
+    cutout). A worker holds no more than a chunk. Raises CatalogueError where the survey refuses more than
     refused_share_max, or where nothing is accepted; PixelError, after the first chunk, where pixels and catalogue
-    differ in unit; SurveyError where shards of an earlier run cannot be compared with the survey. The folder of the
-    stamps goes with the last store of it.
+    differ in unit; SurveyError where shards of an earlier run cannot be compared with the survey; OptionError for more
+    than one worker on a survey that fetches its cutouts. The folder of the stamps goes with the last store of it.
     """
+    cluster = cluster or ClusterOptions(workers=1)
+    _check_alone(cutting.survey, cluster)
+    if expect := getattr(cutting.survey, "expect", None):
+        expect([str(name) for name in cutting.sample["galaxy_id"]])
     n, chunk = len(cutting.sample), cutting.cutouts.chunk
     folder = Path(cutting.cutouts.scratch_folder) / f"stamps-{cutting.key()}"
     shards = [
@@ -114,23 +120,50 @@ def cut(cutting: Cutting) -> tuple[StampStore, pd.DataFrame]:
             shard.path.unlink()
         elif shard.path.exists():
             refused += len(_refusals(read_shard(shard.path)))
+    try:
+        paths = map_shards(_cutter(cutting, refused, cluster), shards, cluster=cluster, description="cutouts")
+        table = pd.concat([read_shard(path) for path in paths], ignore_index=True)
+        if len(refusals := _refusals(table)) > cutting.refusals_allowed:  # of several workers, each within the limit
+            raise _too_many(cutting, len(refusals), refusals.iloc[-1])
+    except CatalogueError:
+        _forget_refusals(shards)
+        raise
+    if not table["accepted"].any():
+        raise CatalogueError(f"quality control rejected all {n} cutouts: {table['reject_reasons'].iloc[-1]}, for one")
+    check_flux_unit(table)
+    store = StampStore.open([shard.stamps for shard in shards])
+    return replace(store, owner=_Scratch.of(folder)), table
+
+
+def _check_alone(survey: ImagingSurvey, cluster: ClusterOptions) -> None:
+    if getattr(survey, "fetches", False) and (cluster.cluster != "inline" or cluster.workers > 1):
+        raise OptionError(
+            f"cluster = {cluster.cluster!r} with {cluster.workers} workers: {survey.name} fetches cutouts at a rate "
+            "that holds for one process; allowed is inline with workers: 1, or a survey whose pixels are on disk"
+        )
+
+
+def _cutter(cutting: Cutting, refused: int, cluster: ClusterOptions) -> Callable[[Shard], object]:
+    """The function of a shard. In this process a shard may refuse what those before it have left; elsewhere what was
+    left when the run began, and the sum is judged at the end.
+    """
+    if cluster.cluster != "inline":
+        return partial(_cut_shard, cutting=cutting, allowed=cutting.refusals_allowed - refused)
 
     def cut_shard(shard: Shard) -> None:
         """Both files of a shard, and the count of what is refused so far."""
         nonlocal refused
         refused += _cut_shard(shard, cutting, allowed=cutting.refusals_allowed - refused)
 
-    try:
-        paths = map_shards(cut_shard, shards, workers=1, description="cutouts")
-    except CatalogueError:
-        _forget_refusals(shards)
-        raise
-    table = pd.concat([read_shard(path) for path in paths], ignore_index=True)
-    if not table["accepted"].any():
-        raise CatalogueError(f"quality control rejected all {n} cutouts: {table['reject_reasons'].iloc[-1]}, for one")
-    check_flux_unit(table)
-    store = StampStore.open([shard.stamps for shard in shards])
-    return replace(store, owner=_Scratch.of(folder)), table
+    return cut_shard
+
+
+def _too_many(cutting: Cutting, refused: int, last: object) -> CatalogueError:
+    n, limit = len(cutting.sample), cutting.refusals_allowed
+    return CatalogueError(
+        f"{cutting.survey.name} refused {refused} cutouts, and {limit} of {n} may be "
+        f"missing (refused_share_max = {cutting.cutouts.refused_share_max:g}); the last: {last}"
+    )
 
 
 def _cut_shard(shard: Shard, cutting: Cutting, *, allowed: int) -> int:
@@ -170,11 +203,8 @@ def _given(cutting: Cutting, ids: list[str], *, allowed: int) -> tuple[CutoutBat
         except (SurveyError, PixelError) as error:
             refusals[name] = f"{REFUSED}: {error}"
             if len(refusals) > allowed:
-                n, limit = len(cutting.sample), cutting.refusals_allowed
-                raise CatalogueError(
-                    f"{survey.name} refused {limit - allowed + len(refusals)} cutouts, and {limit} of {n} may be "
-                    f"missing (refused_share_max = {cutting.cutouts.refused_share_max:g}); the last: {error}"
-                ) from error
+                refused = cutting.refusals_allowed - allowed + len(refusals)
+                raise _too_many(cutting, refused, error) from error
     good = [row for row, name in enumerate(ids) if name not in refusals]
     image = np.full((len(ids), len(BANDS), size, size), np.nan, dtype=np.float32)
     invvar, maskbits = np.zeros_like(image), np.zeros((len(ids), size, size), dtype=np.int32)

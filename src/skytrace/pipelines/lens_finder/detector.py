@@ -11,7 +11,8 @@ __all__ = ["create_pipeline"]
 def create_pipeline(**_: object) -> Pipeline:
     """Stages 1 to 5, 7, 8 and 10 of the design page, in its words."""
     steps = [
-        make_node(nodes.select_galaxies, ["survey", "params:selection"], ["selected_galaxies", "filter_ledger"]),
+        make_node(nodes.select_galaxies, ["survey", "params:selection", "params:cluster", "params:cutouts"],
+                  ["selected_galaxies", "filter_ledger"]),
         make_node(
             nodes.split_sky,
             ["survey", "selected_galaxies", "params:split", "params:selection"],
@@ -20,7 +21,7 @@ def create_pipeline(**_: object) -> Pipeline:
         make_node(nodes.stratify_negatives, ["split_galaxies", "params:strata"], ["sample", "stratification_ledger"]),
         make_node(
             nodes.cut_stamps,
-            ["survey", "sample", "params:preprocess", "params:quality", "params:cutouts"],
+            ["survey", "sample", "params:preprocess", "params:quality", "params:cutouts", "params:cluster"],
             ["stamps", "manifest", "quality_ledger"],
         ),
         make_node(

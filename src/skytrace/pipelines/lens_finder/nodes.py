@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 
 from skytrace.audit import check_model_inputs
+from skytrace.compute import ClusterOptions
 from skytrace.imaging import PreprocessOptions, preprocessing_checksum
 from skytrace.imaging.quality import QualityOptions
 from skytrace.learning import (
@@ -40,18 +41,23 @@ from skytrace.sky import (
     verify_split,
     withhold_anchors,
 )
-from skytrace.sky import select_galaxies as select
-from skytrace.surveys.interface import ImagingSurvey, check_galaxies
+from skytrace.surveys.interface import ImagingSurvey
+from skytrace.surveys.selected import selected_galaxies
 
 Table = pd.DataFrame
 Report = dict[str, Any]
 Arrays = dict[str, Any]  # arrays by name; stamps may stay on disk (StampStore)
 
 
-def select_galaxies(survey: ImagingSurvey, options: SelectionOptions) -> tuple[Table, Table]:
+def select_galaxies(
+    survey: ImagingSurvey,
+    options: SelectionOptions,
+    cluster: ClusterOptions | None = None,
+    cutouts: CutoutOptions | None = None,
+) -> tuple[Table, Table]:
     """Galaxies and lenses that pass the filters, and the ledger of those that do not."""
-    galaxies = check_galaxies(survey.galaxies(), source=survey.name)
-    return select(galaxies, survey.lenses(), options=options)
+    folder = cutouts.scratch_folder if cutouts else ""
+    return selected_galaxies(survey, options=options, cluster=cluster, folder=folder)
 
 
 def split_sky(
@@ -82,9 +88,10 @@ def cut_stamps(
     preprocessing: PreprocessOptions,
     quality: QualityOptions,
     cutouts: CutoutOptions,
+    cluster: ClusterOptions | None = None,
 ) -> tuple[Arrays, Table, Table]:
     """Preprocessed stamps of every cutout that passes quality control, the manifest of all, and what was rejected."""
-    store, table = cut(Cutting(survey, sample, preprocessing, quality, cutouts))
+    store, table = cut(Cutting(survey, sample, preprocessing, quality, cutouts), cluster)
     accepted = table.pop("accepted").to_numpy(dtype=bool)
     table["stamp_row"] = np.where(accepted, np.cumsum(accepted) - 1, -1)
     manifest = _manifest(sample, table)

@@ -16,18 +16,21 @@ __all__ = ["LegacySurveyOptions"]
 class LegacySurveyOptions:
     """Folders are relative to the data root ($SKYTRACE_DATA) unless absolute.
 
-    route: pixels from the cutout "service" or from "bricks" on disk. sweeps, cutouts, coadd: folders. lens_catalog:
-    Parquet. base_url: of the cutout service. layer, pixel_scale_arcsec: of its request. workers: requests in flight.
-    rate_per_s: requests started a second, all workers together. attempts: tries of one file. timeout_s: of one request.
-    backoff_s, backoff_max_s: first wait and longest wait between tries, doubled each time, with jitter drawn from
-    ``seed``. max_response_mb: a longer answer is refused. chunk_rows: rows of a sweep read at once. mag_z_limit: rows
-    at or beyond it are skipped while reading (AB, None: keep all). sky_box_deg: ra_min, ra_max, dec_min, dec_max to
-    keep (ra_min > ra_max wraps through 0; None: all). anchor_fraction: share of the confirmed and A lenses kept aside,
-    by hash of their system.
+    route: pixels from the cutout "service" or from "bricks" on disk. sweeps, cutouts, coadd: folders. hats: folder of
+    the galaxies as a HATS catalogue, read in partitions, in place of sweeps; hats_margin: of its margins where they are
+    in no collection with it. lens_catalog: Parquet. base_url: of the cutout service. layer, pixel_scale_arcsec: of its
+    request. workers: requests in flight. rate_per_s: requests started a second, all workers together. attempts: tries
+    of one file. timeout_s: of one request. backoff_s, backoff_max_s: first wait and longest wait between tries, doubled
+    each time, with jitter drawn from ``seed``. max_response_mb: a longer answer is refused. chunk_rows: rows of a sweep
+    read at once. mag_z_limit: rows at or beyond it are skipped while reading (AB, None: keep all). sky_box_deg: ra_min,
+    ra_max, dec_min, dec_max to keep (ra_min > ra_max wraps through 0; None: all). anchor_fraction: share of the
+    confirmed and A lenses kept aside, by hash of their system.
     """
 
     route: str = "service"
     sweeps: str = "legacy_survey/sweeps"
+    hats: str | None = None
+    hats_margin: str | None = None
     cutouts: str = "legacy_survey/cutouts"
     coadd: str = "legacy_survey/coadd"
     lens_catalog: str = "imaging/catalogs/lens_catalog.parquet"
@@ -54,6 +57,8 @@ class LegacySurveyOptions:
             raise OptionError(f"base_url = {self.base_url!r} must start with https:// or http://")
         if not self.layer.replace("-", "").replace("_", "").isalnum():
             raise OptionError(f"layer = {self.layer!r} must be letters, digits, - and _")
+        if self.hats_margin is not None and self.hats is None:
+            raise OptionError(f"hats_margin = {self.hats_margin!r} belongs to a HATS catalogue, and hats names none")
         check_between("pixel_scale_arcsec", self.pixel_scale_arcsec, 0.05, 5.0)
         check_whole("workers", self.workers, 1, 64)
         check_between("rate_per_s", self.rate_per_s, 0.0, 1e4, include_low=False)

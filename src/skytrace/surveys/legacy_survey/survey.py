@@ -16,6 +16,7 @@ from skytrace.surveys.data_root import require_folder, under_data_root
 from skytrace.surveys.interface import BANDS, CutoutBatch, check_galaxies
 from skytrace.surveys.legacy_survey.bricks import brick_files, brick_names, brick_stamps
 from skytrace.surveys.legacy_survey.download import DownloadReport, download_all
+from skytrace.surveys.legacy_survey.lenses import MATCH_ARCSEC
 from skytrace.surveys.legacy_survey.options import LegacySurveyOptions
 from skytrace.surveys.legacy_survey.service import CUTOUT_PATH, cutout_request, filled_cutout, parse_cutout
 from skytrace.surveys.legacy_survey.sweeps import read_sweep
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from numpy.typing import NDArray
+
+    from skytrace.surveys.hats_catalogue import HatsCatalogue
 
 __all__ = ["LegacySurvey"]
 
@@ -43,6 +46,7 @@ class LegacySurvey:
         given = LegacySurveyOptions.from_mapping(options) if isinstance(options, dict) else options
         self.options = given or LegacySurveyOptions()
         self.files_read: set[Path] = set()
+        self._found: pd.DataFrame | None = None
         self.cutout_folder = under_data_root(self.options.cutouts)
         self.coadd_folder = under_data_root(self.options.coadd)
 
@@ -50,9 +54,32 @@ class LegacySurvey:
         """GALAXY_COLUMNS plus brickname."""
         return self._galaxies.copy()
 
+    @property
+    def fetches(self) -> bool:
+        """Whether cutouts come over the network, at a rate that holds for one process."""
+        return self.options.route == "service"
+
+    @cached_property
+    def catalogue(self) -> HatsCatalogue | None:
+        """The galaxies in partitions, where ``options.hats`` names them; no other than ``galaxies`` holds them all."""
+        options = self.options
+        if options.hats is None:
+            return None
+        from skytrace.surveys.hats_catalogue import open_hats  # it reads by this package
+
+        margin = None if options.hats_margin is None else under_data_root(options.hats_margin)
+        found = open_hats(
+            under_data_root(options.hats), margin=margin, mag_z_limit=options.mag_z_limit,
+            sky_box_deg=options.sky_box_deg,
+        )  # fmt: skip
+        self.files_read.update(file for one in found.partitions for file in (one.file, one.margin) if file is not None)
+        return found
+
     @cached_property
     def _galaxies(self) -> pd.DataFrame:
         options = self.options
+        if self.catalogue is not None:
+            return check_galaxies(_with_bricks(self.catalogue.galaxies()), source=f"legacy_survey {options.hats}")
         folder = require_folder(under_data_root(options.sweeps), files=_SWEEPS)
         there = (path for path in folder.iterdir() if not is_temporary(path))
         paths = sorted(path for path in there if path.name.lower().endswith((".fits", ".fit")))
@@ -63,10 +90,7 @@ class LegacySurvey:
         )
         table = pd.concat([read(path) for path in paths], ignore_index=True)
         self.files_read.update(paths)
-        unnamed = (table["brickname"] == "").to_numpy()
-        if unnamed.any():
-            table.loc[unnamed, "brickname"] = brick_names(table.loc[unnamed, "ra"], table.loc[unnamed, "dec"])
-        return check_galaxies(table, source=f"legacy_survey {folder}")
+        return check_galaxies(_with_bricks(table), source=f"legacy_survey {folder}")
 
     def lenses(self) -> pd.DataFrame:
         """LENS_COLUMNS of the published lenses; those of no galaxy of this survey have an empty galaxy_id."""
@@ -75,7 +99,11 @@ class LegacySurvey:
         path = under_data_root(self.options.lens_catalog)
         systems, _ = lens_systems(path)
         self.files_read.add(path)
-        return lenses_of_systems(systems, self._galaxies, anchor_fraction=self.options.anchor_fraction)
+        if self.catalogue is None:
+            near = self._galaxies
+        else:
+            near = self.catalogue.near(systems["ra"], systems["dec"], MATCH_ARCSEC)
+        return lenses_of_systems(systems, near, anchor_fraction=self.options.anchor_fraction)
 
     def cutouts(self, galaxy_ids: Sequence[str], *, size: int = 101) -> CutoutBatch:
         """Cutouts by the route of the options. Missing ones are downloaded first (route "service")."""
@@ -104,7 +132,10 @@ class LegacySurvey:
         if self.options.route != "service" or not self.coadd_folder.is_dir():
             return None
         survey = LegacySurvey(replace(self.options, route="bricks"))
-        survey.__dict__["_galaxies"] = self._galaxies  # read once
+        if self.catalogue is None:
+            survey.__dict__["_galaxies"] = self._galaxies  # read once
+        else:
+            survey.__dict__["catalogue"], survey._found = self.catalogue, self._found
         survey.files_read = self.files_read
         return survey
 
@@ -127,11 +158,31 @@ class LegacySurvey:
 
     def _rows(self, galaxy_ids: Sequence[str]) -> pd.DataFrame:
         ids = pd.Index(np.asarray(galaxy_ids, dtype=str).astype(object))
-        known = self._indexed
+        self._look_up(galaxy_ids)
+        known = self._indexed if self.catalogue is None else self._found
+        assert known is not None  # _look_up has set it
         unknown = ids[~ids.isin(known.index)]
         if len(unknown):
             raise SurveyError(f"legacy_survey has no galaxy {unknown[0]!r} ({len(unknown)} unknown in all)")
         return known.loc[ids].rename_axis("galaxy_id").reset_index()
+
+    def expect(self, galaxy_ids: Sequence[str]) -> None:
+        """Look the galaxies up together, so that a HATS catalogue's identifiers are read once for all of them, and note
+        the bricks of their cutouts as read: other processes may be those that read them.
+        """
+        rows = self._rows(galaxy_ids)
+        if self.options.route == "bricks":
+            for brick in rows["brickname"].unique():
+                self.files_read.update(brick_files(self.coadd_folder, str(brick)))
+
+    def _look_up(self, galaxy_ids: Sequence[str]) -> None:
+        if self.catalogue is None:
+            return
+        ids = pd.Index(np.asarray(galaxy_ids, dtype=str).astype(object)).unique()
+        new = ids if self._found is None else ids[~ids.isin(self._found.index)]
+        if len(new) or self._found is None:
+            rows = _with_bricks(self.catalogue.rows_of(new.tolist())).set_index("galaxy_id")
+            self._found = rows if self._found is None else pd.concat([self._found, rows])
 
     @cached_property
     def _indexed(self) -> pd.DataFrame:
@@ -173,6 +224,14 @@ class LegacySurvey:
                 name = rows["galaxy_id"].iloc[int(blank[0])]
                 raise SurveyError(f"galaxy {name}: brick {brick} has no data around it (inverse variance 0 everywhere)")
         return image, invvar, maskbits, psfsize
+
+
+def _with_bricks(table: pd.DataFrame) -> pd.DataFrame:
+    """The table with the brick of its position where it names none."""
+    unnamed = (table["brickname"] == "").to_numpy()
+    if unnamed.any():
+        table.loc[unnamed, "brickname"] = brick_names(table.loc[unnamed, "ra"], table.loc[unnamed, "dec"])
+    return table
 
 
 def _sky_invvar(rows: pd.DataFrame) -> NDArray[np.float64]:

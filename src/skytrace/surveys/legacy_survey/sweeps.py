@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = ["read_sweep", "sweep_chunks"]
+__all__ = ["read_sweep", "sweep_chunks", "within_limits"]
 
 _ID_COLUMNS = ("release", "brickid", "objid")
 _COPIED = tuple(name for name in GALAXY_COLUMNS if name != "galaxy_id")
@@ -38,7 +38,8 @@ def read_sweep(
 ) -> pd.DataFrame:
     """GALAXY_COLUMNS and brickname ("" where the sweep has none) of the rows inside the limits, in the file's order."""
     chunks = [
-        _galaxies(rows[_within(rows, mag_z_limit, sky_box_deg)]) for rows in sweep_chunks(path, chunk_rows=chunk_rows)
+        _galaxies(rows[within_limits(rows, mag_z_limit, sky_box_deg)])
+        for rows in sweep_chunks(path, chunk_rows=chunk_rows)
     ]
     if not chunks:
         return pd.DataFrame(columns=[*GALAXY_COLUMNS, "brickname"])
@@ -99,10 +100,11 @@ def _physical(values: NDArray, scale: float | str | None, zero: float | str | No
     return native * factor + shift
 
 
-def _within(
-    rows: NDArray, mag_z_limit: float | None, sky_box_deg: tuple[float, float, float, float] | None
+def within_limits(
+    rows: Any, mag_z_limit: float | None, sky_box_deg: tuple[float, float, float, float] | None
 ) -> NDArray[np.bool_]:
-    keep = np.ones(len(rows), dtype=bool)
+    """Which rows (anything with arrays flux_z, ra, dec by name) are brighter than the limit and in the box, (n,)."""
+    keep = np.ones(len(rows["ra"]), dtype=bool)
     if mag_z_limit is not None:
         # a flux that is not positive has no magnitude: it is fainter than any limit
         keep &= rows["flux_z"] > 10.0 ** (0.4 * (22.5 - mag_z_limit))

@@ -65,6 +65,9 @@ class MockSurvey:
         self._shards: OrderedDict[int, dict[str, NDArray]] = OrderedDict()
         self._lock = threading.RLock()
 
+    def __reduce__(self) -> tuple:
+        return MockSurvey, (self.folder.absolute(), self.options)  # workers read the files; a lock does not travel
+
     def galaxies(self) -> pd.DataFrame:
         """One row a galaxy, GALAXY_COLUMNS."""
         return check_galaxies(self._table("galaxies").copy(), source=f"mock survey {self.folder}")
