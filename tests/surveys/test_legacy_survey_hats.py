@@ -34,7 +34,7 @@ def root(tmp_path_factory):
     lenses = pd.DataFrame(
         {
             "system_id": ["a", "b", "c"], "name": ["a", "b", "c"], "ra": at["ra"].to_numpy(),
-            "dec": at["dec"].to_numpy() + 0.3 / 3600.0, "grade": ["confirmed", "A", "B"], "lens_type": "galaxy",
+            "dec": at["dec"].to_numpy() + 0.3 / 3600.0, "grade": ["confident", "A", "B"], "lens_type": "galaxy",
             "theta_e_arcsec": 1.4, "cluster_survey_only": False, "discovery": "made up", "reference": "made up",
         }
     )  # fmt: skip
@@ -65,7 +65,7 @@ def test_galaxies_are_those_of_the_sweeps_value_for_value(surveys):
 def test_lenses_are_those_of_the_sweeps_without_the_whole_table(surveys, monkeypatch):
     sweeps, hats = surveys
     theirs = sweeps.lenses()
-    assert (theirs["galaxy_id"] != "").sum() >= 2
+    assert list(theirs["galaxy_id"]) == ["10000-333333-17", "10000-333333-208", "10000-333333-307"]
     monkeypatch.setattr(LegacySurvey, "_galaxies", property(lambda self: pytest.fail("the whole table was read")))
     pd.testing.assert_frame_equal(hats.lenses(), theirs, check_exact=True)
 
