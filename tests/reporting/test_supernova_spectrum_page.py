@@ -66,7 +66,7 @@ def page_of(summary, *, observed=False):
     coverage = pd.DataFrame({
         "kind": ["drawn"], "parameter": ["log_L"], "n": [100], "covered_68": [0.7], "covered_68_low": [0.65],
         "covered_68_high": [0.74], "covered_95": [0.95], "bias_sigma": [-0.1], "spread_sigma": [1.0],
-        "constrained": [True], "holds": [True],
+        "constrained": [True], "holds": [True], "importance_share": [0.12],
     })  # fmt: skip
     truth = pd.DataFrame({"log_L": [43.005], "v_inner": [11000.0], "X_Ni": [0.01]})
     truth = truth.iloc[:0] if observed else truth

@@ -9,7 +9,7 @@ from skytrace.datasets.fits_image import FITSImageDataset
 from skytrace.datasets.html import HTMLDataset
 from skytrace.datasets.npz import NPZDataset
 from skytrace.datasets.posterior import PosteriorDataset
-from skytrace.datasets.supernova_spectrum import MockSpectrumDataset, SN2011feDataset
+from skytrace.datasets.supernova_spectrum import MockSpectrumDataset, SN2011feDataset, SpectrumFileDataset
 from skytrace.datasets.supernova_survey import MockSupernovaDataset, SnanaSupernovaDataset, SupernovaTablesDataset
 from skytrace.datasets.survey import DecamFieldsDataset, LegacySurveyDataset, MockSurveyDataset
 from skytrace.datasets.transformer import TransformerDataset
@@ -36,6 +36,7 @@ __all__ = [
     "PosteriorDataset",
     "SN2011feDataset",
     "SnanaSupernovaDataset",
+    "SpectrumFileDataset",
     "SupernovaTablesDataset",
     "TransformerDataset",
 ]

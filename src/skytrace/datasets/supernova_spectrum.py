@@ -7,7 +7,7 @@ from skytrace.datasets.survey import FolderSurveyDataset, SurveyDataset
 if TYPE_CHECKING:
     from skytrace.surveys.spectra.interface import SpectrumSource
 
-__all__ = ["MockSpectrumDataset", "SN2011feDataset"]
+__all__ = ["MockSpectrumDataset", "SN2011feDataset", "SpectrumFileDataset"]
 
 
 class MockSpectrumDataset(SurveyDataset):
@@ -39,5 +39,19 @@ class SN2011feDataset(FolderSurveyDataset):
         from skytrace.surveys.spectra.sn2011fe import SN2011fe
 
         source = SN2011fe(SN2011feOptions.from_mapping({**self._options, "folder": self._folder}))
+        self._read.append(source.files_read)
+        return source
+
+
+class SpectrumFileDataset(FolderSurveyDataset):
+    """A spectrum of yours: text, ECSV or FITS in ``folder``. ``options``: SpectrumSourceOptions."""
+
+    def load(self) -> "SpectrumSource":
+        """The source; its file is read when the spectrum is asked for."""
+        from skytrace.parameters import build_options
+        from skytrace.surveys.spectra.files import SpectrumFile
+        from skytrace.surveys.spectra.options import SpectrumSourceOptions
+
+        source = SpectrumFile(self._folder, build_options("options", self._options, SpectrumSourceOptions))
         self._read.append(source.files_read)
         return source

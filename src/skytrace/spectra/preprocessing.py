@@ -1,5 +1,5 @@
 """The one road from spectra to what an emulator learns, and back: normalise, stretch by asinh, compress by PCA; and the
-road of an observed spectrum to the same grid: deredden, to rest, smooth if noisy, resample with its errors.
+road of an observed spectrum to the same grid: deredden, to rest, resample with its errors.
 
 Simulated and observed spectra take the same transform. It is a value of plain arrays, so that it can be stored and
 applied without the library that fitted it.
@@ -55,12 +55,13 @@ class TransformOptions:
 
 @dataclass(frozen=True)
 class ObservationOptions:
-    """extinction: the law that takes out the Milky Way's dust; smoothing: of noisy spectra; min_covered: share of a bin
-    that unmasked pixels must cover.
+    """extinction: the law that takes out the Milky Way's dust; smoothing: of noisy spectra, to look at: a likelihood
+    takes the bins as independent, which smoothed ones are not (their errors would be two to three times too small);
+    None: not smoothed. min_covered: share of a bin that unmasked pixels must cover.
     """
 
     extinction: ExtinctionOptions = field(default_factory=ExtinctionOptions)
-    smoothing: SmoothingOptions = field(default_factory=SmoothingOptions)
+    smoothing: SmoothingOptions | None = None
     min_covered: float = 0.5
 
     def __post_init__(self) -> None:
@@ -156,8 +157,9 @@ def fit_transform(
 def prepare_observed(
     spectrum: ObservedSpectrum, wavelength_angstrom: ArrayLike, *, options: ObservationOptions | None = None
 ) -> ObservedSpectrum:
-    """An observed spectrum at rest, without the Milky Way's dust, smoothed if noisy, as means over the bins of
-    ``wavelength_angstrom`` (k,) with propagated errors. What the spectrum says is done already is not done again.
+    """An observed spectrum at rest, without the Milky Way's dust, as means over the bins of
+    ``wavelength_angstrom`` (k,) with propagated errors; smoothed if noisy where the options ask for it. What the
+    spectrum says is done already is not done again.
 
     Raises CatalogueError where the dust or the redshift that must be taken out is not known.
     """
@@ -177,11 +179,14 @@ def prepare_observed(
             raise CatalogueError(f"{spectrum.name}: frame = 'observed' needs a redshift in [-0.01, 10]; it is None")
         wavelength, flux, error = to_rest_frame(wavelength, flux, error, spectrum.redshift)
         words.append(f"brought to rest from z = {spectrum.redshift:g}")
-    values, sigma, noisy = smooth(wavelength, flux, error, mask=spectrum.mask, options=options.smoothing)
-    if noisy[0]:
-        words.append("smoothed (Savitzky-Golay), as its signal-to-noise ratio is low; errors of neighbours correlate")
+    if options.smoothing is not None:
+        flux, error, noisy = smooth(wavelength, flux, error, mask=spectrum.mask, options=options.smoothing)
+        if noisy[0]:
+            words.append(
+                "smoothed (Savitzky-Golay), as its signal-to-noise ratio is low; errors of neighbours correlate"
+            )
     new = resample(
-        wavelength, values, sigma, wavelength_angstrom, mask=spectrum.mask, min_covered=options.min_covered
+        wavelength, flux, error, wavelength_angstrom, mask=spectrum.mask, min_covered=options.min_covered
     )  # fmt: skip
     if new.mask.all():
         raise CatalogueError(f"{spectrum.name}: no bin of the grid is covered by min_covered = {options.min_covered:g}")

@@ -5,18 +5,22 @@ import numpy as np
 import pytest
 from astropy.io import fits
 from astropy.table import Table
+from kedro.io import DatasetError
 
+from skytrace.datasets import SpectrumFileDataset
 from skytrace.errors import CatalogueError, OptionError, SurveyError
 from skytrace.spectra.observed import observed_spectrum
 from skytrace.spectra.observed_options import CleaningOptions, SourceOptions
 from skytrace.spectra.wavelengths import vacuum_to_air
 from skytrace.surveys.spectra.files import read_spectrum
+from skytrace.surveys.spectra.interface import SpectrumSource
 from skytrace.surveys.spectra.options import SpectrumFileOptions
 
 WAVELENGTH = np.arange(3500.0, 8001.0, 5.0)
 FLUX = 1e-15 * (1.0 + 0.3 * np.sin(WAVELENGTH / 300.0))
 ERROR = 0.02 * FLUX
 SOURCE = SourceOptions("SN X", frame="observed", medium="vacuum", dereddened=False, redshift=0.02)
+KNOWN = {"name": "SN X", "frame": "observed", "medium": "vacuum", "dereddened": False, "redshift": 0.02}
 CGS = "erg / (s cm2 Angstrom)"
 UNITS = SpectrumFileOptions(wavelength_unit="Angstrom", flux_unit=CGS)
 
@@ -172,3 +176,33 @@ def test_what_is_no_spectrum_is_refused(tmp_path):
             read_spectrum(tmp_path / name, source=SOURCE, options=UNITS)
     with pytest.raises(SurveyError, match=r"more than max_file_mb = 0.001"):
         read_spectrum(ecsv(tmp_path / "b.ecsv"), source=SOURCE, options=SpectrumFileOptions(max_file_mb=1e-3))
+
+
+def test_a_catalog_entry_hands_over_a_file_of_yours_and_the_manifest_knows_it(tmp_path):
+    write_text(tmp_path / "mine.txt", WAVELENGTH * 0.1, FLUX, ERROR)
+    reading = {"wavelength_unit": "nm", "flux_unit": CGS}
+    entry = SpectrumFileDataset(
+        folder=str(tmp_path), options={"file": "mine.txt", "source": KNOWN, "reading": reading}
+    )  # fmt: skip
+    assert entry.exists()
+    loaded = entry.load()
+    assert loaded.truth().empty
+    assert isinstance(loaded, SpectrumSource)
+    assert_same(loaded.spectrum())
+    assert entry.source_files() == [tmp_path / "mine.txt"]
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"source": KNOWN}, "missing 1 required positional argument: 'file'"),
+        ({"file": "a.txt", "source": {"name": "X"}}, "options.source: .* 'frame', 'medium', and 'dereddened'"),
+        ({"file": "../a.txt", "source": KNOWN}, r"file = '\.\./a\.txt' is not the name of a file in the folder"),
+        ({"file": "a.txt", "source": KNOWN, "reading": {"unit": "nm"}}, "options.reading.unit is not a parameter"),
+        ({"file": "a.txt", "sorce": KNOWN}, "options.sorce is not a parameter.*source"),
+        ({"file": "a.txt", "source": {**KNOWN, "redshift": -0.02}}, r"redshift = -0\.02 is outside"),
+    ],
+)
+def test_an_entry_that_lacks_something_is_refused_by_name(tmp_path, options, words):
+    with pytest.raises(DatasetError, match=words):
+        SpectrumFileDataset(folder=str(tmp_path), options=options).load()

@@ -11,16 +11,18 @@ from skytrace.spectra.observed import ObservedSpectrum, observed_spectrum
 from skytrace.spectra.observed_options import CleaningOptions, SourceOptions
 from skytrace.surveys.data_root import under_data_root
 from skytrace.surveys.spectra.file_columns import FileColumns, read_columns
-from skytrace.surveys.spectra.options import SpectrumFileOptions
+from skytrace.surveys.spectra.interface import no_truth
+from skytrace.surveys.spectra.options import SpectrumFileOptions, SpectrumSourceOptions
 from skytrace.surveys.supernovae.limits import check_size
 
 if TYPE_CHECKING:
     import os
 
     import numpy as np
+    import pandas as pd
     from numpy.typing import NDArray
 
-__all__ = ["FLUX_UNIT", "read_spectrum"]
+__all__ = ["FLUX_UNIT", "SpectrumFile", "read_spectrum"]
 
 FLUX_UNIT = "erg / (Angstrom s cm2)"
 #: Units that a name states.
@@ -72,6 +74,28 @@ def read_spectrum(
         return observed_spectrum(wavelength, flux, error, source=source, options=cleaning, handling=handling)
     except CatalogueError as refusal:  # it knows the supernova, not the file
         raise CatalogueError(f"{file}: {refusal}") from refusal
+
+
+class SpectrumFile:
+    """A SpectrumSource of a user's file. ``files_read`` has it once the spectrum was asked for."""
+
+    def __init__(self, folder: str, options: SpectrumSourceOptions) -> None:
+        self.path = under_data_root(Path(folder)) / options.file
+        self.options = options
+        self.name = options.source.name
+        self.note = f"the spectrum {options.file} of {options.source.name}: nobody knows its true parameters"
+        self.files_read: set[Path] = set()
+
+    def spectrum(self) -> ObservedSpectrum:
+        """See ``read_spectrum``."""
+        told = self.options
+        spectrum = read_spectrum(self.path, source=told.source, options=told.reading, cleaning=told.cleaning)
+        self.files_read.add(self.path)
+        return spectrum
+
+    def truth(self) -> pd.DataFrame:
+        """No row."""
+        return no_truth()
 
 
 def _found(file: Path, columns: FileColumns, options: SpectrumFileOptions) -> tuple[dict[str, str | None], list[str]]:

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from skytrace.spectra.observed import ObservedSpectrum
 
-__all__ = ["SpectrumSource"]
+__all__ = ["SpectrumSource", "no_truth"]
 
 
 @runtime_checkable
@@ -29,3 +29,12 @@ class SpectrumSource(Protocol):
     def truth(self) -> pd.DataFrame:
         """One row with the parameters that it was simulated with; of a real spectrum no row."""
         ...
+
+
+def no_truth() -> pd.DataFrame:
+    """The truth of a real spectrum: no row."""
+    import pandas as pd
+
+    from skytrace.spectra.ejecta import EJECTA_PARAMETERS
+
+    return pd.DataFrame({name: pd.Series(dtype=float) for name in EJECTA_PARAMETERS})

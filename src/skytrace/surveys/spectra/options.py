@@ -5,12 +5,14 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import PurePath
 from typing import Any
 
 from skytrace.errors import OptionError, check_between, check_choice, check_names, check_whole
+from skytrace.spectra.observed_options import CleaningOptions, SourceOptions
 from skytrace.spectra.simulation_options import SimulationOptions
 
-__all__ = ["MockSpectrumOptions", "SN2011feOptions", "SpectrumFileOptions"]
+__all__ = ["MockSpectrumOptions", "SN2011feOptions", "SpectrumFileOptions", "SpectrumSourceOptions"]
 
 #: A spectrum of 10^6 pixels in text has about 60 MB.
 MAX_FILE_MB = 500.0
@@ -42,6 +44,22 @@ class SpectrumFileOptions:
         if self.kind == "specutils:NAME":
             raise OptionError("kind = 'specutils:NAME': put the name of a format that specutils reads for NAME")
         check_between("max_file_mb", self.max_file_mb, 0.0, 1e6, include_low=False)
+
+
+@dataclass(frozen=True)
+class SpectrumSourceOptions:
+    """A user's spectrum: the file in its folder, what no file says of its supernova, what the file means where it does
+    not say, and how its faults are handled.
+    """
+
+    file: str
+    source: SourceOptions
+    reading: SpectrumFileOptions = field(default_factory=SpectrumFileOptions)
+    cleaning: CleaningOptions = field(default_factory=CleaningOptions)
+
+    def __post_init__(self) -> None:
+        if not self.file or PurePath(self.file).is_absolute() or ".." in PurePath(self.file).parts:
+            raise OptionError(f"file = {self.file!r} is not the name of a file in the folder")
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from skytrace.errors import SkytraceError, SurveyError, reading
 from skytrace.spectra.observed import ObservedSpectrum, observed_spectrum
 from skytrace.spectra.observed_options import CleaningOptions, SourceOptions
 from skytrace.surveys.data_root import require_folder, under_data_root
+from skytrace.surveys.spectra.interface import no_truth
 from skytrace.surveys.spectra.options import SN2011feOptions
 
 if TYPE_CHECKING:
@@ -94,8 +95,4 @@ class SN2011fe:
 
     def truth(self) -> pd.DataFrame:
         """No row."""
-        import pandas as pd
-
-        from skytrace.spectra.ejecta import EJECTA_PARAMETERS
-
-        return pd.DataFrame({name: pd.Series(dtype=float) for name in EJECTA_PARAMETERS})
+        return no_truth()
