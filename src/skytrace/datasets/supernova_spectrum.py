@@ -48,10 +48,9 @@ class SpectrumFileDataset(FolderSurveyDataset):
 
     def load(self) -> "SpectrumSource":
         """The source; its file is read when the spectrum is asked for."""
-        from skytrace.parameters import build_options
         from skytrace.surveys.spectra.files import SpectrumFile
         from skytrace.surveys.spectra.options import SpectrumSourceOptions
 
-        source = SpectrumFile(self._folder, build_options("options", self._options, SpectrumSourceOptions))
+        source = SpectrumFile(self._folder, SpectrumSourceOptions.from_mapping(self._options))
         self._read.append(source.files_read)
         return source

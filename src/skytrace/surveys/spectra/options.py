@@ -60,6 +60,27 @@ class SpectrumSourceOptions:
     def __post_init__(self) -> None:
         if not self.file or PurePath(self.file).is_absolute() or ".." in PurePath(self.file).parts:
             raise OptionError(f"file = {self.file!r} is not the name of a file in the folder")
+        kinds: dict[str, Any] = {"source": SourceOptions, "reading": SpectrumFileOptions, "cleaning": CleaningOptions}
+        for name, kind in kinds.items():
+            given = getattr(self, name)
+            if isinstance(given, Mapping):  # YAML gives one
+                object.__setattr__(self, name, _from_names(name, kind, given))
+
+    @classmethod
+    def from_mapping(cls, values: Mapping[str, Any]) -> SpectrumSourceOptions:
+        """Options from a plain mapping (a catalog entry); raises OptionError naming keys that do not exist, or lack."""
+        found: SpectrumSourceOptions = _from_names("spectrum's file", cls, values)
+        return found
+
+
+def _from_names(what: str, kind: Any, values: Mapping[str, Any]) -> Any:
+    fields = dataclasses.fields(kind)
+    check_names(what, values, [one.name for one in fields])
+    none = dataclasses.MISSING
+    needed = [one.name for one in fields if one.default is none and one.default_factory is none]
+    if missing := [name for name in needed if name not in values]:
+        raise OptionError(f"{what} lacks {', '.join(missing)}; it needs {', '.join(needed)}")
+    return kind(**values)
 
 
 @dataclass(frozen=True)
