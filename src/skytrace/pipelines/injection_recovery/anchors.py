@@ -84,6 +84,7 @@ def _unseen_lenses(survey: ImagingSurvey, split_galaxies: Table) -> Table:
     wanted = unseen & (lenses["is_anchor"].astype(bool) | test)
     anchors = lenses[wanted][["lens_id", "galaxy_id", "tier", "theta_e_arcsec"]]
     rows = galaxies_of(survey, anchors["galaxy_id"].tolist())
+    anchors = anchors.astype({"galaxy_id": rows["galaxy_id"].dtype})  # a table without rows has no type of its own
     return anchors.merge(rows, on="galaxy_id", how="inner").sort_values("lens_id", ignore_index=True)
 
 
