@@ -39,7 +39,7 @@ def test_displacement_and_the_rest_are_found_again():
     found = fit_displacement(*family(2000, seed=1))
     np.testing.assert_allclose(found.displacement / np.sqrt(found.inflation), TRUE, rtol=0.06)
     np.testing.assert_allclose(
-        np.sqrt(np.diag(found.covariance)), np.sqrt(np.diag(REST)), rtol=0.1
+        np.sqrt(np.diag(found.covariance) / found.inflation), np.sqrt(np.diag(REST)), rtol=0.1
     )  # fmt: skip
     assert found.inflation == pytest.approx(1.0, abs=0.05)
 
