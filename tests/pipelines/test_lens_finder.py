@@ -14,6 +14,7 @@ from skytrace.audit.anchor_flux import AnchorFluxOptions
 from skytrace.audit.detectability import DetectabilityOptions
 from skytrace.audit.gates import mask_core
 from skytrace.audit.parity import ParityOptions
+from skytrace.compute import ClusterOptions
 from skytrace.errors import CatalogueError, LeakageError, PixelError
 from skytrace.imaging import PreprocessOptions, preprocess, preprocessing_checksum
 from skytrace.imaging.quality import QualityOptions
@@ -90,6 +91,7 @@ def run(survey, tmp_path_factory):
         catalog[f"params:lens_finder.{name}"] = options
     scratch = str(tmp_path_factory.mktemp("scratch"))
     catalog["params:lens_finder.cutouts"] = CutoutOptions(chunk=64, scratch_folder=scratch)
+    catalog["params:lens_finder.cluster"] = ClusterOptions(workers=1)
     catalog["params:lens_finder.checkpoint_folder"] = str(tmp_path_factory.mktemp("checkpoints"))
     SequentialRunner().run(pipeline, catalog)
     return {name.removeprefix("lens_finder."): catalog[name].load() for name in pipeline.all_outputs()}
