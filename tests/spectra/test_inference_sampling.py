@@ -2,12 +2,14 @@
 
 from dataclasses import replace
 
+import jax
 import numpy as np
 import pytest
 from scipy.special import ndtr
 
 from skytrace.errors import CatalogueError, OptionError
 from skytrace.spectra.inference_agreement import agreement_table
+from skytrace.spectra.inference_density import log_likelihood, misfits
 from skytrace.spectra.inference_mode import find_mode
 from skytrace.spectra.inference_nested import sample_nested
 from skytrace.spectra.inference_options import LikelihoodOptions, SpectrumSamplerOptions
@@ -98,6 +100,25 @@ def test_posterior_predictive_p_tells_a_fit_from_a_misfit(model, posteriors, tar
     wrong = target._replace(observed=target.observed + 0.5 * np.sign(np.sin(np.arange(len(target.observed)))))
     bad = predictive_check(posteriors["nuts"], wrong, model=model, options=OPTIONS)
     assert bad["predictive_p"] < 1e-6
+
+
+def test_a_length_counts_in_the_misfit_as_it_does_in_the_likelihood(model):
+    """Of two lengths of the inadequacy, the misfit is that of each alone, weighted by its likelihood."""
+    draws = np.random.default_rng(0).uniform(0.4, 0.6, size=(4, 25, 4))
+    lengths, alone = (3000.0, 40_000.0), []
+    for chosen in ((lengths[0],), (lengths[1],), lengths):
+        options = replace(OPTIONS, inadequacy=True, amplitude_low=0.05, amplitude_high=0.5, lengths_km_s=chosen)
+        target = spectrum_target(*observation(model), model, options=options)
+        posterior = SpectrumPosterior("nuts", (*NAMES, "inadequacy"), draws, {}, chains=True)
+        with jax.enable_x64(True):
+            likelihood = np.asarray(log_likelihood(draws.reshape(-1, 4), target, model=model, options=options))
+            misfit = np.asarray(misfits(draws.reshape(-1, 4), target, model=model, options=options)[0])
+        alone.append((likelihood, misfit, predictive_check(posterior, target, model=model, options=options)))
+    (first, short, _), (second, long, _), (_, _, both) = alone
+    share = 1.0 / (1.0 + np.exp(second - first))
+    expected = share * short[:, 0] + (1.0 - share) * long[:, 0]
+    assert np.abs(short - long).mean() > 1.0
+    assert both["misfit_per_bin"] * len(target.observed) == pytest.approx(expected.mean(), rel=1e-6)
 
 
 def test_inference_data_holds_draws_and_says_what_failed(posteriors, target):

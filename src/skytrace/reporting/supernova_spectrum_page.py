@@ -186,9 +186,10 @@ def _stage_words(reports: Mapping[str, Any], tables: Mapping[str, Any], stage: s
 
 def _narrowed_words(log10_compression: float) -> str:
     return (
-        f"The prior is the part of the one before in which its posterior lies (1st to 99th percentile and 30 % more on "
-        f"either side), {10.0**log10_compression:,.0f} times smaller in volume, so that the emulator is better where "
-        "it counts; widths below are relative to this prior."
+        f"Models fill the part of the prior in which the posterior before lies (1st to 99th percentile and 30 % more "
+        f"on either side), {10.0**log10_compression:,.0f} times smaller in volume, so that the emulator is better "
+        "where it counts. Prior, width and bounds below are those of the first round: this part was cut from the same "
+        "spectrum."
     )
 
 

@@ -187,9 +187,9 @@ def _posteriors(unit: Any, target: Any, *, model: Any, options: Any) -> Any:
 @partial(jax.jit, static_argnames=("model", "options"))
 def _misfits(unit: Any, target: Any, *, model: Any, options: Any) -> Any:
     parameters, amplitude = from_unit(unit, model, options)
-    with_it, _ = _misfit(parameters, amplitude, target, model)
+    with_it, log_determinant = _misfit(parameters, amplitude, target, model)
     without, _ = _misfit(parameters, jnp.zeros_like(amplitude), target, model)
-    return with_it, without
+    return with_it, without, jax.nn.softmax(-0.5 * (with_it + log_determinant), axis=1)
 
 
 def log_densities(z: Any, target: SpectrumTarget, *, model: InferenceModel, options: LikelihoodOptions) -> Any:
@@ -202,6 +202,10 @@ def log_posteriors(unit: Any, target: SpectrumTarget, *, model: InferenceModel, 
     return _posteriors(unit, target, model=model, options=options)
 
 
-def misfits(unit: Any, target: SpectrumTarget, *, model: InferenceModel, options: LikelihoodOptions) -> tuple[Any, Any]:
-    """Squared Mahalanobis distances (n, l) with the inadequacy of each row, and without any; compiled."""
+def misfits(
+    unit: Any, target: SpectrumTarget, *, model: InferenceModel, options: LikelihoodOptions
+) -> tuple[Any, Any, Any]:
+    """Squared Mahalanobis distances (n, l) with the inadequacy of each row, and without any; and each length's share
+    of the row's likelihood; compiled.
+    """
     return _misfits(unit, target, model=model, options=options)

@@ -102,6 +102,7 @@ def climb(z: Any, target: Any, *, model: Any, options: Any) -> tuple[Any, Any, A
         return (state[0] < _NEWTON) & (state[-1] > _LEAST_GAIN)
 
     def advance(state: Any) -> Any:
+        """One step of Newton's method, shortened until it climbs, and the slopes where it ends."""
         number, z, best, gradient, matrix, _ = state
         size, vectors = curved(matrix)
         step = vectors @ ((vectors.T @ gradient) / size)
@@ -116,6 +117,7 @@ def climb(z: Any, target: Any, *, model: Any, options: Any) -> tuple[Any, Any, A
         return number + 1, z, best, gradient, -hessian, gain
 
     def one(z: Any) -> tuple[Any, Any, Any]:
+        """The climb from one start."""
         # the first step, along no gradient, stays at the start: all that is compiled is compiled once, in the loop
         start = (0, z, -jnp.inf, jnp.zeros_like(z), jnp.eye(len(z), dtype=z.dtype), jnp.inf)
         _, end, best, _, matrix, _ = jax.lax.while_loop(goes_on, advance, start)

@@ -43,8 +43,7 @@ class LikelihoodOptions:
     """The Gaussian likelihood in y = asinh(L / unit), and its covariance.
 
     excluded: name -> (low, high) [Angstrom, rest]: bins within are not used. merged_bins: neighbouring bins of the
-    emulator's grid that are averaged: of 500 bins from 2500 to 10,150 A, 842 km/s each, 4 are 3400 km/s, a third of a
-    line's width, but more than the shift by which a minimum is placed.
+    emulator's grid that are averaged: of 500 bins from 2500 to 10,150 A, 842 km/s each, 4 are 3400 km/s.
     inadequacy: whether a Gaussian process in ln(wavelength) stands for what the simulator gets wrong (Kennedy & O'Hagan
     2001, J. R. Stat. Soc. B 63, 425); its amplitude, in y, is fitted, with a log-uniform prior from amplitude_low to
     amplitude_high. kernel: "matern32" or "squared". lengths_km_s: its correlation length; one is a fixed length; of

@@ -171,24 +171,23 @@ def predictive_check(
 ) -> dict[str, float]:  # fmt: skip
     """Posterior predictive p: the mean chance of a misfit as large as the observed one, over n draws (Gelman, Meng &
     Stern 1996); replicates are Gaussian, so that theirs is chi-square. Also the same without inadequacy, which says
-    whether the simulator alone would fit, and both misfits per bin. Misfits are means over the lengths of
-    ``options.lengths_km_s``.
+    whether the simulator alone would fit, and both misfits per bin. Each length of
+    ``options.lengths_km_s`` counts as it does in the likelihood.
     """
     import jax
     from scipy.stats import chi2
 
     drawn, k = posterior.draws(n), len(target.observed)
     with jax.enable_x64(True):
-        both = in_batches(
-            lambda rows: np.stack([np.asarray(part).mean(axis=1) for part in misfits(
-                rows, target, model=model, options=options)], axis=1), drawn
+        found = in_batches(
+            lambda rows: np.stack(misfits(rows, target, model=model, options=options), axis=1), drawn
         )  # fmt: skip
-    fitted, alone = both.T
+    fitted, alone, share = np.swapaxes(found, 0, 1)
     return {
-        "predictive_p": float(chi2.sf(fitted, k).mean()),
-        "predictive_p_without_inadequacy": float(chi2.sf(alone, k).mean()),
-        "misfit_per_bin": float(fitted.mean() / k),
-        "misfit_per_bin_without_inadequacy": float(alone.mean() / k),
+        "predictive_p": float((share * chi2.sf(fitted, k)).sum(axis=1).mean()),
+        "predictive_p_without_inadequacy": float((share * chi2.sf(alone, k)).sum(axis=1).mean()),
+        "misfit_per_bin": float((share * fitted).sum(axis=1).mean() / k),
+        "misfit_per_bin_without_inadequacy": float((share * alone).sum(axis=1).mean() / k),
     }
 
 

@@ -182,6 +182,7 @@ def open_hats(
         ) from error
 
     def files(dataset: Any) -> dict[tuple[int, int], Path]:
+        """The file of each cell (order, pixel)."""
         base, suffix = dataset.hc_structure.catalog_base_dir, dataset.hc_structure.catalog_info.npix_suffix
         pixels = dataset.get_ordered_healpix_pixels()
         return {
