@@ -160,10 +160,12 @@ def test_next_stage_relaxes_the_means(result):
     one = stage_one_space()
     centre = {name: 0.5 * (low + high) for name, low, high in zip(one.names, one.low, one.high, strict=True)}
     centre["T_e_ratio"] = 0.8
-    summary = pd.DataFrame({"parameter": [*centre, "inadequacy"], "mean": [*centre.values(), 0.1]})
+    summary = pd.DataFrame({"parameter": [*centre, "inadequacy"], "mean": [*centre.values(), 0.1], "sd": 0.0})
+    summary.loc[summary["parameter"] == "density_exp", "sd"] = 0.9  # three of which are more than 10 % of the width
     space = next_stage_space(summary, 2)
-    at = space.names.index("T_e_ratio")
-    assert (space.low[at], space.high[at]) == pytest.approx((0.72, 0.88))
+    ends = dict(zip(space.names, zip(space.low, space.high, strict=True), strict=True))
+    assert ends["T_e_ratio"] == pytest.approx((0.72, 0.88))
+    assert ends["density_exp"] == pytest.approx((-9.7, -4.3))
     assert space.size == 58
 
 

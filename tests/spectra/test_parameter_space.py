@@ -74,6 +74,18 @@ def test_inherited_ranges_are_ten_percent_of_value_or_of_width_within_the_prior(
     assert bounds["X_Si_zone_6"] == (0.001, 0.75)
 
 
+def test_a_wide_posterior_is_not_cut_by_the_box_that_inherits_it():
+    spread = {"v_inner": 600.0, "t_exp": 0.1, "density_exp_outer": 2.0}
+    second = stage_space(2, CENTRE, spread)
+    bounds = dict(zip(second.names, zip(second.low, second.high, strict=True), strict=True))
+    np.testing.assert_allclose(bounds["v_inner"], (9200.0, 12_800.0))
+    np.testing.assert_allclose(bounds["density_exp_outer"], (-14.0, -4.0))  # clipped on both sides
+    at, tight = second.names.index("t_exp"), stage_space(2, CENTRE)
+    assert (second.low[at], second.high[at]) == (tight.low[at], tight.high[at])  # three deviations are less than 10 %
+    with pytest.raises(OptionError, match="deviation's t_exp = -1"):
+        stage_space(2, CENTRE, {"t_exp": -1.0})
+
+
 def test_stage_two_has_ten_parameters_and_six_zones_of_eight_species():
     second = stage_space(2, CENTRE)
     assert second.size == 10 + 6 * 8

@@ -119,13 +119,15 @@ def best_parameters(result: StageResult, model: InferenceModel, options: Likelih
 
 
 def next_stage_space(summary: pd.DataFrame, stage: int) -> ParameterSpace:
-    """The box of ``stage``: posterior means of the earlier stage's summary, relaxed; new parameters have their full
-    range.
+    """The box of ``stage``: posterior means of the earlier stage's summary, relaxed by three of its standard deviations
+    or more; new parameters have their full range.
     """
     from skytrace.spectra.parameter_space import stage_space
 
-    centre = dict(zip(summary["parameter"].astype(str), summary["mean"].astype(float), strict=True))
-    return stage_space(stage, {name: value for name, value in centre.items() if name != INADEQUACY})
+    of_box = summary.loc[summary["parameter"] != INADEQUACY]
+    names = of_box["parameter"].astype(str)
+    centre, deviation = (dict(zip(names, of_box[key].astype(float), strict=True)) for key in ("mean", "sd"))
+    return stage_space(stage, centre, deviation)
 
 
 def narrowed_space(values: Mapping[str, NDArray[np.float64]], space: ParameterSpace) -> tuple[ParameterSpace, float]:

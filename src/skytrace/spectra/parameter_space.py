@@ -3,7 +3,8 @@
 Stage 1 has the fifteen parameters of the ejecta. Stages 2 and 3 give every velocity zone abundances of its own, which
 take the place of the five X_* of stage 1: nothing would read those any more. The ten that stay are relaxed about the
 earlier stage's centre, by 10 % of the value or, where the parameter is a logarithm or an exponent, by 10 % of the
-width of stage 1's range. Narrowing a space between rounds of training (sequential design) is that of LUMINA-ML.
+width of stage 1's range; where the earlier posterior is wider, by three of its standard deviations, so that no box
+cuts what it inherits. Narrowing a space between rounds of training (sequential design) is that of LUMINA-ML.
 """
 
 from __future__ import annotations
@@ -31,8 +32,8 @@ __all__ = [
     "stage_space",
 ]
 
-#: Relaxation of an inherited parameter: of its value, or of the width of stage 1's range.
-_RELAXED_BY = 0.10
+#: Relaxation of an inherited parameter: of its value, or of the width of stage 1's range; at least so many deviations.
+_RELAXED_BY, _DEVIATIONS = 0.10, 3.0
 
 
 class _Axis(NamedTuple):
@@ -141,12 +142,15 @@ def stage_one_space() -> ParameterSpace:
     return _space(_STAGE_ONE)
 
 
-def stage_space(stage: int, centre: Mapping[str, float]) -> ParameterSpace:
+def stage_space(
+    stage: int, centre: Mapping[str, float], deviation: Mapping[str, float] | None = None
+) -> ParameterSpace:
     """Stage 2 (6 zones of 8 species) or 3 (15 zones, 8 smooth profiles of 6 modes) about the earlier stage's centre.
 
     centre: at least the ten parameters that are no abundance; others are not looked at. Their ranges are relaxed about
-    it and clipped to stage 1's; the new parameters have their full range. Raises OptionError for another stage, a
-    parameter that is missing, and one that lies outside stage 1's range.
+    it and clipped to stage 1's; the new parameters have their full range. deviation: standard deviations of the earlier
+    posterior, none where absent. Raises OptionError for another stage, a parameter that is missing, one that lies
+    outside stage 1's range, and a deviation that is no number from 0 up.
     """
     check_choice("stage", stage, tuple(_ZONES))
     missing = [name for name in SHARED_PARAMETERS if name not in centre]
@@ -156,7 +160,9 @@ def stage_space(stage: int, centre: Mapping[str, float]) -> ParameterSpace:
     for name in SHARED_PARAMETERS:
         prior, value = _STAGE_ONE[name], float(centre[name])
         check_between(f"centre's {name}", value, prior.low, prior.high)
-        reach = _RELAXED_BY * (prior.high - prior.low if prior.relaxed_by_width else abs(value))
+        width, sd = prior.high - prior.low, float((deviation or {}).get(name, 0.0))
+        check_between(f"deviation's {name}", sd, 0.0, width)
+        reach = max(_RELAXED_BY * (width if prior.relaxed_by_width else abs(value)), _DEVIATIONS * sd)
         rows[name] = prior._replace(low=max(prior.low, value - reach), high=min(prior.high, value + reach))
     return _space(rows | _abundances(stage))
 
