@@ -36,6 +36,7 @@ def test_two_threads_give_the_bytes_of_one(tmp_path, reference):
 def test_two_processes_give_the_bytes_of_one_thread(tmp_path, reference):
     environment = dict(os.environ)
     map_shards(draw, shards_in(tmp_path), cluster="local", workers=2)
+    assert not logging.getLogger("distributed").isEnabledFor(logging.INFO)  # no line for every connection
     assert _bytes(tmp_path) == reference
     assert dict(os.environ) == environment, "the workers' settings stayed behind in this process"
 

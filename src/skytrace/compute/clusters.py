@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import re
 import sys
@@ -43,6 +44,8 @@ class ClusterOptions:
             raise OptionError(f"cluster = {self.cluster!r} is not one of inline, local, slurm, tcp://host:port")
         check_whole("workers", self.workers, 1, 100_000)
         check_whole("workers_per_job", self.workers_per_job, 1, 1024)
+        if not re.fullmatch(r"\d+(\.\d+)?\s?[kMGT]i?B", self.memory_per_job):
+            raise OptionError(f"memory_per_job = {self.memory_per_job!r} is not a number and its unit, such as 4GB")
         if not re.fullmatch(r"(\d+-)?\d+:\d{2}:\d{2}", self.walltime):
             raise OptionError(f"walltime = {self.walltime!r} is not hours:minutes:seconds, such as 02:00:00")
         object.__setattr__(self, "job_directives", tuple(self.job_directives))
@@ -57,13 +60,17 @@ def open_client(options: ClusterOptions) -> Iterator[Any]:
 
     if options.cluster == "inline":
         raise OptionError("cluster = 'inline' needs no Dask client")
+    # one line for every connection is too much, unless somebody asks Dask's own configuration for it
+    level = str(dask.config.get("logging.distributed", "warning"))
+    logging.getLogger("distributed").setLevel(level.upper())
     if options.cluster.startswith(("tcp://", "tls://")):
         with Client(options.cluster, timeout="30s") as client:
             yield client
         return
     # distributed sets this, and more, in our own environment too when it spawns a worker, and leaves it there
     before = dict(os.environ)
-    environment = {"distributed.nanny.pre-spawn-environ": SINGLE_THREAD_ENVIRONMENT}
+    in_worker = SINGLE_THREAD_ENVIRONMENT | {"DASK_LOGGING__DISTRIBUTED": level}
+    environment = {"distributed.nanny.pre-spawn-environ": in_worker}
     with dask.config.set(environment), contextlib.ExitStack() as stack:
         stack.callback(_restore_environment, before, names=None)
         if options.cluster == "slurm":
@@ -74,7 +81,7 @@ def open_client(options: ClusterOptions) -> Iterator[Any]:
                 LocalCluster(n_workers=options.workers, threads_per_worker=1, processes=True, dashboard_address=None)
             )
         client = stack.enter_context(Client(cluster))
-        _restore_environment(before, names=set(SINGLE_THREAD_ENVIRONMENT))
+        _restore_environment(before, names=set(in_worker))
         yield client
 
 

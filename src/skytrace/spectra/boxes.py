@@ -21,11 +21,15 @@ def box_ends(box: Box) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     return np.where(log, np.log(np.where(log, low, 1.0)), low), np.where(log, np.log(np.where(log, high, 1.0)), high)
 
 
-def box_shares(values: ArrayLike, box: Box) -> NDArray[np.float64]:
-    """Shares (..., d) of values (..., d) in their own units."""
+def box_shares(values: Any, box: Box, xp: Any = np) -> Any:
+    """Shares (..., d) of values (..., d) in their own units, NaN or infinite where one without a logarithm is on a
+    logarithmic axis; xp: numpy or jax.numpy.
+    """
     low, high = box_ends(box)
-    log, plain = np.asarray(box[2], dtype=bool), np.asarray(values, dtype=np.float64)
-    return (np.where(log, np.log(np.where(log, plain, 1.0)), plain) - low) / (high - low)
+    log = np.asarray(box[2], dtype=bool)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        scaled = xp.where(log, xp.log(xp.where(log, values, 1.0)), values)
+    return (scaled - low) / (high - low)
 
 
 def box_values(shares: Any, box: Box, xp: Any = np) -> Any:

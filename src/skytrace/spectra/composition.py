@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import itertools
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -61,12 +61,12 @@ _SILICON_CORE, _SILICON_OUTER = 0.10, 0.05
 _ZONE_COLUMN = re.compile(r"X_([A-Z][a-z]?)_zone_([1-9][0-9]*)")
 
 
-def nickel_decay(time_day: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    """Fractions of initial Ni56 that are Ni56, Co56 and Fe56 after a time [d] (Bateman 1910)."""
-    time = np.asarray(time_day, float)
+def nickel_decay(time_day: Any, xp: Any = np) -> tuple[Any, Any, Any]:
+    """Fractions of initial Ni56 that are Ni56, Co56 and Fe56 after a time [d] (Bateman 1910); xp: numpy or JAX."""
+    time = xp.asarray(time_day)
     nickel_rate, cobalt_rate = np.log(2.0) / NI56_HALF_LIFE_DAY, np.log(2.0) / CO56_HALF_LIFE_DAY
-    nickel = np.exp(-nickel_rate * time)
-    cobalt = nickel_rate / (cobalt_rate - nickel_rate) * (nickel - np.exp(-cobalt_rate * time))
+    nickel = xp.exp(-nickel_rate * time)
+    cobalt = nickel_rate / (cobalt_rate - nickel_rate) * (nickel - xp.exp(-cobalt_rate * time))
     return nickel, cobalt, 1.0 - nickel - cobalt
 
 

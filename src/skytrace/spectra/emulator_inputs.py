@@ -10,6 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from skytrace.spectra.boxes import box_shares
+from skytrace.spectra.composition import nickel_decay
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
@@ -39,11 +42,7 @@ def emulator_inputs(
 
     xp: numpy or jax.numpy.
     """
-    low, high, logarithmic = box
-    scaled_low = np.where(logarithmic, np.log(np.where(logarithmic, low, 1.0)), low)
-    scaled_high = np.where(logarithmic, np.log(np.where(logarithmic, high, 1.0)), high)
-    scaled = xp.where(logarithmic, xp.log(xp.where(logarithmic, parameters, 1.0)), parameters)
-    unit = 2.0 * (scaled - scaled_low) / (scaled_high - scaled_low) - 1.0
+    unit = 2.0 * box_shares(parameters, box, xp) - 1.0
     if not set(EJECTA_SHAPE) <= set(names):
         return unit
     columns = {name: parameters[:, k] for k, name in enumerate(names)}
@@ -92,12 +91,7 @@ def _composition(columns: Mapping[str, Any], xp: Any) -> list[Any]:
     layers = [name for name in (*_LAYER_IRON, "X_Si_wall", "X_Ni") if name in columns]
     if len(layers) < len(_LAYER_IRON) + 2:
         return []
-    from skytrace.spectra.composition import CO56_HALF_LIFE_DAY, NI56_HALF_LIFE_DAY
-
-    nickel_rate, cobalt_rate = np.log(2.0) / NI56_HALF_LIFE_DAY, np.log(2.0) / CO56_HALF_LIFE_DAY
-    nickel = xp.exp(-nickel_rate * columns["t_exp"])
-    cobalt = nickel_rate / (cobalt_rate - nickel_rate) * (nickel - xp.exp(-cobalt_rate * columns["t_exp"]))
-    iron = 1.0 - nickel - cobalt
+    nickel, cobalt, iron = nickel_decay(columns["t_exp"], xp)
     amount = columns["X_Ni"]
     return [
         *(xp.log10(columns[name]) for name in layers),

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from skytrace.errors import OptionError, check_between, check_choice, check_whole
+from skytrace.spectra.boxes import box_shares, box_values
 from skytrace.spectra.composition import SHARED_PARAMETERS, ZONE_SPECIES, zone_columns
 
 if TYPE_CHECKING:
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
     import pandas as pd
     from numpy.typing import ArrayLike, NDArray
+
+    from skytrace.spectra.boxes import Box
 
 __all__ = [
     "ParameterSpace",
@@ -111,30 +114,21 @@ class ParameterSpace:
 
     def to_unit(self, values: ArrayLike) -> NDArray[np.float64]:
         """(n, d) in [0, 1] for parameters (n, d) in the order of names; 0 is low, 1 is high, outside lies outside."""
-        low, width = self._axis()
-        return (self._scaled(self._table(values)) - low) / width
+        return np.asarray(box_shares(self._table(values), self._box))
 
     def from_unit(self, unit: ArrayLike) -> NDArray[np.float64]:
         """Parameters (n, d) in the order of names; the inverse of ``to_unit``."""
-        low, width = self._axis()
-        scaled = low + self._table(unit) * width
-        log = np.array(self.logarithmic)
-        return np.where(log, np.exp(np.where(log, scaled, 0.0)), scaled)
+        return np.asarray(box_values(self._table(unit), self._box))
+
+    @property
+    def _box(self) -> Box:
+        return self.low, self.high, self.logarithmic
 
     def _table(self, values: ArrayLike) -> NDArray[np.float64]:
         array = np.asarray(values, dtype=np.float64)
         if array.ndim != 2 or array.shape[1] != self.size:
             raise OptionError(f"an array of shape {array.shape} is not (n, {self.size}), one column a parameter")
         return array
-
-    def _scaled(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
-        log = np.array(self.logarithmic)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            return np.where(log, np.log(np.where(log, values, 1.0)), values)
-
-    def _axis(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        low, high = self._scaled(np.array([self.low, self.high]))
-        return low, high - low
 
 
 def stage_one_space() -> ParameterSpace:
