@@ -130,3 +130,16 @@ def test_results_of_an_environment_without_any_fail_and_say_what_to_run_there(re
     done = CliRunner().invoke(results, ["--env", "smoke"])
     assert done.exit_code == 1
     assert "no results yet: kedro run --env smoke --pipelines injection_recovery" in done.output
+
+
+def test_reports_of_a_part_of_a_pipeline_are_saved_before_there_is_a_page_to_open(repository, monkeypatch, tmp_path):
+    from click.testing import CliRunner
+
+    from skytrace.cli import results
+    from skytrace.provenance import results as module
+
+    monkeypatch.chdir(repository)
+    monkeypatch.setattr(module, "find_results", lambda *_: module.Results(None, None))
+    monkeypatch.setattr(module, "save_reports", lambda _catalog, _project, folder, only: [folder / f"{only}.json"])
+    done = CliRunner().invoke(results, ["--save", str(tmp_path), "--only", "spectral_emulator"])
+    assert done.exit_code == 0 and f"saved {tmp_path / 'spectral_emulator.json'}" in done.output
