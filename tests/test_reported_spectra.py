@@ -49,6 +49,19 @@ def test_power_law_of_the_training_size_is_that_of_its_report(reports, page):
     assert f"{law['goal_size']:,.0f} models (95 %: {low:,.0f} to {high:,.0f})" in page
 
 
+def test_curve_of_the_large_training_set_is_that_of_its_report(page):
+    found = json.loads((ROOT / "docs/results/spectral_mock_large/training_sizes.json").read_text())
+    first, second, last = found["sizes"]
+    words = (
+        f"{percent(first['median'])} of {first['models']:,} models, {percent(second['median'])} of {second['models']:,} and "
+        f"{percent(last['median'])} of {last['models']:,} (95th percentile {percent(last['p95'])})"
+    )
+    assert words in page
+    assert f"falls as the {found['law']['slope']:.2f} power" in page and f"at {found['law']['goal_size']:,.0f} by" in page
+    distilled = json.loads((ROOT / "docs/results/spectral_mock_large/stage_one_emulator.json").read_text())
+    assert f"Distilled, those {last['models']:,} give {percent(distilled['rms_of_peak_median'])}" in page
+
+
 def test_coverage_is_that_of_its_report(page):
     found = rows_of("coverage")
     kinds = {kind: [row for row in found if row["kind"] == kind] for kind in dict.fromkeys(r["kind"] for r in found)}
