@@ -1,24 +1,20 @@
 """Run every benchmark, each in a process of its own, and write docs/benchmarks.md: `python -m benchmarks [--quick]`.
 
-Names measure only those anew; the other rows of the page are those that were measured last on this machine, each with
-its day (build/benchmarks/). A benchmark that fails is named at the end and takes no other one's row with it.
+Names measure only those anew; the other rows of the page stay as they were measured last, each with its device and its
+day. A benchmark that fails is named at the end and takes no other one's row with it.
 """
 
 from __future__ import annotations
 
 import argparse
 import datetime
-import itertools
 import json
-import os
-import platform
 import subprocess
 import sys
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 TABLE = HERE.parent / "docs" / "benchmarks.md"
-STORE = HERE.parent / "build" / "benchmarks"
 NOTES = """
 `python -m benchmarks.injection --check` fails when the ratio to lenstronomy is below 60, that to jaxtronomy below 15,
 clumpy sources run at less than half of the speed of smooth ones, or the p90 of our error is above 1.5e-3. With --quick
@@ -45,13 +41,6 @@ def benchmark_names() -> list[str]:
     return [stem for stem in stems if stem not in NOT_BENCHMARKS and not stem.startswith("_")]
 
 
-def machine() -> str:
-    """The machine in words: processor, cores in use, Python."""
-    from skytrace.compute.processor import processor_name
-
-    return f"{processor_name()}, {os.cpu_count()} cores, Python {platform.python_version()}"
-
-
 def run(name: str, arguments: list[str]) -> dict:
     """The JSON line of one benchmark. Raises RuntimeError when it fails or prints none."""
     command = [sys.executable, "-m", f"benchmarks.{name}", *arguments]
@@ -62,23 +51,33 @@ def run(name: str, arguments: list[str]) -> dict:
     return {**json.loads(lines[-1]), "day": datetime.date.today().isoformat()}
 
 
-def table(rows: list[dict]) -> str:
-    """The page: one row a benchmark, accuracy beside speed."""
-    missing = sorted(set(benchmark_names()) - {row["benchmark"] for row in rows})
+def table(rows: list[dict], page: str) -> str:
+    """The page: one row a benchmark, accuracy beside speed. page: as it was, whose rows of other benchmarks stay."""
+    lines = {row["benchmark"]: "".join(map(line, with_other_peers(row))) for row in rows}
+    kept: dict[str, str] = {}
+    for old in page.splitlines():
+        name = old.removeprefix("| ").partition(" | ")[0]
+        if name in benchmark_names() and name not in lines:
+            kept[name] = kept.get(name, "") + old + "\n"
+    lines |= kept
+    missing = [name for name in benchmark_names() if name not in lines]
     head = (
         "# Benchmarks\n\n"
-        "Ours and a named peer in one process on one pinned thread, CPU seconds. Written by `make bench`"
-        f" ({machine()}).\n" + f"Not measured on this machine yet: {', '.join(missing)}.\n" * bool(missing) + "\n"
-        "| what | unit | ours | peer | ratio | device | error of ours (median / p90 / max) | of the peer | error of |"
-        " day |\n|---|---|---|---|---|---|---|---|---|---|\n"
+        "Ours and a named peer in one process on one pinned thread of the device named, CPU seconds. Written by "
+        "`make bench`.\n" + f"Not measured in full yet: {', '.join(missing)}.\n" * bool(missing) + "\n"
+        "| benchmark | what | unit | ours | peer | ratio | device | error of ours (median / p90 / max) | of the peer |"
+        " error of | day |\n|---|---|---|---|---|---|---|---|---|---|---|\n"
     )
-    body = "".join(
-        f"| {row['name']} | {row['unit']} | {row['ours']:.4g} | {peer(row)} "
+    return head + "".join(lines[name] for name in sorted(lines)) + NOTES
+
+
+def line(row: dict) -> str:
+    """One row of the page."""
+    return (
+        f"| {row['benchmark']} | {row['name']} | {row['unit']} | {row['ours']:.4g} | {peer(row)} "
         f"| {row['device']} | {errors(row, 'error')} | {errors(row, 'peer_error')} "
         f"| {row.get('error_of', '')} | {row['day']} |\n"
-        for row in itertools.chain.from_iterable(map(with_other_peers, rows))
     )
-    return head + body + NOTES
 
 
 def with_other_peers(row: dict) -> list[dict]:
@@ -119,7 +118,7 @@ def main() -> None:
     if unknown := sorted(set(options.names) - set(benchmark_names())):
         parser.error(f"no benchmark is called {', '.join(unknown)}; there are {', '.join(benchmark_names())}")
     arguments = ["--quick"] * options.quick + ["--check"] * options.check
-    failed = []
+    failed, rows = [], []
     for name in options.names or benchmark_names():
         try:
             row = {"benchmark": name, **run(name, arguments)}
@@ -127,13 +126,9 @@ def main() -> None:
             failed.append(str(error))
             continue
         print(json.dumps(row), flush=True)
-        if not options.quick:
-            STORE.mkdir(parents=True, exist_ok=True)
-            (STORE / f"{name}.json").write_text(json.dumps(row), encoding="utf-8")
+        rows.append(row)
     if not options.quick:
-        stored = [STORE / f"{name}.json" for name in benchmark_names()]
-        rows = [json.loads(path.read_text(encoding="utf-8")) for path in stored if path.exists()]
-        TABLE.write_text(table(rows), encoding="utf-8")
+        TABLE.write_text(table(rows, TABLE.read_text(encoding="utf-8")), encoding="utf-8")
         print(f"wrote {TABLE.relative_to(HERE.parent)}", file=sys.stderr)
     if failed:
         raise SystemExit("; ".join(failed))

@@ -1,5 +1,6 @@
 """Glue of spectral_emulator: where the second round draws, what no emulator may see, and what depends on what."""
 
+import contextlib
 from types import SimpleNamespace
 
 import numpy as np
@@ -7,7 +8,7 @@ import pandas as pd
 import pytest
 import xarray as xr
 
-from skytrace.errors import OptionError
+from skytrace.errors import CatalogueError, OptionError
 from skytrace.pipelines.spectral_emulator import stages
 from skytrace.pipelines.spectral_emulator.graph import LABELS, LAYERED, NAME, STAGES
 from skytrace.pipelines.spectral_emulator.options import StageOptions
@@ -83,3 +84,10 @@ def test_each_step_begins_where_the_one_before_ended_and_learns_from_models_of_i
         trained = {name for name in made_by[f"{NAME}.{stage}.emulator"].inputs if not name.startswith("params:")}
         again = {f"{NAME}.{before}.spectra"} if STAGES[stage] == STAGES[before] else set()
         assert trained == {f"{NAME}.{stage}.spectra", f"{NAME}.{stage}.space"} | again
+
+
+@pytest.mark.parametrize(("factor", "fits"), [(1.0, True), (30.0, True), (1e-5, False), (1e4, False)])
+def test_a_spectrum_that_is_no_supernovas_by_far_is_refused_with_what_may_be_wrong(factor, fits):
+    spectrum = SimpleNamespace(name="SN X", distance_modulus_mag=29.0)
+    with contextlib.nullcontext() if fits else pytest.raises(CatalogueError, match="distance_modulus_mag = 29 right"):
+        stages._check_brightness(spectrum, np.full(50, factor * 1e39), 1e39)

@@ -7,7 +7,7 @@ from kedro.config import OmegaConfigLoader
 from kedro.io import DataCatalog
 
 from skytrace.reporting.style import figure_png, house_style, new_figure
-from skytrace.reporting.supernova_spectrum_page import FIGURE_CAPTIONS, supernova_spectrum_page
+from skytrace.reporting.supernova_spectrum_page import FIGURE_CAPTIONS, _moved_words, supernova_spectrum_page
 
 
 @house_style
@@ -117,3 +117,37 @@ def test_a_sampler_that_failed_is_said_before_anything_it_gave(kept, monkeypatch
     monkeypatch.setitem(globals(), "reports", lambda: whole)
     html = page_of(kept)
     assert 0 < html.index("did not converge in stage 1 (R-hat reaches 2.240)") < html.index("3 are constrained")
+
+
+@pytest.mark.parametrize(
+    ("p", "alone", "words"),
+    [
+        (1e-5, 0.0, "The model does not fit this spectrum: none of its intervals is to be quoted."),
+        (0.3, 1e-9, "The simulator fits only with the inadequacy"),
+        (1.0, 1.0, "errors are too large, and intervals wider than need be"),
+        (0.3, 0.2, None),
+    ],
+)
+def test_how_the_quoted_step_fits_is_said_first(kept, monkeypatch, p, alone, words):
+    whole = reports()
+    whole["inference"]["stage_one"]["checks"] = {"predictive_p": p, "predictive_p_without_inadequacy": alone}
+    monkeypatch.setitem(globals(), "reports", lambda: whole)
+    html = page_of(kept)
+    assert 0 < html.index("Posterior predictive p of stage 1: ") < html.index("3 are constrained")
+    said = [one for one in ("does not fit this", "fits only with", "wider than need be") if one in html]
+    assert len(said) == (words is not None) and (words is None or words.replace("'", "&#x27;") in html or words in html)
+
+
+def test_what_moved_between_the_first_step_and_the_one_that_is_quoted_is_told():
+    later = SUMMARY.assign(mean=[43.0, 9900.0, 0.012, 0.1])
+    labels = {"stage_one": "stage 1", "second_round": "second round"}
+    (words,) = _moved_words({"stage_one": SUMMARY, "second_round": later}, labels, "second_round")
+    assert "From stage 1" in words and "v_inner (\u22122.0): intervals" in words
+    assert _moved_words({"stage_one": SUMMARY, "second_round": SUMMARY}, labels, "second_round") == []
+    assert _moved_words({"stage_one": SUMMARY}, labels, "stage_one") == []
+
+
+def test_a_posterior_that_is_the_prior_is_not_called_a_limit(kept):
+    open_one = kept.assign(constrained=[True, True, False, True])
+    html = page_of(open_one)
+    assert html.count("at a bound") == 0 and "15 parameters, of which 2 are constrained" in html

@@ -79,6 +79,9 @@ def supernova_spectrum_page(
     )  # fmt: skip
 
 
+#: p below which a model does not fit, or its distance from 1 at which errors are too large; shift that is told.
+_BAD_FIT, _MOVED_SIGMA = 1e-3, 1.0
+
 _LIMITS = (
     "The simulator is one-dimensional, with resonance scattering in place of fluorescence and a sharp photosphere. "
     "Against Monte Carlo transfer with the same physics its spectra are 5 to 10 % off; against the same with "
@@ -103,14 +106,16 @@ def _verdict(
     first = first[first["parameter"] != "inadequacy"]
     constrained = list(first.loc[first["constrained"], "parameter"])
     walls = list(first.loc[first["flag"].astype(str) != "", "parameter"])
-    closure = reports["closure"]
+    checks, closure = reports["inference"][layered]["checks"], reports["closure"]
     closes = "closes" if closure["closes"] else "does not close"
     truth = tables["truth"]
     words = [
         *_unconverged(reports["inference"], labels),
+        _fit_words(checks, labels[layered]),
         f"Of the fifteen parameters ({labels[layered]}) {len(constrained)} are constrained by the spectrum to less "
         f"than half of their prior's width: {_listed(constrained)}. {len(walls)} lie within 2 sigma of a bound of "
         f"their prior: {_listed(walls)}.",
+        *_moved_words(tables["summary"], labels, layered),
         f"Run again at the mode of the last stage, the simulator {closes} with the emulator: rms "
         f"{closure['rms_pull']:.2f} of the emulator's own error, {100 * closure['rms_of_peak_emulator']:.2f} % of the "
         f"peak; from the observed spectrum it is {100 * closure['rms_of_peak_observed']:.1f} % of the peak away.",
@@ -125,6 +130,39 @@ def _verdict(
             "One spectrum says little; the coverage below is measured on many."
         )
     return tuple(words)
+
+
+def _fit_words(checks: Mapping[str, Any], label: str) -> str:
+    """Whether the step that is quoted fits: its posterior predictive p, and what to make of it."""
+    p, alone = checks["predictive_p"], checks["predictive_p_without_inadequacy"]
+    words = (
+        f"Posterior predictive p of {label}: {number_text(p)} with the fitted inadequacy, {number_text(alone)} without."
+    )
+    if p < _BAD_FIT:
+        return f"{words} The model does not fit this spectrum: none of its intervals is to be quoted."
+    if p > 1.0 - _BAD_FIT:
+        return f"{words} So near 1 it says that the emulator's errors are too large, and intervals wider than need be."
+    if alone < _BAD_FIT:
+        return f"{words} The simulator fits only with the inadequacy, which is what it gets wrong."
+    return words
+
+
+def _moved_words(summaries: Mapping[str, Any], labels: Mapping[str, str], layered: str) -> list[str]:
+    """A sentence on parameters whose mean moved from the first step to the one that is quoted; none where none did."""
+    first = next(iter(summaries))
+    if first == layered:
+        return []
+    before, now = (summaries[stage].set_index("parameter") for stage in (first, layered))
+    moved = {name: (now["mean"][name] - before["mean"][name]) / before["sd"][name] for name in now.index}
+    far = [
+        f"{name} ({shift:+.1f})".replace("-", "\u2212") for name, shift in moved.items() if abs(shift) > _MOVED_SIGMA
+    ]
+    if not far:
+        return []
+    return [
+        f"From {labels[first]}, of the same spectrum, means moved by more than {_MOVED_SIGMA:g} of its standard "
+        f"deviations in {', '.join(far)}: intervals do not hold what another emulator says."
+    ]
 
 
 def _unconverged(inference: Mapping[str, Any], labels: Mapping[str, str]) -> list[str]:
@@ -154,9 +192,9 @@ def _spectrum_words(reports: Mapping[str, Any]) -> tuple[str, ...]:
         f"{observed['pixels'] - observed['masked']:,} usable pixels from {observed['shortest_angstrom']:.0f} to "
         f"{observed['longest_angstrom']:.0f} Å, signal-to-noise ratio {observed['signal_to_noise']:.0f} a pixel; "
         f"{handled}.",
-        f"Posterior predictive p of the last stage: {number_text(checks['predictive_p'])} with the fitted inadequacy, "
-        f"{number_text(checks['predictive_p_without_inadequacy'])} without it: by the latter the simulator and its "
-        "emulator alone would have to explain the spectrum.",
+        f"The last stage, whose spectra are shown: p is {number_text(checks['predictive_p'])} with the fitted "
+        f"inadequacy, {number_text(checks['predictive_p_without_inadequacy'])} without it: by the latter "
+        "simulator and emulator alone would have to explain the spectrum.",
     )
 
 
@@ -166,10 +204,12 @@ def _stage_words(reports: Mapping[str, Any], tables: Mapping[str, Any], stage: s
     rejected = drawn["rejected"] / max(drawn["drawn"], 1)
     kept = next(iter(inference["samplers"]))
     failed = inference["failures"][kept]
+    mine = tables["summary"][stage]
+    held = int((mine["constrained"].astype(bool) & (mine["parameter"] != "inadequacy")).sum())
     words = [
-        f"{emulator['parameters']} parameters; {emulator['models']:,} models to learn from, {emulator['held_out']:,} "
-        f"held out ({100 * rejected:.0f} % of the draws were unphysical and drawn anew). Median rms of the emulator "
-        f"{100 * emulator['rms_of_peak_median']:.2f} % of the peak, 95th percentile "
+        f"{emulator['parameters']} parameters, of which {held} are constrained; {emulator['models']:,} models to "
+        f"learn from, {emulator['held_out']:,} held out ({100 * rejected:.0f} % of the draws were unphysical and drawn "
+        f"anew). Median rms of the emulator {100 * emulator['rms_of_peak_median']:.2f} % of the peak, 95th percentile "
         f"{100 * emulator['rms_of_peak_p95']:.2f} %.",
         f"Sampled by {kept}" + (f"; it did not converge by its own rule: {'; '.join(failed)}." if failed else "."),
     ]
@@ -180,7 +220,9 @@ def _stage_words(reports: Mapping[str, Any], tables: Mapping[str, Any], stage: s
     if said and len(said) <= 15:
         words.append(f"Walls: {'; '.join(said)}.")
     elif said:
-        words.append(f"{len(said)} of {len(flags)} parameters lie within 2 sigma of a bound; the table says which.")
+        words.append(
+            f"{len(said)} of {len(flags)} posteriors reach a bound within 2 sigma, most because they are the prior."
+        )
     return tuple(words)
 
 
@@ -197,7 +239,7 @@ def _parameter_table(summary: pd.DataFrame, truth: pd.DataFrame, label: str) -> 
     known = len(truth) > 0 and any(name in truth for name in summary["parameter"])
     rows = []
     for row in summary.itertuples():
-        remark = "at a bound" if str(row.flag) else "" if row.constrained else "not constrained"
+        remark = "not constrained" if not row.constrained else "at a bound" if str(row.flag) else ""
         cells = [
             str(row.parameter), f"{row.median:.5g}", f"{row.low68:.5g} to\u00a0{row.high68:.5g}",
             f"{row.low95:.5g} to\u00a0{row.high95:.5g}", f"{row.prior_low:.5g} to\u00a0{row.prior_high:.5g}",
@@ -288,9 +330,12 @@ def _coverage_words(coverage: pd.DataFrame) -> tuple[str, ...]:
         asked = mine[mine["constrained"].astype(bool)]
         loose = list(mine.loc[~mine["constrained"].astype(bool), "parameter"])
         holds = int((asked["holds"] == True).sum())  # noqa: E712 (an object column, empty where not asked)
+        failing = asked[~(asked["holds"] == True)]  # noqa: E712
+        fails = [f"{row.parameter} ({row.covered_68:.2f})" for row in failing.itertuples()]
         words.append(
             f"{str(kind).capitalize()}: {holds} of {len(asked)} constrained parameters have a coverage of "
-            f"{COVERAGE_68[0]:.2f} to {COVERAGE_68[1]:.2f} at 68 %; not constrained, and not asked: {_listed(loose)}. "
+            f"{COVERAGE_68[0]:.2f} to {COVERAGE_68[1]:.2f} at 68 %{', not ' + ', '.join(fails) if fails else ''}; "
+            f"not constrained, and not asked: {_listed(loose)}. "
             "Importance sampling, the check of the sampler, has weights to be trusted in "
             f"{100 * mine['importance_share'].mean():.0f} % of these mocks."
         )

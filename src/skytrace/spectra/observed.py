@@ -33,6 +33,8 @@ _STEP_WINDOW_PX = 51
 _SENSIBLE_ANGSTROM = (500.0, 60_000.0)
 #: Filled pixels in one gap; more would be a step of millimetres beside one of Angstrom.
 _MOST_FILLED_PIXELS = 100_000
+#: Equal neighbours that are not above 0 from which on they are fill values.
+_FILL_RUN_PX = 5
 
 
 @dataclass(frozen=True)
@@ -101,6 +103,8 @@ def observed_spectrum(
         raise CatalogueError(f"{source.name}: frame = 'observed' needs a redshift in [-0.01, 10]; redshift is None")
     columns, more = _ascending(columns)
     notes += more
+    if source.frame == "observed" and source.redshift is not None and source.redshift < 0.0:
+        notes.append(f"redshift = {source.redshift:g} is negative: taken as of a galaxy that comes nearer")
     if source.medium == "air":
         columns[0] = air_to_vacuum(columns[0])
         notes.append("air wavelengths converted to vacuum (Morton 2000; below 2000 A they were vacuum already)")
@@ -138,12 +142,29 @@ def _finite_columns(
     if unknown.any():
         columns[1][unknown] = columns[2][unknown] = np.nan
         notes.append(f"{int(unknown.sum())} pixels without a finite flux masked")
+    filled = _fill_values(columns[1])
+    if filled.any():
+        values = ", ".join(f"{value:g}" for value in np.unique(columns[1][filled])[:3])
+        columns[1][filled] = columns[2][filled] = np.nan
+        notes.append(f"{int(filled.sum())} pixels of fill values ({values}; equal neighbours, not above 0) masked")
+    unknown |= filled
+    if not unknown.all() and np.median(columns[1][~unknown]) <= 0.0:
+        raise CatalogueError(
+            f"{name}: the median flux = {np.median(columns[1][~unknown]):g} is not above 0; is its sign right?"
+        )
     if error is not None:
         bad = ~unknown & ~(np.isfinite(columns[2]) & (columns[2] > 0))
         columns[2][bad] = np.nan
         if bad.any():
             notes.append(f"{int(bad.sum())} pixels with a flux have no finite, positive error")
     return columns, notes
+
+
+def _fill_values(flux: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Which pixels (m,) stand in runs of equal values that are not above 0: what files hold where nothing was seen."""
+    change = np.flatnonzero(np.concatenate([[True], flux[1:] != flux[:-1], [True]]))
+    lengths = np.diff(change)
+    return np.repeat((lengths >= _FILL_RUN_PX) & (flux[change[:-1]] <= 0.0), lengths)
 
 
 def _ascending(columns: list[NDArray[np.float64]]) -> tuple[list[NDArray[np.float64]], list[str]]:
@@ -236,6 +257,14 @@ def _check_coverage(
             f"{name}: {share:.3f} of the pixels in {low:g}-{high:g} A are unmasked; at least min_valid_fraction = "
             f"{options.min_valid_fraction:g} is asked"
         )
+
+
+def check_absolute(spectrum: ObservedSpectrum) -> None:
+    """Raise CatalogueError where what turns the flux into a luminosity without dust is not known."""
+    if spectrum.distance_modulus_mag is None:
+        raise CatalogueError(f"{spectrum.name}: distance_modulus_mag in [20, 50] is needed; it is None")
+    if not spectrum.dereddened and spectrum.mwebv_mag is None:
+        raise CatalogueError(f"{spectrum.name}: dereddened = False needs mwebv_mag in [0, 5]; it is None")
 
 
 def spectrum_to_arrays(spectrum: ObservedSpectrum) -> dict[str, NDArray]:

@@ -1,5 +1,7 @@
 """A user's spectrum: units, air and vacuum, errors, gaps and contradictions, from text, ECSV and FITS."""
 
+import contextlib
+
 import astropy.units as u
 import numpy as np
 import pytest
@@ -9,7 +11,7 @@ from kedro.io import DatasetError
 
 from skytrace.datasets import SpectrumFileDataset
 from skytrace.errors import CatalogueError, OptionError, SurveyError
-from skytrace.spectra.observed import observed_spectrum
+from skytrace.spectra.observed import check_absolute, observed_spectrum
 from skytrace.spectra.observed_options import CleaningOptions, SourceOptions
 from skytrace.spectra.wavelengths import vacuum_to_air
 from skytrace.surveys.spectra.files import read_spectrum
@@ -149,6 +151,46 @@ def test_nan_unsorted_and_repeated_wavelengths_and_gaps_are_handled_and_recorded
         "1 pixels repeat a wavelength: averaged with those they repeat",
         "gap from 4995.0 to 5205.0 A filled with masked pixels",
     )
+
+
+@pytest.mark.parametrize("value", [-9999.0, 0.0])
+def test_runs_of_fill_values_are_masked_and_recorded(value):
+    flux = FLUX.copy()
+    flux[200:260] = value
+    flux[300:302] = value  # two alike may be what was seen
+    spectrum = observed_spectrum(WAVELENGTH, flux, ERROR, source=SOURCE)
+    np.testing.assert_array_equal(np.flatnonzero(spectrum.mask), np.arange(200, 260))
+    assert spectrum.handling == (f"60 pixels of fill values ({value:g}; equal neighbours, not above 0) masked",)
+
+
+def test_a_spectrum_of_the_wrong_sign_is_refused_and_a_negative_redshift_recorded():
+    with pytest.raises(CatalogueError, match=r"the median flux = -1.*e-15 is not above 0; is its sign right"):
+        observed_spectrum(WAVELENGTH, -FLUX, ERROR, source=SOURCE)
+    near = SourceOptions("SN X", frame="observed", medium="vacuum", dereddened=True, redshift=-0.0004)
+    words = "redshift = -0.0004 is negative: taken as of a galaxy that comes nearer"
+    assert observed_spectrum(WAVELENGTH, FLUX, ERROR, source=near).handling == (words,)
+    assert observed_spectrum(WAVELENGTH, FLUX, ERROR, source=SOURCE).handling == ()
+
+
+@pytest.mark.parametrize("unit", ["erg / (s cm2)", "W / m2"])
+def test_a_flux_that_is_no_density_is_refused(tmp_path, unit):
+    file = write_text(tmp_path / "a.txt", WAVELENGTH, FLUX, ERROR)
+    with pytest.raises(CatalogueError, match="is no flux density by wavelength or frequency, such as erg"):
+        read_spectrum(file, source=SOURCE, options=SpectrumFileOptions(wavelength_unit="Angstrom", flux_unit=unit))
+
+
+@pytest.mark.parametrize(
+    ("known", "words"),
+    [
+        ({}, r"distance_modulus_mag in \[20, 50\] is needed"),
+        ({"distance_modulus_mag": 29.0}, r"dereddened = False needs mwebv_mag in \[0, 5\]"),
+        ({"distance_modulus_mag": 29.0, "mwebv_mag": 0.1}, None),
+    ],
+)
+def test_what_a_luminosity_needs_is_asked_for_before_any_model_is_made(known, words):
+    source = SourceOptions(**KNOWN, **known)
+    with pytest.raises(CatalogueError, match=words) if words else contextlib.nullcontext():
+        check_absolute(observed_spectrum(WAVELENGTH, FLUX, ERROR, source=source))
 
 
 def test_coverage_that_is_empty_or_too_narrow_is_refused_with_the_range():

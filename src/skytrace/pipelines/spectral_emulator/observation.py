@@ -18,9 +18,10 @@ __all__ = ["read_spectrum", "tabulate_atoms"]
 
 def read_spectrum(source: SpectrumSource) -> tuple[Arrays, Table, Report]:
     """The spectrum as it was delivered; its true parameters (no row of a real one); what was done to its pixels."""
-    from skytrace.spectra.observed import spectrum_to_arrays
+    from skytrace.spectra.observed import check_absolute, spectrum_to_arrays
 
     spectrum = source.spectrum()
+    check_absolute(spectrum)  # before an hour of models
     seen = spectrum.wavelength_angstrom[~spectrum.mask]
     report = {
         "source": source.name, "note": source.note, "name": spectrum.name, "frame": spectrum.frame,

@@ -34,6 +34,8 @@ __all__ = [
 _OF_SCALE = 512
 #: Bins on either side of a feature's minimum to which its polynomial is fitted.
 _FEATURE_BINS, _FEATURE_KM_S = 6, (2500.0, 20_000.0)
+#: Times the mean model's luminosity, or a part of it, beyond which a unit or a distance is wrong.
+_FAR = 100.0
 _AGREEMENT = ("parameter", "method", "reference", "mean_offset_sigma", "width_ratio", "agrees", "words")
 _SPACE = ("names", "low", "high", "unit", "relaxed_by_width", "logarithmic")
 
@@ -182,9 +184,23 @@ def observe(
     prepared = prepare_observed(spectrum, trained.wavelength_angstrom, options=observation)
     luminosity, error = observed_luminosity(prepared)
     used = used_bins(trained.wavelength_angstrom, ~np.isfinite(luminosity), likelihood)
+    _check_brightness(spectrum, luminosity[used], trained.level_erg_s_a)
     model = inference_model(trained, parameter_space(space), bins=used)
     scales = error_scales(trained, space)
     return Observation(trained, model, used, luminosity, error, scales, spectrum.phase_day, spectrum.name)
+
+
+def _check_brightness(spectrum: Any, luminosity: np.ndarray, level_erg_s_a: float) -> None:
+    """Raise CatalogueError for a spectrum that is no supernova's by far: no posterior would say so."""
+    from skytrace.errors import CatalogueError
+
+    ratio = float(np.median(luminosity) / level_erg_s_a) if luminosity.size else 1.0
+    if not 1.0 / _FAR <= ratio <= _FAR:
+        raise CatalogueError(
+            f"{spectrum.name}: its median luminosity is {ratio:.2g} times that of the models, which lies outside "
+            f"[{1.0 / _FAR:g}, {_FAR:g}]; are flux_unit and distance_modulus_mag = "
+            f"{spectrum.distance_modulus_mag:g} right?"
+        )
 
 
 def target_of(seen: Observation, likelihood: LikelihoodOptions) -> Callable[..., Any]:

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 __all__ = ["FLUX_UNIT", "SpectrumFile", "read_spectrum"]
 
 FLUX_UNIT = "erg / (Angstrom s cm2)"
+#: What a flux may be: energy or photons, by wavelength or frequency; not integrated over either, as nu F_nu is.
+_FLUX_DENSITIES = (FLUX_UNIT, "Jy", "ph / (Angstrom s cm2)", "ph / (Hz s cm2)")
 #: Units that a name states.
 _UNIT_OF_NAME = {"wavelength_angstrom": "Angstrom", "wavelength_nm": "nm", "wavelength_um": "um"}
 #: Usual names, in lower case, in the order in which they count.
@@ -160,6 +162,11 @@ def _in_our_units(
         if found[role] is None:
             continue
         unit = flux_unit if role == "flux" else columns.units.get(name["error"]) or flux_unit
+        if not any(units.Unit(unit).is_equivalent(kind) for kind in _FLUX_DENSITIES):
+            raise CatalogueError(
+                f"{file}: flux_unit = {unit} of {role} is no flux density by wavelength or frequency, such as "
+                f"{FLUX_UNIT}"
+            )
         try:
             values = (columns.values[name[role]] * units.Unit(unit)).to(
                 FLUX_UNIT, equivalencies=units.spectral_density(wavelength)
