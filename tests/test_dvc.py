@@ -12,6 +12,7 @@ from kedro.framework.project import pipelines as project_pipelines
 from kedro.framework.startup import bootstrap_project
 
 from skytrace.pipeline_registry import LINEAGES
+from tests.notebook_runs import QUOTED, run_story
 
 
 def _outputs_of_stage(stage: dict) -> set[str]:
@@ -134,6 +135,8 @@ def test_results_are_made_once_repeat_their_hashes_and_reach_a_second_clone(firs
     assert set(lock["stages"]) == set(LINEAGES)
     assert "Data and pipelines are up to date" in first("dvc", "repro")
 
+    _check_notebooks(first)
+
     # a run by hand leaves the release alone
     first("kedro", "run", "--env", "smoke", "--pipelines", "injection_recovery", "--nodes", _plot_node(first))
     assert "Data and pipelines are up to date" in first("dvc", "status")
@@ -156,6 +159,20 @@ def test_results_are_made_once_repeat_their_hashes_and_reach_a_second_clone(firs
     assert "Data and pipelines are up to date" in second("dvc", "repro")
     assert second("git", "status", "--short") == ""
     assert second("kedro", "results", "--env", "smoke").startswith("verdict: ")
+
+
+def _check_notebooks(clone: Clone) -> None:
+    """Every notebook runs to its end on these outputs, and quotes and traces the number that the file holds."""
+    environment = {**clone.environment, "KEDRO_ENV": "smoke", "IPYTHONDIR": str(clone.folder.parent / "ipython")}
+    for name, expected in QUOTED.items():
+        story = run_story(clone.folder / "notebooks" / f"{name}.ipynb", environment)
+        words, value = expected(clone.folder / "data" / "08_reporting" / "smoke")
+        assert story.quoted() == words, name
+        assert story.figures() >= 1, name
+        lines = story.said(-1).splitlines()
+        assert lines[0].startswith(story.traced.partition(":")[0]), story.said(-1)
+        assert float(lines[1].rpartition(" = ")[2]) == value, story.said(-1)
+        assert any(line.startswith("whole: ") for line in lines), story.said(-1)
 
 
 def _plot_node(clone: Clone) -> str:
