@@ -12,7 +12,7 @@ from nbclient import NotebookClient
 
 __all__ = ["QUOTED", "Story", "run_story"]
 
-SECONDS_A_CELL = 300
+SECONDS_A_CELL = 900  # of a machine that does much else
 _COLOURS = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
 
@@ -43,6 +43,13 @@ class Story:
         """What the one cell printed that quotes a number."""
         (cell,) = [n for n, cell in enumerate(self.cells) if "quoted" in cell.metadata.get("tags", [])]
         return self.said(cell).strip()
+
+    def lineage(self) -> tuple[float, str]:
+        """The number that the trace in the last cell found, and its verdict on the chain."""
+        found = self.said(-1)
+        (value,) = re.findall(r"^\S+ = (\S+)$", found, re.MULTILINE)
+        (verdict,) = re.findall(r"^(?:whole|broken in).*", found, re.MULTILINE)
+        return float(value), verdict
 
     def figures(self) -> int:
         """How many pictures it showed."""
