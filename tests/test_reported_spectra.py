@@ -49,6 +49,22 @@ def test_power_law_of_the_training_size_is_that_of_its_report(reports, page):
     assert f"{law['goal_size']:,.0f} models (95 %: {low:,.0f} to {high:,.0f})" in page
 
 
+def test_curve_of_the_large_training_set_is_that_of_its_report(page):
+    found = json.loads((ROOT / "docs/results/spectral_mock_large/training_sizes.json").read_text())
+    first, second, last = found["sizes"]
+    words = (
+        f"{percent(first['median'])} of {first['models']:,} models, {percent(second['median'])} of "
+        f"{second['models']:,} and {percent(last['median'])} of {last['models']:,} "
+        f"(95th percentile {percent(last['p95'])})"
+    )
+    assert words in page
+    assert (
+        f"falls as the {found['law']['slope']:.2f} power" in page and f"at {found['law']['goal_size']:,.0f} by" in page
+    )
+    distilled = json.loads((ROOT / "docs/results/spectral_mock_large/stage_one_emulator.json").read_text())
+    assert f"Distilled, those {last['models']:,} give {percent(distilled['rms_of_peak_median'])}" in page
+
+
 def test_coverage_is_that_of_its_report(page):
     found = rows_of("coverage")
     kinds = {kind: [row for row in found if row["kind"] == kind] for kind in dict.fromkeys(r["kind"] for r in found)}
@@ -111,7 +127,7 @@ def test_what_is_said_of_sn_2011fe_is_in_its_reports(page):
     for name, digits, errors in (("log_L", 3, 3), ("v_inner", 0, 0), ("t_exp", 2, 2), ("log_rho_0", 2, 2)):
         mean, sd = float(found[name]["mean"]), float(found[name]["sd"])
         assert f"{name} = {mean:.{digits}f} +- {sd:.{errors}f}" in page, name
-    assert sum(bool(row["flag"]) for row in found.values()) == 9 and "Nine of fifteen parameters" in page
+    assert sum(bool(row["flag"]) for row in found.values()) == 8 and "Eight of fifteen parameters" in page
     steps = [json.loads((folder / f"{step}_inference.json").read_text()) for step in
              ("stage_one", "second_round", "stage_two", "stage_three")]  # fmt: skip
     assert f"(R-hat at most {max(one['samplers']['nuts']['r_hat_max'] for one in steps):.3f})" in page
@@ -120,5 +136,15 @@ def test_what_is_said_of_sn_2011fe_is_in_its_reports(page):
     assert f"({second['misfit_per_bin_without_inadequacy']:.0f} per bin)" in page
     closure = json.loads((folder / "closure.json").read_text())
     assert f"is {percent(closure['rms_of_peak_observed'], 1)} of the peak from the spectrum" in page
+    with (folder / "coverage.csv").open() as lines:
+        rows = [
+            row
+            for row in csv.DictReader(lines)
+            if row["kind"] != "drawn from the model" and row["constrained"] == "True"
+        ]
+    held = [row["parameter"] for row in rows if row["holds"] == "True"]
+    (fails,) = [row for row in rows if row["holds"] != "True"]
+    assert f"{len(held)} of {len(rows)} constrained parameters hold; {fails['parameter']} does not " in page
+    assert f"({float(fails['covered_68']):.2f} where 0.68 is asked)" in page
     run = json.loads((folder / "run.json").read_text())
     assert f"`{run['git']['commit'][:7]}`" in page and not run["git"]["dirty"]
