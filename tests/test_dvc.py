@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from kedro.framework.project import pipelines as project_pipelines
 from kedro.framework.startup import bootstrap_project
 
 from skytrace.pipeline_registry import LINEAGES
+from tests.notebook_runs import QUOTED, run_story
 
 
 def _outputs_of_stage(stage: dict) -> set[str]:
@@ -134,6 +136,8 @@ def test_results_are_made_once_repeat_their_hashes_and_reach_a_second_clone(firs
     assert set(lock["stages"]) == set(LINEAGES)
     assert "Data and pipelines are up to date" in first("dvc", "repro")
 
+    _check_notebooks(first)
+
     # a run by hand leaves the release alone
     first("kedro", "run", "--env", "smoke", "--pipelines", "injection_recovery", "--nodes", _plot_node(first))
     assert "Data and pipelines are up to date" in first("dvc", "status")
@@ -156,6 +160,21 @@ def test_results_are_made_once_repeat_their_hashes_and_reach_a_second_clone(firs
     assert "Data and pipelines are up to date" in second("dvc", "repro")
     assert second("git", "status", "--short") == ""
     assert second("kedro", "results", "--env", "smoke").startswith("verdict: ")
+
+
+def _check_notebooks(clone: Clone) -> None:
+    """Every notebook runs to its end on these outputs, and quotes and traces the number that the file holds."""
+    environment = {**clone.environment, "KEDRO_ENV": "smoke", "IPYTHONDIR": str(clone.folder.parent / "ipython")}
+    paths = [clone.folder / "notebooks" / f"{name}.ipynb" for name in QUOTED]
+    with ThreadPoolExecutor(2) as pool:  # each waits for a kernel of its own
+        stories = dict(zip(QUOTED, pool.map(lambda path: run_story(path, environment), paths), strict=True))
+    for name, story in stories.items():
+        words, value = QUOTED[name](clone.folder / "data" / "08_reporting" / "smoke")
+        assert story.quoted() == words, name
+        assert story.figures() >= 1, name
+        traced, verdict = story.lineage()
+        assert traced == value, f"{name}: {story.traced}"
+        assert verdict.startswith("whole: "), story.said(-1)
 
 
 def _plot_node(clone: Clone) -> str:

@@ -128,7 +128,13 @@ def results(env: str | None, save: Path | None, only: str | None) -> None:
 
 @cli.command()
 @click.argument("target")
-@click.option("--env", "-e", default=None, help="Kedro environment that TARGET's name is looked up in.")
+@click.option(
+    "--env",
+    "-e",
+    default=None,
+    envvar="KEDRO_ENV",
+    help="Kedro environment that TARGET's name is looked up in; default: $KEDRO_ENV.",
+)
 @click.option("--full", is_flag=True, help="All values of all parameters, one a line.")
 @click.option("--json", "as_json", is_flag=True, help="The same facts as JSON.")
 @click.option(

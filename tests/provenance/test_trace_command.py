@@ -12,6 +12,7 @@ import pytest
 from click.testing import CliRunner
 
 from skytrace import cli
+from skytrace.provenance import trace as trace_module
 from skytrace.provenance import trace_project
 from skytrace.provenance.trace_text import clean
 from skytrace.reporting.trace_page import trace_page
@@ -53,6 +54,23 @@ def test_the_text_has_the_value_the_tree_the_run_and_the_verdict(kedro, project)
 
 def test_all_values_of_the_parameters_are_shown_when_asked_for(kedro):
     assert "zero_point = 25.0" in kedro("toy.evaluation", "--full").stdout
+
+
+def test_the_environment_is_that_of_the_option_or_else_of_the_variable_that_kedro_reads(kedro, monkeypatch):
+    asked = []
+    real = trace_module.trace
+
+    def trace(*arguments, **options):
+        asked.append(options["environment"])
+        return real(*arguments, **options)
+
+    monkeypatch.setattr(trace_module, "trace", trace)
+    monkeypatch.setenv("KEDRO_ENV", "toy")
+    assert kedro("toy.evaluation:n").exit_code == 0
+    kedro("toy.evaluation:n", "--env", "other")
+    monkeypatch.delenv("KEDRO_ENV")
+    kedro("toy.evaluation:n")
+    assert asked == ["toy", "other", None]
 
 
 def test_a_broken_chain_is_exit_code_1_unless_its_kinds_are_allowed(kedro, project):
