@@ -7,7 +7,8 @@ from kedro.config import OmegaConfigLoader
 from kedro.io import DataCatalog
 
 from skytrace.reporting.style import figure_png, house_style, new_figure
-from skytrace.reporting.supernova_spectrum_page import FIGURE_CAPTIONS, _moved_words, supernova_spectrum_page
+from skytrace.reporting.supernova_spectrum_page import FIGURE_CAPTIONS, supernova_spectrum_page
+from skytrace.reporting.supernova_spectrum_words import moved_words
 
 
 @house_style
@@ -43,7 +44,8 @@ def kept(repository, tmp_path, monkeypatch):
 def reports():
     inference = {
         "samplers": {"nuts": {"r_hat_max": 1.001}}, "failures": {"nuts": []}, "best": {"log_L": 43.0}, "flags": [],
-        "checks": {"predictive_p": 0.4, "predictive_p_without_inadequacy": 1e-9},
+        "checks": {"predictive_p": 0.4, "predictive_p_without_inadequacy": 1e-9}, "bins": 95,
+        "likelihood": {"merged_bins": 4, "explosion": None},
     }  # fmt: skip
     emulator = {
         "parameters": 15, "models": 2000, "held_out": 200, "rms_of_peak_median": 0.026, "rms_of_peak_p95": 0.053,
@@ -141,13 +143,28 @@ def test_how_the_quoted_step_fits_is_said_first(kept, monkeypatch, p, alone, wor
 def test_what_moved_between_the_first_step_and_the_one_that_is_quoted_is_told():
     later = SUMMARY.assign(mean=[43.0, 9900.0, 0.012, 0.1])
     labels = {"stage_one": "stage 1", "second_round": "second round"}
-    (words,) = _moved_words({"stage_one": SUMMARY, "second_round": later}, labels, "second_round")
+    (words,) = moved_words({"stage_one": SUMMARY, "second_round": later}, labels, "second_round")
     assert "From stage 1" in words and "v_inner (\u22122.0): intervals" in words
-    assert _moved_words({"stage_one": SUMMARY, "second_round": SUMMARY}, labels, "second_round") == []
-    assert _moved_words({"stage_one": SUMMARY}, labels, "stage_one") == []
+    assert moved_words({"stage_one": SUMMARY, "second_round": SUMMARY}, labels, "second_round") == []
+    assert moved_words({"stage_one": SUMMARY}, labels, "stage_one") == []
 
 
 def test_a_posterior_that_is_the_prior_is_not_called_a_limit(kept):
     open_one = kept.assign(constrained=[True, True, False, True])
     html = page_of(open_one)
     assert html.count("at a bound") == 0 and "15 parameters, of which 2 are constrained" in html
+
+
+def test_a_dated_explosion_and_errors_that_are_too_large_are_said(kept, monkeypatch):
+    plain = page_of(kept)
+    assert "The likelihood compares 95 bins, each the mean of 4" in plain
+    assert "states larger errors" not in plain and "The explosion is dated" not in plain
+    whole = reports()
+    dated = {"low_day": 17.5, "high_day": 18.5, "soft_day": 0.25, "source": "someone <b>"}
+    whole["inference"]["stage_one"]["likelihood"]["explosion"] = dated
+    whole["emulator"]["stage_one"]["covered_68"] = 0.91
+    monkeypatch.setitem(globals(), "reports", lambda: whole)
+    names = kept.assign(parameter=["log_L", "t_exp", "X_Ni", "inadequacy"])
+    html = page_of(names, observed=True)
+    assert "t_exp has a prior of 17.5 to 18.5 d (someone &lt;b&gt;)" in html
+    assert "emulator of stage one states larger errors than it makes: 91 % of" in html

@@ -159,6 +159,17 @@ def test_a_parameter_that_follows_its_prior_is_called_open():
     assert summary.loc["open", "width_of_prior"] == pytest.approx(1.0, abs=0.03)
 
 
+def test_a_posterior_about_as_wide_as_its_prior_is_no_limit():
+    """Both lean on the lower bound; only the one that is much narrower than the prior is limited by the spectrum."""
+    share = np.random.default_rng(3).beta(1.0, 1.6, size=4000)
+    unit = np.column_stack([share, 0.2 * share])
+    posterior = _made_up(unit, ("tilted", "limited"))
+    priors = dict.fromkeys(posterior.names, PriorWidth(-3.0, 3.0, False, 6.0 / np.sqrt(12.0), 1.0 / np.sqrt(12.0)))
+    words = wall_check(posterior, priors)
+    assert "leans on its lower bound -3, but is 8" in words["tilted"] and "sets no limit" in words["tilted"]
+    assert "an upper limit" in words["limited"]
+
+
 def test_a_parameter_with_a_logarithmic_prior_is_judged_in_its_logarithm():
     """Draws of the prior itself, most of them near zero in natural units, are open and no upper limit; half of the
     logarithmic range is half of the prior's width.

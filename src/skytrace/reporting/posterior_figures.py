@@ -45,11 +45,12 @@ def posterior_columns(posterior: Any) -> dict[str, NDArray[np.float64]]:
 @house_style
 def corner_figure(
     posterior: Any, *, truths: dict[str, float] | None = None, size_inches: float = DOUBLE_COLUMN_INCHES,
-    title_format: str = ".3f",
+    title_format: str | None = ".3f",
 ) -> Figure:  # fmt: skip
     """Every pair of sampled parameters: contours that hold 68 and 95 % of the draws; titles: median and 68 %.
 
-    truths: label -> value of a simulated sky, drawn as a line.
+    truths: label -> value of a simulated sky, drawn as a line. title_format: of the numbers in titles; None: two digits
+    of each error, the label on a line of its own.
     """
     import corner
     from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -68,16 +69,28 @@ def corner_figure(
     corner.corner(
         draws, fig=figure, labels=[_LABELS.get(name, name) for name in columns], levels=(0.68, 0.95), bins=30,
         range=spans, smooth=1.0, plot_datapoints=False, plot_density=False, fill_contours=True, color=COLOURS["blue"],
-        truths=truth,
-        truth_color=COLOURS["vermilion"], quantiles=(0.16, 0.5, 0.84), show_titles=True, title_fmt=title_format,
+        truths=truth, truth_color=COLOURS["vermilion"], quantiles=(0.16, 0.5, 0.84), show_titles=True,
+        title_fmt=title_format or ".2f",
         title_kwargs={"fontsize": 6}, label_kwargs={"fontsize": 7}, max_n_ticks=3, hist_kwargs={"linewidth": 0.8},
         contour_kwargs={"linewidths": 0.7}, labelpad=0.08,
     )  # fmt: skip
+    if title_format is None:
+        for number, (name, values) in enumerate(zip(columns, draws.T, strict=True)):
+            title = f"{_LABELS.get(name, name).split(' [')[0]}\n{_median_words(values)}"
+            figure.axes[number * (len(columns) + 1)].set_title(title)
     for axis in figure.axes:
         axis.tick_params(labelsize=6, length=2)
         axis.set_title(axis.get_title().replace("-", "−"), fontsize=6)  # titles are numbers: their minus is a minus
     figure.subplots_adjust(left=0.1, bottom=0.1, right=0.98, top=0.96)
     return figure
+
+
+def _median_words(values: NDArray[np.float64]) -> str:
+    """Median with the distances to the 16th and 84th percentile, in as many digits as two of the smaller need."""
+    low, middle, high = np.percentile(values, [16.0, 50.0, 84.0])
+    least = min(high - middle, middle - low)
+    digits = max(0, 1 - int(np.floor(np.log10(least)))) if least > 0.0 else 2
+    return f"${middle:.{digits}f}^{{+{high - middle:.{digits}f}}}_{{-{middle - low:.{digits}f}}}$"
 
 
 @house_style

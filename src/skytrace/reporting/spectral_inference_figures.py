@@ -115,7 +115,7 @@ def spectral_corner_figure(
     columns = {label: np.asarray(values[name], dtype=float) / unit for name, (label, unit) in labels.items()}
     marked = {labels[name][0]: value / labels[name][1] for name, value in (truths or {}).items() if name in labels}
     size = max(4.0, min(16.0, 1.05 * len(chosen)))
-    return corner_figure(arviz.from_dict(posterior=columns), truths=marked, size_inches=size, title_format=".2f")
+    return corner_figure(arviz.from_dict(posterior=columns), truths=marked, size_inches=size, title_format=None)
 
 
 @house_style

@@ -35,6 +35,8 @@ __all__ = [
 ]
 
 _WALL_SIGMA = 2.0
+#: Of the prior's width, beyond which a posterior is about the prior.
+_OPEN = 0.75
 
 
 @dataclass(frozen=True, eq=False)
@@ -139,7 +141,7 @@ def prior_widths(
 def wall_check(posterior: SpectrumPosterior, priors: dict[str, PriorWidth]) -> dict[str, str]:
     """In words, by name, of every parameter whose mean lies within 2 standard deviations of a bound of its prior, both
     in the coordinate in which that is flat; a parameter that is within 2 of both is one that the spectrum does not
-    constrain.
+    constrain, and one that is about as wide as its prior no limit.
 
     The fitted amplitude of the inadequacy is left out: at its lower bound the simulator is good enough.
     """
@@ -157,6 +159,13 @@ def wall_check(posterior: SpectrumPosterior, priors: dict[str, PriorWidth]) -> d
         elif any(near):
             side, end, sense = ("lower", low, "an upper") if near[0] else ("upper", high, "a lower")
             scale = " (in its logarithm)" if prior.logarithmic else ""
+            relative = shares.std() / prior.share_sd
+            if relative > _OPEN:
+                words[name] = (
+                    f"{name} leans on its {side} bound {end:g}{scale}, but is {100.0 * relative:.0f} % as wide as its "
+                    "prior: the spectrum says little of it, and sets no limit"
+                )
+                continue
             words[name] = (
                 f"{name} = {draws.mean():.5g} +- {draws.std():.2g} lies {min(from_low, from_high):.1f} sigma{scale} "
                 f"from its {side} bound {end:g}: the prior sets this interval, not the spectrum alone; read it as "
