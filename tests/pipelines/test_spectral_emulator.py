@@ -11,7 +11,7 @@ import xarray as xr
 from skytrace.errors import CatalogueError, OptionError
 from skytrace.pipelines.spectral_emulator import stages
 from skytrace.pipelines.spectral_emulator.graph import LABELS, LAYERED, NAME, STAGES
-from skytrace.pipelines.spectral_emulator.options import StageOptions
+from skytrace.pipelines.spectral_emulator.options import KnockOutOptions, StageOptions
 from skytrace.pipelines.spectral_emulator.pipeline import create_pipeline
 from skytrace.spectra.ejecta import physical_problems
 from skytrace.spectra.parameter_space import stage_one_space
@@ -91,3 +91,8 @@ def test_a_spectrum_that_is_no_supernovas_by_far_is_refused_with_what_may_be_wro
     spectrum = SimpleNamespace(name="SN X", distance_modulus_mag=29.0)
     with contextlib.nullcontext() if fits else pytest.raises(CatalogueError, match="distance_modulus_mag = 29 right"):
         stages._check_brightness(spectrum, np.full(50, factor * 1e39), 1e39)
+
+
+def test_an_element_that_is_not_in_the_ejecta_is_refused_before_the_run():
+    with pytest.raises(OptionError, match="elements: Z = 1 is not in the ejecta; choose of 6, 8, 12"):
+        KnockOutOptions(elements=(14, 1))

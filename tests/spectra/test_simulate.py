@@ -7,9 +7,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from skytrace.errors import OptionError
+from skytrace.errors import CatalogueError, OptionError
 from skytrace.spectra.simulate import simulate_spectra
 from skytrace.spectra.simulation_options import SimulationOptions
+from tests.spectra.test_ejecta import table
 
 #: The references were computed from the list as it stands.
 AS_LISTED = SimulationOptions(atomic={"overrides": False})
@@ -98,6 +99,13 @@ def test_a_models_spectrum_does_not_depend_on_its_batch(references, simulated):
         pd.DataFrame([json.loads(str(references["e07"]["params"]))], index=[41]), options=AS_LISTED
     )
     np.testing.assert_array_equal(alone.luminosity[0], simulated.luminosity[1])
+
+
+def test_tables_without_models_or_numbers_are_refused_by_name():
+    with pytest.raises(CatalogueError, match="parameters has no row"):
+        simulate_spectra(table().iloc[:0])
+    with pytest.raises(CatalogueError, match=r"the column log_L of parameters holds what is no number: .*'bright'"):
+        simulate_spectra(table().astype(object).assign(log_L="bright"))
 
 
 def test_options_outside_their_range_are_named():

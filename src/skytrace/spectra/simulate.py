@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from skytrace.errors import CatalogueError
-from skytrace.spectra.ejecta import COMPOSITION_Z, Ejecta, ejecta_zones
+from skytrace.spectra.ejecta import COMPOSITION_Z, EJECTA_PARAMETERS, Ejecta, ejecta_zones
 from skytrace.spectra.plasma import PlasmaTables, bin_opacity, plasma_tables, solve_plasma
 from skytrace.spectra.simulation_options import SimulationOptions
 from skytrace.spectra.transfer import (
@@ -81,8 +81,16 @@ def simulate_spectra(
 
     Velocities are in km/s, t_exp in days, log_L in log10 erg/s, log_rho_0 in log10 g/cm^3 at v_inner and t_exp.
     atomic: lines and levels; None loads those of ``options.atomic`` once per process. A model's numbers do not depend
-    on the others. Raises CatalogueError for missing columns or elements, OptionError for unphysical rows.
+    on the others. Raises CatalogueError for no rows, missing columns or elements, and values that are no numbers,
+    OptionError for unphysical rows.
     """
+    if not len(parameters):
+        raise CatalogueError("parameters has no row: there is no model to simulate")
+    for name in set(EJECTA_PARAMETERS) & set(parameters.columns):
+        try:
+            parameters[name].to_numpy(dtype=float)
+        except (TypeError, ValueError) as error:
+            raise CatalogueError(f"the column {name} of parameters holds what is no number: {error}") from error
     tables = _loaded_tables(options.atomic) if atomic is None else plasma_tables(atomic)
     ejecta = ejecta_zones(
         parameters, zones=options.zones, outer_velocity_km_s=options.outer_velocity_km_s,

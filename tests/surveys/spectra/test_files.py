@@ -172,6 +172,13 @@ def test_a_spectrum_of_the_wrong_sign_is_refused_and_a_negative_redshift_recorde
     assert observed_spectrum(WAVELENGTH, FLUX, ERROR, source=SOURCE).handling == ()
 
 
+def test_an_ampere_is_told_from_an_angstrom(tmp_path):
+    file = write_text(tmp_path / "a.txt", WAVELENGTH, FLUX, ERROR)
+    for options in (SpectrumFileOptions("text", "A", CGS), SpectrumFileOptions("text", "Angstrom", "erg/s/cm2/A")):
+        with pytest.raises(CatalogueError, match=r"\(A is ampere: write Angstrom\)"):
+            read_spectrum(file, source=SOURCE, options=options)
+
+
 @pytest.mark.parametrize("unit", ["erg / (s cm2)", "W / m2"])
 def test_a_flux_that_is_no_density_is_refused(tmp_path, unit):
     file = write_text(tmp_path / "a.txt", WAVELENGTH, FLUX, ERROR)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from skytrace.errors import OptionError, check_between, check_choice, check_whole
+from skytrace.spectra.composition import COMPOSITION_Z
 from skytrace.spectra.inference_options import METHODS
 
 __all__ = ["CoverageOptions", "CurveOptions", "KnockOutOptions", "StageOptions"]
@@ -79,7 +80,7 @@ class CoverageOptions:
 
 @dataclass(frozen=True)
 class KnockOutOptions:
-    """elements: atomic numbers whose lines are taken out one after the other."""
+    """elements: atomic numbers, of those in the ejecta, whose lines are taken out one after the other."""
 
     elements: tuple[int, ...] = (8, 12, 14, 16, 20, 22, 24, 26, 27, 28)
 
@@ -88,4 +89,6 @@ class KnockOutOptions:
         if not self.elements:
             raise OptionError("elements = () names no element to knock out")
         for z in self.elements:
-            check_whole("elements", z, 1, 118)
+            if z not in COMPOSITION_Z:
+                known = ", ".join(map(str, COMPOSITION_Z))
+                raise OptionError(f"elements: Z = {z} is not in the ejecta; choose of {known}")

@@ -141,6 +141,11 @@ def _unit(file: Path, key: str, stated: str | None, asked: str | None) -> Any:
     return by_option if in_file is None else in_file
 
 
+def _ampere_words(unit: Any) -> str:
+    """What to write in place of the A that astropy takes for ampere; empty where there is none."""
+    return " (A is ampere: write Angstrom)" if "A" in {base.name for base in unit.bases} else ""
+
+
 def _in_our_units(
     file: Path, columns: FileColumns, found: dict[str, str | None], options: SpectrumFileOptions
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64] | None, list[str]]:
@@ -151,7 +156,10 @@ def _in_our_units(
     stated = columns.units.get(name["wavelength"]) or _UNIT_OF_NAME.get(name["wavelength"].lower())
     wavelength_unit = _unit(file, "wavelength_unit", stated, options.wavelength_unit)
     if not wavelength_unit.is_equivalent(units.AA):
-        raise CatalogueError(f"{file}: wavelength_unit = {wavelength_unit} is not a length, such as Angstrom, nm or um")
+        raise CatalogueError(
+            f"{file}: wavelength_unit = {wavelength_unit} is not a length, such as Angstrom, nm or um"
+            f"{_ampere_words(wavelength_unit)}"
+        )
     flux_unit = _unit(file, "flux_unit", columns.units.get(name["flux"]), options.flux_unit)
     wavelength = (columns.values[name["wavelength"]] * wavelength_unit).to(units.AA)
     positive = wavelength.value > 0
@@ -165,7 +173,7 @@ def _in_our_units(
         if not any(units.Unit(unit).is_equivalent(kind) for kind in _FLUX_DENSITIES):
             raise CatalogueError(
                 f"{file}: flux_unit = {unit} of {role} is no flux density by wavelength or frequency, such as "
-                f"{FLUX_UNIT}"
+                f"{FLUX_UNIT}{_ampere_words(units.Unit(unit))}"
             )
         try:
             values = (columns.values[name[role]] * units.Unit(unit)).to(
