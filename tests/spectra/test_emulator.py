@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import jax
 import numpy as np
 import pytest
 
@@ -10,6 +11,7 @@ from skytrace.errors import CatalogueError, OptionError
 from skytrace.spectra.emulator import emulator_from_arrays, emulator_to_arrays, jax_predict
 from skytrace.spectra.emulator_options import EmulatorOptions
 from skytrace.spectra.emulator_training import loss_weights, split_rows, train_emulator, train_ensemble
+from skytrace.spectra.inference_model import inference_model
 from skytrace.spectra.preprocessing import mean_flux
 from tests.spectra.emulated_family import WAVELENGTH, Box, draw, luminosity
 
@@ -111,6 +113,18 @@ def test_gradient_in_jax_is_the_slope_of_numpy(emulator):
         ends[:, k] += step[k] * np.array([-1.0, 1.0])
         low, high = emulator.predict(ends).stretched
         np.testing.assert_allclose(np.asarray(slope)[:, k] * step[k], (high - low) / 2.0, atol=3e-4)
+
+
+@pytest.mark.parametrize(("single", "precision"), [(True, "float32"), (False, "float64")])
+def test_networks_of_a_likelihood_are_computed_in_the_precision_asked_for(emulator, single, precision):
+    model = inference_model(emulator, single=single)
+    middle = 0.5 * (model.low + model.high)[None]
+    with jax.enable_x64(True):
+        traced = jax.make_jaxpr(model.forward)(model.network, middle)
+    products = [one for one in traced.jaxpr.eqns if one.primitive.name == "dot_general"]
+    of_networks = [one for one in products if min(one.invars[1].aval.shape[-2:]) > 1 and one.invars[1].aval.ndim > 1]
+    assert len(of_networks) == len(emulator.weights) + 1  # the layers, and the principal components
+    assert {str(part.aval.dtype) for one in of_networks for part in one.invars} == {precision}
 
 
 def test_training_is_the_same_bit_for_bit():

@@ -149,14 +149,17 @@ def member_spread(outputs: NDArray, pixels: int) -> NDArray[np.float64]:
 def jax_predict(emulator: SpectrumEmulator, parameters: Any) -> tuple[Any, Any]:
     """(y (n, m), scale (n,)) of parameters (n, d) in JAX: differentiable, may be jitted; equal to ``predict`` to 1e-5.
 
-    Weights are single precision; with 64-bit JAX the sums are double.
+    Networks are computed in the precision of ``emulator.input_mean``, their inputs in that of the parameters.
     """
     import jax
     import jax.numpy as jnp
 
     theta = jnp.asarray(parameters)
     box = (emulator.low, emulator.high, emulator.logarithmic)
-    x = ((emulator_inputs(theta, emulator.names, box, jnp) - emulator.input_mean) / emulator.input_scale)[None]
+    # a box's ends are double: without this cast the networks would be, too
+    precision = jax.dtypes.canonicalize_dtype(emulator.input_mean.dtype)
+    x = (emulator_inputs(theta, emulator.names, box, jnp) - emulator.input_mean) / emulator.input_scale
+    x = x[None].astype(precision)
     for weight, bias in zip(emulator.weights[:-1], emulator.biases[:-1], strict=True):
         x = jax.nn.silu(x @ weight + bias)
     x = (x @ emulator.weights[-1] + emulator.biases[-1]) * emulator.output_scale
@@ -170,7 +173,7 @@ def jax_predict(emulator: SpectrumEmulator, parameters: Any) -> tuple[Any, Any]:
     square = square / emulator.error.typical_spread**2
     scale = jnp.sqrt(1.0 - emulator.error.share + emulator.error.share * square)
     shape = out[:, :-1] @ emulator.shape_components + emulator.shape_mean
-    level = out[:, -1] + theta @ emulator.level_slope
+    level = out[:, -1] + (theta @ emulator.level_slope).astype(precision)
     return jnp.arcsinh(jnp.sinh(shape) * jnp.exp(level)[:, None]), scale
 
 

@@ -28,8 +28,8 @@ __all__ = ["distil"]
 _SPREAD_WEIGHT = 0.05
 _BATCH, _WEIGHT_DECAY, _STOPPING = 256, 1e-5, 0.02
 _SMALLEST_SPREAD = 1e-6
-#: Models that are asked together.
-_ROWS = 4096
+#: Models that are asked together; threads of the training, always as many: the last bits depend on them.
+_ROWS, _THREADS = 4096, 2
 
 
 def distil(
@@ -59,7 +59,7 @@ def distil(
     stop = np.arange(max(2, round(_STOPPING * len(inputs))))
     device = resolve_device(options.device)
     bar: ProgressBar[int] = progress(small.epochs, "distilled network")
-    with bar, deterministic_torch(1, device=device):
+    with bar, deterministic_torch(_THREADS, device=device):
         state = train_network(
             LearningTask(inputs, targets, wider), np.arange(len(stop), len(inputs)), stop, small, device,
             options.members, bar,

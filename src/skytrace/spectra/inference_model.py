@@ -155,7 +155,7 @@ def _network(
     rest = replace(emulator, **{name: np.asarray(getattr(emulator, name), dtype=dtype) for name in plain})
 
     def forward(network: dict[str, Any], parameters: Any) -> tuple[Any, Any]:
-        stretched, scale = jax_predict(replace(rest, **network), parameters.astype(dtype))
+        stretched, scale = jax_predict(replace(rest, **network), parameters)
         return stretched.astype(np.float64), scale.astype(np.float64)
 
     return network, forward

@@ -86,6 +86,7 @@ def _chains(
     """w (t, chain, draw, D) and statistics (t, chain, draw)."""
 
     def chain(key: Any, target: Any, mode: Any, root: Any) -> tuple[Any, ...]:
+        @jax.jit  # NumPyro asks for it in several places: traced once
         def energy(w: Any) -> Any:
             return -log_density((mode + root @ w)[None], target, model=model, options=options)[0]
 
