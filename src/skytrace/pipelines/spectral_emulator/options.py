@@ -55,12 +55,13 @@ class CurveOptions:
 
 @dataclass(frozen=True)
 class CoverageOptions:
-    """mocks: observations of each kind, simulated from the emulator itself and from models that it never saw; batch: in
-    one program. warmup, draws: of the two chains of each, whose trees of leaps double at most max_tree_depth times,
-    with steps for target_accept.
+    """mocks: observations simulated from models that the emulator never saw; own_mocks: drawn from the emulator itself,
+    which test the sampler alone; batch: in one program. warmup, draws: of the two chains of each, whose trees of leaps
+    double at most max_tree_depth times, with steps for target_accept.
     """
 
     mocks: int = 100
+    own_mocks: int = 50
     batch: int = 20
     warmup: int = 200
     draws: int = 300
@@ -70,6 +71,7 @@ class CoverageOptions:
 
     def __post_init__(self) -> None:
         check_whole("mocks", self.mocks, 2, 10**6)
+        check_whole("own_mocks", self.own_mocks, 2, 10**6)
         check_whole("batch", self.batch, 1, 10_000)
         check_whole("warmup", self.warmup, 10, 10**6)
         check_whole("draws", self.draws, 10, 10**6)

@@ -101,7 +101,7 @@ def measure_coverage(
     fraction = error_fraction(seen)
     rngs = [np.random.default_rng([coverage.seed, kind]) for kind in range(3)]
     told: Report = {"model": seen.model, "options": likelihood}
-    unit = prior_draws(coverage.mocks, target_of(seen, likelihood)(), **told, rng=rngs[0])
+    unit = prior_draws(coverage.own_mocks, target_of(seen, likelihood)(), **told, rng=rngs[0])
     own, own_error = inference_mocks.mock_of_draws(unit, fraction[seen.used], **told, rng=rngs[1])
     some = slice(0, coverage.mocks)
     other, other_error = inference_mocks.mock_of_spectra(
