@@ -90,9 +90,27 @@ def test_composition_is_dotted_where_most_draws_have_no_ejecta():
         "low68": 0.05, "high68": 0.2, "low95": 0.01, "high95": 0.4,
         "photosphere_share": np.repeat(np.linspace(0.0, 1.0, len(velocity)), 2),
     })  # fmt: skip
-    (axis,) = figures.composition_figure(rows, elements=(14, 26)).axes
-    solid = [line for line in axis.lines if line.get_linestyle() == "-"]
-    dotted = [line for line in axis.lines if line.get_linestyle() == ":"]
-    assert len(solid[0].get_xdata()) == 6
-    assert len(dotted[0].get_xdata()) == 12
+    silicon, iron = figures.composition_figure(rows, elements=(14, 26)).axes
+    for axis in (silicon, iron):
+        solid = [line for line in axis.lines if line.get_linestyle() == "-"]
+        dotted = [line for line in axis.lines if line.get_linestyle() == ":"]
+        assert len(solid[0].get_xdata()) == 6
+        assert len(dotted[0].get_xdata()) == 12
     assert solid[0].get_color() == COLOURS["blue"]
+
+
+def test_composition_stands_beside_its_prior_and_the_truth():
+    velocity = np.arange(8000.0, 12_000.0, 1000.0)
+    rows = pd.DataFrame({
+        "velocity_km_s": velocity, "atomic_number": 14, "median": 0.1, "low68": 0.05, "high68": 0.2, "low95": 0.01,
+        "high95": 0.4, "photosphere_share": 1.0,
+    })  # fmt: skip
+    prior, truth = rows.assign(low68=0.001, high68=0.5), rows.assign(median=0.0)
+    (axis,) = figures.composition_figure(rows, prior=prior, truth=truth, elements=(14,)).axes
+    dashed = [line.get_ydata()[0] for line in axis.lines if line.get_linestyle() == "--"]
+    assert dashed == [0.001, 0.5]
+    (true,) = [line for line in axis.lines if line.get_color() == COLOURS["orange"]]
+    assert set(true.get_ydata()) == {1e-5}  # none of it: at the foot of a logarithmic axis, not off it
+    assert [text.get_text() for text in axis.get_legend().get_texts()] == [
+        "posterior 68 %", "median", "prior 68 %", "truth",
+    ]  # fmt: skip

@@ -215,28 +215,62 @@ def coverage_figure(reports: Mapping[str, pd.DataFrame]) -> Figure:
 
 
 @house_style
-def composition_figure(profiles: pd.DataFrame, *, elements: Sequence[int] = (8, 14, 16, 20, 26, 27, 28)) -> Figure:
-    """Mass fractions by velocity at the time of the spectrum: medians, and 68 % of the posterior.
+def composition_figure(
+    profiles: pd.DataFrame, *, prior: pd.DataFrame | None = None, truth: pd.DataFrame | None = None,
+    elements: Sequence[int] = (8, 14, 16, 20, 26, 27, 28),
+) -> Figure:  # fmt: skip
+    """Mass fractions by velocity at the time of the spectrum, an element a panel: median and 68 % of the posterior,
+    68 % of the prior (dashed) and the truth, where they are given.
 
-    profiles: of ``composition_profiles``; elements: atomic numbers. Dotted beyond the bands' start: velocities that
+    All three: of ``composition_profiles``; elements: atomic numbers. Dotted beyond the bands' start: velocities that
     fewer than half of the draws put outside the photosphere.
     """
-    figure, axis = new_figure(width=DOUBLE_COLUMN_INCHES, height=3.0)
-    for number, z in enumerate(elements):
-        rows = profiles[profiles["atomic_number"] == z]
-        seen = rows[rows["photosphere_share"] >= 0.5]
-        colour = [*_CYCLE, "0.4"][number % (len(_CYCLE) + 1)]
+    columns = min(4, len(elements))
+    rows = -(-len(elements) // columns)
+    figure, axes = new_figure(
+        width=DOUBLE_COLUMN_INCHES, height=1.7 * rows + 0.5, rows=rows, columns=columns, sharex=True, sharey=True,
+        squeeze=False,
+    )  # fmt: skip
+    blue, orange = COLOURS["blue"], COLOURS["orange"]
+    for axis, z in zip(axes.flat, elements, strict=False):
+        mine, seen = _of_element(profiles, z), _of_element(profiles, z, share=0.5)
         x = seen["velocity_km_s"] / 1000.0
-        axis.fill_between(
-            x, np.maximum(seen["low68"], 1e-5), np.maximum(seen["high68"], 1e-5), color=colour, alpha=0.18, linewidth=0
-        )
-        axis.plot(
-            x, seen["median"], color=colour, linewidth=1.1, linestyle=_LINES[number // 4], label=ELEMENT_SYMBOLS[z]
-        )
-        axis.plot(rows["velocity_km_s"] / 1000.0, rows["median"], color=colour, linewidth=0.6, linestyle=":")
-    axis.set(yscale="log", ylim=(1e-4, 1.5), xlabel="velocity [$10^3$ km/s]", ylabel="mass fraction")
-    axis.legend(frameon=False, loc="upper left", bbox_to_anchor=(1.0, 1.0))
+        axis.fill_between(x, seen["low68"], seen["high68"], color=blue, alpha=0.25, linewidth=0, label="posterior 68 %")
+        axis.plot(x, seen["median"], color=blue, linewidth=1.1, label="median")
+        axis.plot(mine["velocity_km_s"] / 1000.0, mine["median"], color=blue, linewidth=0.6, linestyle=":")
+        if prior is not None:
+            wide = _of_element(prior, z, share=0.5)
+            for end in ("low68", "high68"):
+                label = "prior 68 %" if end == "low68" else None
+                axis.plot(
+                    wide["velocity_km_s"] / 1000.0, wide[end], color="0.35", linewidth=0.8, linestyle="--", label=label
+                )
+        if truth is not None:
+            true = _of_element(truth, z)
+            axis.plot(true["velocity_km_s"] / 1000.0, true["median"], color=orange, linewidth=1.2, label="truth")
+        axis.text(0.95, 0.04, ELEMENT_SYMBOLS[z], transform=axis.transAxes, ha="right", va="bottom", weight="bold")
+    axes[0, 0].set(yscale="log", ylim=(3e-5, 1.5))
+    spare = list(axes.flat[len(elements) :])
+    handles, labels = axes[0, 0].get_legend_handles_labels()
+    if spare:
+        spare[0].legend(handles, labels, frameon=False, loc="center left")
+    else:
+        axes[0, 0].legend(handles, labels, frameon=False)
+    for axis in spare:
+        axis.set_axis_off()
+    for number in range(len(elements)):
+        if number + columns >= len(elements):  # the lowest of its column
+            axes.flat[number].set_xlabel("velocity [$10^3$ km/s]")
+            axes.flat[number].tick_params(labelbottom=True)
+    for axis in axes[:, 0]:
+        axis.set_ylabel("mass fraction")
     return figure
+
+
+def _of_element(profiles: pd.DataFrame, atomic_number: int, *, share: float = 0.0) -> pd.DataFrame:
+    """Rows of an element where at least ``share`` of the draws has ejecta; what is next to nothing is drawn as that."""
+    rows = profiles[(profiles["atomic_number"] == atomic_number) & (profiles["photosphere_share"] >= share)]
+    return rows.assign(**{name: np.maximum(rows[name], 1e-5) for name in ("median", "low68", "high68")})
 
 
 def _with_gaps(table: pd.DataFrame) -> dict[str, Any]:

@@ -33,10 +33,12 @@ FIGURE_CAPTIONS = {
     "truth of a simulated spectrum, where there is one.",
     "shrinkage": "What passes from stage to stage: each stage's prior (thin) and 68 % interval (thick) on the range of "
     "the first prior.",
-    "abundances": "Mass fractions by velocity, last stage: median and 68 %. Most of what lies outside the region where "
-    "the lines form is the prior; oxygen is no parameter, it fills up what the others leave.",
+    "abundances": "Mass fractions by velocity, last stage: median and 68 % of the posterior, 68 % of the models that "
+    "the emulator learnt from, which is the prior, and the truth of a simulated spectrum. Where the posterior fills "
+    "the prior the spectrum says nothing; oxygen is no parameter, it fills up what the others leave.",
     "emulator_error": "Error of the first stage's emulator on models that it never saw, and how many of them its own "
-    "intervals hold.",
+    "intervals hold. The axis of the error ends where it is beyond use: the far ultraviolet has next to no flux. Grey: "
+    "windows that were left out.",
     "training_size": "The same error by the number of models that the emulator learnt from, its power law, and the "
     "published error.",
     "coverage": "Share of simulated observations whose 68 % interval holds the truth, with 68 % Jeffreys intervals; "

@@ -84,7 +84,7 @@ class CoverageOptions:
 class KnockOutOptions:
     """elements: atomic numbers, of those in the ejecta, whose lines are taken out one after the other."""
 
-    elements: tuple[int, ...] = (8, 12, 14, 16, 20, 22, 24, 26, 27, 28)
+    elements: tuple[int, ...] = (6, 8, 12, 14, 16, 20, 22, 24, 26, 27, 28)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "elements", tuple(self.elements))

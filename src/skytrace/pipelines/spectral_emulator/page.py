@@ -20,7 +20,7 @@ FIGURES = (
     "spectrum", "lines", "corner", "shrinkage", "abundances", "emulator_error", "training_size", "coverage",
     "agreement",
 )  # fmt: skip
-_PROFILE_KM_S, _PROFILE_DRAWS = np.arange(7000.0, 28_001.0, 500.0), 1000
+_PROFILE_KM_S, _PROFILE_ROWS = np.arange(7000.0, 28_001.0, 500.0), 1000
 
 
 def write_page(
@@ -38,6 +38,7 @@ def write_page(
     feature_errors: Table,
     layered_posterior: Any,
     last_posterior: Any,
+    last_models: Table,
     fitted: Table,
     likelihood: LikelihoodOptions,
     observation: ObservationOptions,
@@ -70,8 +71,14 @@ def write_page(
         line_identification_figure(line_identification, between_angstrom=_between(observation_report)),
         figures.spectral_corner_figure(_draws(layered_posterior), truths=known),
         figures.stage_shrinkage_figure(shared[~shared["parameter"].str.startswith(("X_", "mode_"))]),
-        figures.composition_figure(_profiles(last_posterior)),
-        emulator_error_figure(error_by_wavelength, models=int(reports["emulator"]["stage_one"]["held_out"])),
+        figures.composition_figure(
+            _profiles(pd.DataFrame({name: values.ravel() for name, values in _draws(last_posterior).items()})),
+            prior=_profiles(last_models), truth=_profiles(truth) if len(truth) else None,
+        ),
+        emulator_error_figure(
+            error_by_wavelength, models=int(reports["emulator"]["stage_one"]["held_out"]),
+            windows=list(likelihood.excluded.values()),
+        ),
         training_size_figure(sizes, errors, _curve(training_size_report)),
         figures.coverage_figure({str(kind): mine for kind, mine in coverage.groupby("kind", sort=False)}),
         figures.sampler_agreement_figure(agreement),
@@ -93,13 +100,12 @@ def _draws(posterior: Any) -> dict[str, np.ndarray]:
     return {str(name): values.to_numpy() for name, values in posterior.posterior.data_vars.items()}
 
 
-def _profiles(posterior: Any) -> Table:
-    """Mass fractions by velocity of evenly spaced draws."""
+def _profiles(models: Table) -> Table:
+    """Mass fractions by velocity of evenly spaced rows."""
     from skytrace.spectra.inference_predictions import composition_profiles
 
-    draws = pd.DataFrame({name: values.ravel() for name, values in _draws(posterior).items()})
-    some = np.unique(np.linspace(0, len(draws) - 1, min(len(draws), _PROFILE_DRAWS)).astype(int))
-    return composition_profiles(draws.iloc[some].reset_index(drop=True), _PROFILE_KM_S)
+    some = np.unique(np.linspace(0, len(models) - 1, min(len(models), _PROFILE_ROWS)).astype(int))
+    return composition_profiles(models.iloc[some].reset_index(drop=True), _PROFILE_KM_S)
 
 
 def _at_rest(observed: Arrays, observation: ObservationOptions) -> tuple[np.ndarray, np.ndarray]:

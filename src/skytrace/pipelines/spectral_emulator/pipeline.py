@@ -171,6 +171,7 @@ def _page() -> list[Node]:
                 "feature_errors": f"{first}.feature_errors",
                 "layered_posterior": f"{LAYERED}.posterior",
                 "last_posterior": f"{last}.posterior",
+                "last_models": f"{last}.models",
                 "fitted": f"{last}.fitted",
                 "likelihood": "params:likelihood",
                 "observation": "params:observation",
