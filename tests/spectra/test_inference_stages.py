@@ -186,7 +186,7 @@ def test_neural_estimator_recovers_the_posterior_and_ranks_evenly():
     model, truth = linear_model(low=-1.5, high=1.5, variance=0.16), np.array([0.3, -0.4, 0.2])
     true = model.unstretch(LEVEL + truth @ SLOPES)
     target = spectrum_target(true, ERROR_FRACTION * true, model, options=OPTIONS)
-    sampler = SpectrumSamplerOptions(neural_simulations=4000, neural_components=8, neural_epochs=60)
+    sampler = SpectrumSamplerOptions(neural_simulations=4000, neural_components=8, neural_epochs=300)
     estimator = train_neural(target, ERROR_FRACTION, model=model, options=OPTIONS, sampler=sampler)
     given = {"model": model, "options": OPTIONS}
     kept = sample_neural(target, estimator, **given, sampler=sampler)

@@ -35,8 +35,9 @@ _CHAINS, _BATCH = 4, 500
 #: Standard deviations of the curvature about the mode that are learnt from (posteriors are wider than that: with 3.5
 #: they were cut, and widths came out a fifth too small), and epochs without a better one after which training ends.
 _REACH, _PATIENCE = 7.0, 20
-#: Simulations of a step, and its length: with 256 and 1e-3 training was as good and took three times as long.
-_LEARNT_TOGETHER, _LEARNING_RATE = 1024, 2e-3
+#: Simulations of a step at most, steps of an epoch at least, and a step's length: of 20,000 simulations 256 a step and
+#: 1e-3 were as good and took three times as long.
+_LEARNT_TOGETHER, _STEPS, _LEARNING_RATE = 1024, 16, 2e-3
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,8 +108,8 @@ def train_neural(
     trainer.append_simulations(as_tensor((z - centre) / spread), as_tensor(summary(spectra)))
     with torch_threads(1):
         flow = trainer.train(
-            training_batch_size=_LEARNT_TOGETHER, learning_rate=_LEARNING_RATE, max_num_epochs=sampler.neural_epochs,
-            stop_after_epochs=_PATIENCE,
+            training_batch_size=max(1, min(_LEARNT_TOGETHER, len(z) // _STEPS)), learning_rate=_LEARNING_RATE,
+            max_num_epochs=sampler.neural_epochs, stop_after_epochs=_PATIENCE,
         )  # fmt: skip
     log = trainer.summary
     validation = log.get("best_validation_loss") or log.get("validation_loss") or [np.nan]
