@@ -1,5 +1,6 @@
 """DVC and Kedro agree: the same outputs, nothing done twice, the same hashes when done again, and in another clone."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -160,6 +161,35 @@ def test_results_are_made_once_repeat_their_hashes_and_reach_a_second_clone(firs
     assert "Data and pipelines are up to date" in second("dvc", "repro")
     assert second("git", "status", "--short") == ""
     assert second("kedro", "results", "--env", "smoke").startswith("verdict: ")
+
+    _check_experiment(second)
+
+
+def _check_experiment(clone: Clone) -> None:
+    """docs/how_to/machines.md: how much do the wings of the PSF matter? One stage is made again, and compared."""
+    file, key = "conf/base/parameters_injection_recovery.yml", "injection_recovery.injection.psf_beta"
+    clone("dvc", "exp", "run", "--name", "broad-wings", "-S", f"{file}:{key}=2.5", "injection_recovery")
+
+    def told(*command: str) -> dict:
+        text = clone(*command, "--json")
+        return json.JSONDecoder().raw_decode(text[text.index("{") :])[0]
+
+    assert told("dvc", "params", "diff") == {file: {key: {"old": 3.5, "new": 2.5, "diff": -1.0}}}
+    reports = "data/08_reporting/smoke/injection_recovery"
+    moved = told("dvc", "metrics", "diff")
+    assert set(moved) == {f"{reports}/realism_report.json", f"{reports}/trends.json"}
+    assert moved[f"{reports}/realism_report.json"]["settings.psf_beta"]["new"] == 2.5
+
+    pictures = clone.folder.parent / "plots"
+    clone("dvc", "plots", "diff", "HEAD", "-o", str(pictures))
+    name = f"{reports.replace('/', '_')}_heatmaps.png"
+    before, after = (pictures / "static" / f"{revision}_{name}" for revision in ("HEAD", "workspace"))
+    assert before.read_bytes() != after.read_bytes()
+
+    clone("git", "restore", ".")
+    clone("dvc", "checkout", "injection_recovery")
+    assert "Data and pipelines are up to date" in clone("dvc", "status", "injection_recovery")
+    assert told("dvc", "metrics", "diff", "HEAD", "broad-wings") == moved
 
 
 def _check_notebooks(clone: Clone) -> None:
