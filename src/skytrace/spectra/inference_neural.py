@@ -108,7 +108,7 @@ def train_neural(
     trainer.append_simulations(as_tensor((z - centre) / spread), as_tensor(summary(spectra)))
     with torch_threads(1):
         flow = trainer.train(
-            training_batch_size=max(1, min(_LEARNT_TOGETHER, len(z) // _STEPS)), learning_rate=_LEARNING_RATE,
+            training_batch_size=min(_LEARNT_TOGETHER, len(z) // _STEPS), learning_rate=_LEARNING_RATE,
             max_num_epochs=sampler.neural_epochs, stop_after_epochs=_PATIENCE,
         )  # fmt: skip
     log = trainer.summary
