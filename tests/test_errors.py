@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from skytrace.datasets import DecamFieldsDataset, LegacySurveyDataset, MockSurveyDataset
-from skytrace.errors import OptionError, check_between, check_names, check_whole
+from skytrace.errors import OptionError, check_between, check_names, check_whole, unknown_name
 from skytrace.parameters import build_options
 from skytrace.surveys.decam_fields import DecamFieldsOptions, DecamFieldsSurvey
 from skytrace.surveys.legacy_survey import LegacySurvey, LegacySurveyOptions
@@ -81,3 +81,12 @@ def test_what_is_no_whole_number_is_refused_by_name(value):
         check_whole("folds", value, 0, 10)
     check_whole("folds", 3.0, 0, 10)
     check_whole("folds", np.int64(3), 3, 3)
+
+
+def test_of_many_names_an_error_shows_those_that_are_like_it():
+    known = [f"lens_finder.{kind}_{number}" for kind in ("scores", "stamps") for number in range(100)]
+    told = unknown_name("no such dataset", "lens_finder.score_7", known)
+    assert told.startswith("no such dataset; did you mean lens_finder.scores_7? of 200 names these are most like it: ")
+    shown = told.partition("like it: ")[2].split(", ")
+    assert len(shown) == 8 and shown[0] == "lens_finder.scores_7" and set(shown) <= set(known)
+    assert "did you mean" not in unknown_name("no such dataset", "qqqq", known)

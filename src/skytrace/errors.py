@@ -25,6 +25,9 @@ __all__ = [
     "unknown_name",
 ]
 
+#: Names that an error lists whole, and of more, how many that are like the one that was asked for.
+_NAMES_SHOWN, _NAMES_LIKE_IT = 40, 8
+
 
 class SkytraceError(Exception):
     """Base of everything that skytrace raises on purpose."""
@@ -120,7 +123,10 @@ def check_names(owner: str, names: Iterable[object], known: Sequence[str]) -> No
 
 
 def unknown_name(problem: str, name: object, known: Sequence[str]) -> str:
-    """``problem`` with the name that was probably meant, and all that there are."""
+    """``problem`` with the name that was probably meant, and all that there are; of many, those that are like it."""
     near = difflib.get_close_matches(str(name), known, n=1)
     hint = f"did you mean {near[0]}? " if near else ""
-    return f"{problem}; {hint}there are {', '.join(known)}"
+    if len(known) <= _NAMES_SHOWN:
+        return f"{problem}; {hint}there are {', '.join(known)}"
+    like = difflib.get_close_matches(str(name), known, n=_NAMES_LIKE_IT, cutoff=0.0)
+    return f"{problem}; {hint}of {len(known)} names these are most like it: {', '.join(like)}"

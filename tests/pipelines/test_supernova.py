@@ -192,6 +192,24 @@ def test_the_size_of_a_shard_changes_no_bit_of_a_fit(tmp_path, validated):
     pd.testing.assert_frame_equal(inline, one)
 
 
+def test_a_worker_reads_the_light_curves_of_its_own_supernovae_alone(tmp_path, validated, monkeypatch):
+    clean = validated[0].sample(frac=1.0, random_state=0).reset_index(drop=True)  # supernovae in no order
+    names = sorted(clean["snid"].unique())
+    seen = []
+
+    def noted(table, *, options):
+        seen.append(table)
+        return fake_fits(table, options=options)
+
+    monkeypatch.setattr("skytrace.supernovae.light_curve_fit.fit_light_curves", noted)
+    fit_shards.fit_in_shards(clean, options=FitOptions(), shards=FitShardOptions(str(tmp_path), 7), cluster=INLINE)
+    groups = [names[start : start + 7] for start in range(0, len(names), 7)]
+    assert [sorted(table["snid"].unique()) for table in sorted(seen, key=lambda one: min(one["snid"]))] == groups
+    for table in seen:  # every row, in the order of the whole table
+        mine = clean[clean["snid"].isin(table["snid"])].reset_index(drop=True)
+        pd.testing.assert_frame_equal(table, mine)
+
+
 FITS = pd.DataFrame(
     {
         "snid": list("abcdef"), "survey": "T", "z_hel": 0.4, "alpha": -38.0, "alpha_err": 0.1, "alpha_mean": -38.1,

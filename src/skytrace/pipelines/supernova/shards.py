@@ -5,9 +5,10 @@ for this one's.
 """
 
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from skytrace.compute import ClusterOptions, fingerprint, map_shards
@@ -27,7 +28,7 @@ _COMPUTED_BY = (
     "skytrace.supernovae.light_curve_packing", "skytrace.supernovae.light_curves", "skytrace.supernovae.opacity",
     "skytrace.supernovae.spectral_energy", "skytrace.compute.shards", "skytrace.compute.table_shards",
 )  # fmt: skip
-_TABLE = "light_curves.parquet"
+_STAGED = "light-curves"
 
 
 @dataclass(frozen=True)
@@ -45,50 +46,39 @@ class FitShardOptions:
 
 @dataclass(frozen=True)
 class FitShard:
-    """The file of the fits of SNe ``start`` to ``stop`` in order of snid, and the light curves of all."""
+    """The file of the fits of some SNe in order of snid, and that of their light curves."""
 
     path: Path
-    table: Path
-    start: int
-    stop: int
+    light_curves: Path
 
 
 def fit_in_shards(
     light_curves: pd.DataFrame, *, options: FitOptions, shards: FitShardOptions, cluster: ClusterOptions
 ) -> pd.DataFrame:
     """``fit_light_curves`` of the whole table, shard by shard; what is there already is not computed again."""
-    key = fingerprint(source_fingerprint(*_COMPUTED_BY), options, light_curves)
-    folder = Path(shards.folder) / key
-    table = folder / _TABLE
-    if not is_whole(table):
-        save_shard(light_curves, table)
-    n = light_curves["snid"].nunique()
-    starts = range(0, n, shards.supernovae)
-    todo = [
-        FitShard(folder / f"fits-{start:07d}-{min(start + shards.supernovae, n):07d}.parquet", table, start,
-                 min(start + shards.supernovae, n))
-        for start in starts
-    ]  # fmt: skip
-    for shard in todo:
+    folder = Path(shards.folder) / fingerprint(source_fingerprint(*_COMPUTED_BY), options, light_curves)
+    codes, names = pd.factorize(light_curves["snid"], sort=True)
+    order = np.argsort(codes, kind="stable")
+    ends = np.cumsum(np.bincount(codes, minlength=len(names)))
+    todo = []
+    for start in range(0, len(names), shards.supernovae):
+        stop = min(start + shards.supernovae, len(names))
+        shard = FitShard(
+            folder / f"fits-{start:07d}-{stop:07d}.parquet", folder / f"{_STAGED}-{start:07d}-{stop:07d}.parquet"
+        )
         if shard.path.exists() and not is_whole(shard.path):
             shard.path.unlink()
+        if not (shard.path.exists() or is_whole(shard.light_curves)):
+            rows = order[(ends[start - 1] if start else 0) : ends[stop - 1]]
+            save_shard(light_curves.iloc[np.sort(rows)].reset_index(drop=True), shard.light_curves)
+        todo.append(shard)
     paths = map_shards(partial(compute_fit_shard, options=options), todo, cluster=cluster, description="supernovae")
-    _staged.cache_clear()
     return pd.concat([read_shard(path) for path in paths], ignore_index=True)
 
 
 def compute_fit_shard(shard: FitShard, *, options: FitOptions) -> Path:
-    """Fit the SNe of one shard and write its file."""
+    """Fit the SNe of one shard and write its file. A worker reads no others' light curves."""
     from skytrace.supernovae.light_curve_fit import fit_light_curves
 
-    light_curves = _staged(shard.table)
-    names = light_curves["snid"].drop_duplicates().sort_values().iloc[shard.start : shard.stop]
-    mine = light_curves[light_curves["snid"].isin(names)].reset_index(drop=True)
-    save_shard(fit_light_curves(mine, options=options), shard.path)
+    save_shard(fit_light_curves(read_shard(shard.light_curves), options=options), shard.path)
     return shard.path
-
-
-@lru_cache(maxsize=2)
-def _staged(table: Path) -> pd.DataFrame:
-    """The light curves of a run, read once a process."""
-    return read_shard(table)
