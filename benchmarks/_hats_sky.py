@@ -34,6 +34,8 @@ def write_sky(folder: Path, rows: int) -> pd.DataFrame:
         lenses.append(table[["galaxy_id", "ra", "dec"]].iloc[:: max(n // _LENSES_PER_CELL, 1)][:_LENSES_PER_CELL])
         sizes.append(n)
         _write(table, folder / "galaxies", int(cell))
+    if not beyond:  # one cell alone has a margin without a row
+        beyond[0] = [table.iloc[:0]]
     for other, parts in beyond.items():
         _write(pd.concat(parts, ignore_index=True), folder / "margin", other)
     common = f"hats_col_ra=ra\nhats_col_dec=dec\nhats_npix_suffix=.parquet\nhats_order={ORDER}\n"
