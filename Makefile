@@ -32,7 +32,7 @@ repro: $(READY)  ## the same under DVC: remakes whatever a change of code, param
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/dvc repro
 
 test: $(READY)  ## all tests
-	$(BIN)/python -m pytest -n 2 --dist loadfile $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
 
 chaos: $(READY)  ## runs killed with SIGKILL at random moments and run again; SKYTRACE_CHAOS_KILLS=24 SKYTRACE_CHAOS_SEED=1
 	SKYTRACE_CHAOS_KILLS=$${SKYTRACE_CHAOS_KILLS:-24} $(BIN)/python -m pytest -s tests/chaos

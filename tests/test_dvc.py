@@ -77,8 +77,7 @@ class Clone:
             "PYTHONPATH": str(folder / "src"),
             "DO_NOT_TRACK": "1",
             "OMP_NUM_THREADS": "1",
-            # programs of the samplers are compiled by the first run alone; results are computed by every one
-            "JAX_COMPILATION_CACHE_DIR": str(folder.parent / "jax_programs"),
+            # programs of the samplers are compiled once for all tests (conftest.py); results are computed by every run
             "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.2",
             "GIT_AUTHOR_NAME": "a", "GIT_AUTHOR_EMAIL": "a@b", "GIT_COMMITTER_NAME": "a", "GIT_COMMITTER_EMAIL": "a@b",
         }  # fmt: skip

@@ -96,7 +96,10 @@ def content(kind: str, name: str) -> object:
     from skytrace.learning import Detector
 
     if kind in ("AtomicParquetDataset", "AtomicCSVDataset"):
-        return pd.DataFrame({"said_by": [name] * ROWS, "row": range(ROWS)})
+        table = pd.DataFrame({"said_by": [name] * ROWS, "row": range(ROWS), "missing": np.nan})
+        # what some of our tables hold and JSON does not
+        hosts = {"hosts": [np.arange(2)] * ROWS, "night": pd.Timestamp("2011-08-24")}
+        return table.assign(**hosts) if kind == "AtomicParquetDataset" else table
     if kind == "AtomicJSONDataset":
         return {"said_by": name}
     if kind == "NPZDataset" and name == STREAMED:
@@ -167,8 +170,11 @@ def test_tables_and_reports_are_previewed_with_their_own_content(built, lineage,
         assert shown[name]["preview_type"] == kind, name
         if kind == "TablePreview":
             rows = min(entry["nrows"], ROWS)
-            assert preview["columns"] == ["said_by", "row"], name
-            assert preview["data"] == [[name, row] for row in range(rows)], name
+            more = entry["kind"] == "AtomicParquetDataset"
+            assert preview["columns"] == ["said_by", "row", "missing", *(["hosts", "night"] if more else [])], name
+            beyond = [[0, 1], "2011-08-24 00:00:00"] if more else []
+            read = [[*row[:2], row[2] or None, *row[3:]] for row in preview["data"]]  # "" where words are all words
+            assert read == [[name, row, None, *beyond] for row in range(rows)], name
         elif name == STREAMED:
             assert json.loads(preview) == {"stamps": "float32 (2, 3, 8, 8)"}
         elif entry["kind"] == "NPZDataset":
