@@ -363,8 +363,8 @@ def lens_models(n: int, _: Path) -> Work:
 
 
 STEPS = {
-    "partitions": Step("lens_finder", "rows of a HATS catalogue", "select_in_partitions", 10_000, 10_000_000, 3_000_000,
-                       partitions),
+    "partitions": Step("lens_finder", "rows of a HATS catalogue", "select_in_partitions", 10_000, 10_000_000,
+                       10_000_000, partitions),
     "stamps": Step("lens_finder", "galaxies", "cut", 10, 10_000, 10_000, stamps),
     "injections": Step("injection_recovery", "injections", "run_campaign", 22, 22_000, 40_000, injections,
                        "one condition, untrained network"),
@@ -374,11 +374,11 @@ STEPS = {
     "cross_validated": Step("supernova", "supernovae", "score_in_shards", 100, 100_000, 30_000, cross_validated,
                             "two of four laws"),
     "models": Step("spectral_emulator", "models", "simulate_in_shards", 1, 1000, 500, models),
-    "mocks": Step("spectral_emulator", "mock spectra", "coverage_in_shards", 1, 1000, 1000, mocks,
+    "mocks": Step("spectral_emulator", "mock spectra", "coverage_in_shards", 1, 1000, 500, mocks,
                   "two chains of 20 + 20, untrained network"),
-    "fields": Step("cluster_pu", "clusters", "cut_fields", 3, 3000, 1500, fields),
+    "fields": Step("cluster_pu", "clusters", "cut_fields", 3, 3000, 1000, fields),
     "field_features": Step("cluster_pu", "clusters", "measure_features", 3, 3000, 3000, field_features),
     "network_inputs": Step("cluster_pu", "clusters", "prepare_inputs", 3, 3000, 3000, network_inputs),
-    "lens_models": Step("cluster_modelling", "clusters", "fit_systems", 1, 1000, 300, lens_models,
+    "lens_models": Step("cluster_modelling", "clusters", "fit_systems", 1, 1000, 100, lens_models,
                         "two chains of 10 + 20, 2 free-form maps"),
 }  # fmt: skip

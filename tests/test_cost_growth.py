@@ -43,8 +43,9 @@ def test_three_sizes_are_too_few():
 
 def test_a_step_that_grows_too_fast_or_gains_too_little_is_named():
     steps = {
-        "scanning": {"growth": {"exponent": 1.6}}, "flat": {"growth": {"exponent": 1.02}, "pair": {"speed_up": 1.9}},
-        "waiting": {"pair": {"speed_up": 1.2}},
+        "scanning": {"growth": {"exponent": 1.6}},
+        "flat": {"growth": {"exponent": 1.02}, "pair": {"speed_up_without_start": 1.9}},
+        "waiting": {"pair": {"speed_up_without_start": 1.2}},
     }  # fmt: skip
     assert broken(steps) == [
         "scanning grows as n^1.60, above 1.1", "two processes do waiting 1.20 times as fast, below 1.7",
