@@ -32,7 +32,8 @@ was fast) and the full form 1024 (50 MB: the peer was slow), which doubled the r
 set the limits when they start (`benchmarks/measure.py`), which is the better case for the peer; with glibc's own
 limits, as in a fresh interpreter, it runs at half of the speed in the table.
 """
-NOT_BENCHMARKS = {"__init__", "__main__", "measure", "reference", "probe_power"}  # probe_power needs a detector
+# probe_power needs a detector; cost_growth has a table of its own in docs/scale.md
+NOT_BENCHMARKS = {"__init__", "__main__", "measure", "reference", "probe_power", "cost_growth"}
 
 
 def benchmark_names() -> list[str]:

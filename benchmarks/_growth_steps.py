@@ -365,7 +365,7 @@ def lens_models(n: int, _: Path) -> Work:
 STEPS = {
     "partitions": Step("lens_finder", "rows of a HATS catalogue", "select_in_partitions", 10_000, 10_000_000,
                        10_000_000, partitions),
-    "stamps": Step("lens_finder", "galaxies", "cut", 10, 10_000, 10_000, stamps),
+    "stamps": Step("lens_finder", "galaxies", "cut", 20, 20_000, 20_000, stamps),
     "injections": Step("injection_recovery", "injections", "run_campaign", 22, 22_000, 41_000, injections,
                        "one condition, untrained network"),
     "studied_injections": Step("injection_studies", "injections", "run_study", 22, 22_000, 14_000, studied_injections,

@@ -28,6 +28,27 @@ def draw(shard: Shard) -> Path:
     return save_npz(shard.path, normals=normals, mask=np.zeros((64, 64), np.int32), compress=("mask",))
 
 
+class Counted:
+    """``draw`` with a survey's worth of tables, which notes in ``folder`` every time that it is packed or unpacked."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.tables = folder, np.zeros(10**6)
+
+    def __call__(self, shard: Shard) -> Path:
+        return draw(shard)
+
+    def _note(self, what: str) -> None:
+        (self.folder / f"{what}-{time.monotonic_ns()}-{os.getpid()}").touch()
+
+    def __getstate__(self) -> dict:
+        self._note("packed")
+        return dict(self.__dict__)
+
+    def __setstate__(self, state: dict) -> None:
+        self.__dict__.update(state)
+        self._note("unpacked")
+
+
 def draw_or_die(shard: Shard) -> Path:
     """Kill this process the first time that shard 5 is seen."""
     marker = shard.path.parent / "killed"

@@ -13,7 +13,7 @@ import pytest
 from skytrace.compute import ClusterOptions, load_npz, map_shards
 from skytrace.errors import OptionError, ShardError
 from tests.compute import shard_work
-from tests.compute.shard_work import Shard, draw, draw_or_die, shards_in
+from tests.compute.shard_work import Counted, Shard, draw, draw_or_die, shards_in
 
 
 def _bytes(folder: Path) -> dict[str, bytes]:
@@ -39,6 +39,15 @@ def test_two_processes_give_the_bytes_of_one_thread(tmp_path, reference):
     assert not logging.getLogger("distributed").isEnabledFor(logging.INFO)  # no line for every connection
     assert _bytes(tmp_path) == reference
     assert dict(os.environ) == environment, "the workers' settings stayed behind in this process"
+
+
+def test_what_the_function_holds_travels_once_to_a_worker_and_not_with_every_shard(tmp_path):
+    notes = tmp_path / "notes"
+    notes.mkdir()
+    map_shards(Counted(notes), shards_in(tmp_path / "shards", 40), cluster="local", workers=2)
+    assert len(list((tmp_path / "shards").glob("*.npz"))) == 40
+    assert 1 <= len(list(notes.glob("unpacked-*"))) <= 4  # where it is first needed, and by the other worker
+    assert len(list(notes.glob("packed-*"))) <= 4
 
 
 def test_killing_a_worker_process_changes_no_byte(tmp_path, reference):

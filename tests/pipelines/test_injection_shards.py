@@ -109,6 +109,19 @@ def test_joined_shards_are_their_rows_in_order_of_id(tmp_path):
         join_shards(paths, by="injection_id")
 
 
+def test_a_missing_text_stays_missing_and_numbers_of_a_wider_kind_are_kept(tmp_path):
+    first = pd.DataFrame({"injection_id": [2, 0], "why": ["a", "b"], "n": [1, 2], "flag": [True, False]})
+    second = pd.DataFrame({"injection_id": [1, 3], "why": [None, "c"], "n": [np.nan, 4.5], "flag": [False, True]})
+    paths = [tmp_path / "0.parquet", tmp_path / "1.parquet"]
+    for table, path in zip((first, second.astype({"why": "str"})), paths, strict=True):
+        save_shard(table, path)
+    joined = join_shards(paths, by="injection_id")
+    assert joined["why"].isna().tolist() == [False, True, False, False]
+    assert joined["why"].dropna().tolist() == ["b", "a", "c"]
+    np.testing.assert_array_equal(joined["n"], [2.0, np.nan, 1.0, 4.5])
+    assert joined["flag"].tolist() == [False, False, True, True] and joined["flag"].dtype == bool
+
+
 def test_hosts_without_what_injecting_reads_are_refused_by_column():
     campaign = campaign_of(FakeSky())
     with pytest.raises(CatalogueError, match="the table of hosts lacks the columns psfsize_r, ebv; node"):

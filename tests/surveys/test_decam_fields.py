@@ -1,5 +1,7 @@
 """The survey of real DECam fields, on fields written here: what it reads, what it refuses, and what a stamp holds."""
 
+import pickle
+
 import numpy as np
 import pytest
 from astropy.io import fits
@@ -83,6 +85,14 @@ def test_cutouts_are_the_fields_own_pixels_with_the_headers_psf(survey):
     np.testing.assert_array_equal(batch.invvar[0], invvar[:, 100:201, 140:241])
     np.testing.assert_allclose(batch.psf.fwhm_arcsec, np.tile(FWHM, (2, 1)), rtol=1e-12)
     assert batch.psf.beta == 3.5
+
+
+def test_pixels_do_not_travel_to_a_worker_which_reads_them_itself(survey):
+    batch = survey.cutouts(["decam-alpha-1"], size=101)
+    packed = pickle.dumps(survey)
+    assert len(packed) < sum(field.image.nbytes for field in survey.fields.values()) / 10
+    there = pickle.loads(packed)
+    np.testing.assert_array_equal(there.cutouts(["decam-alpha-1"], size=101).image, batch.image)
 
 
 def test_beyond_the_edge_a_stamp_has_no_data_and_says_so(survey):

@@ -108,7 +108,9 @@ def _run_dask(
     with open_client(options) as client:
         # a killed worker's shards go to another worker by themselves; retries are for a node with, say, a bad disk
         retries = 0 if options.cluster == "local" else 2
-        futures = client.map(fn, todo, pure=False, retries=retries)
+        # pickled once, kept once by a worker, and made again where that is lost: fn may hold a survey's tables
+        held = client.submit(_as_it_is, fn, pure=False, retries=retries)
+        futures = client.map(_apply, todo, fn=held, pure=False, retries=retries)
         shard_of = {future.key: shard for future, shard in zip(futures, todo, strict=True)}
         scheduler = client.scheduler.address
         for future in as_completed(futures):
@@ -118,6 +120,14 @@ def _run_dask(
                 yield shard, ShardError(f"{lost}; start it again, or compute on another cluster")
             else:
                 yield shard, future.exception()
+
+
+def _as_it_is(fn: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    return fn
+
+
+def _apply(shard: Any, *, fn: Callable[[Any], Any]) -> Any:
+    return fn(shard)
 
 
 def _error_of(fn: Callable[[Any], Any], shard: Any) -> Exception | None:

@@ -19,6 +19,8 @@ __all__ = ["is_whole", "join_shards", "read_shard", "save_shard"]
 
 #: Key of a shard's own fingerprint in the metadata of its Parquet file.
 _CONTENT = b"skytrace.content"
+#: Number that stands for a missing text while shards are joined.
+_MISSING = -1
 
 
 def save_shard(table: pd.DataFrame, path: Path) -> None:
@@ -85,16 +87,20 @@ def join_shards(paths: Sequence[Path], *, by: str) -> pd.DataFrame:
             columns = {name: np.empty(len(ids), _stored(part[name], text=name in texts)) for name in part.columns}
         if list(part) != list(columns):
             raise ShardError(f"shard {path} has other columns than {paths[0]}; delete their folder and run again")
-        for name, values in columns.items():
+        for name, values in list(columns.items()):
             if name in texts:
                 codes, words = pd.factorize(part[name])
                 known = texts[name]
-                values[rows] = np.array([known.setdefault(str(word), len(known)) for word in words])[codes]
+                numbers = [known.setdefault(str(word), len(known)) for word in words]
+                values[rows] = np.array([*numbers, _MISSING])[codes]  # factorize's own code of a missing text is -1
             else:
+                kind = np.promote_types(values.dtype, part[name].to_numpy().dtype)
+                if kind != values.dtype:  # numbers of this shard that the first one's kind cannot hold
+                    columns[name] = values = values.astype(kind)
                 values[rows] = part[name].to_numpy()
     return pd.DataFrame(
         {
-            name: pd.array(list(texts[name]), dtype="str").take(values) if name in texts else values
+            name: pd.array(list(texts[name]), dtype="str").take(values, allow_fill=True) if name in texts else values
             for name, values in columns.items()
         },
         copy=False,

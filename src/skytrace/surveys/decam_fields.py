@@ -164,6 +164,10 @@ class DecamFieldsSurvey:
         self.files_read.update(paths)
         return fields_read
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Without the pixels: a worker reads the files."""
+        return {name: value for name, value in self.__dict__.items() if name != "fields"}
+
     def galaxies(self) -> pd.DataFrame:
         """GALAXY_COLUMNS plus field, x, y (0-based pixels of the field) and valid_fraction. Stars are there, as type
         PSF.
@@ -178,6 +182,10 @@ class DecamFieldsSurvey:
             raise SurveyError(f"no source was detected in any field of {self.folder}")
         return check_galaxies(pd.concat(tables, ignore_index=True), source=f"decam_fields {self.folder}")
 
+    @cached_property
+    def _indexed(self) -> pd.DataFrame:
+        return self._galaxies.set_index("galaxy_id")
+
     def lenses(self) -> pd.DataFrame:
         """Empty: no known lens lies in these fields."""
         kinds = {"theta_e_arcsec": float, "ra": float, "dec": float, "is_anchor": bool}
@@ -186,7 +194,7 @@ class DecamFieldsSurvey:
     def cutouts(self, galaxy_ids: Sequence[str], *, size: int = 101) -> CutoutBatch:
         """Stamps of real pixels; beyond the field's edge image 0, invvar 0 and the bits of "no data"."""
         ids = np.asarray(galaxy_ids, dtype=str)
-        table = self._galaxies.set_index("galaxy_id")
+        table = self._indexed
         unknown = [name for name in ids if name not in table.index]
         if unknown:
             raise SurveyError(f"decam_fields has no galaxy {unknown[0]!r} ({len(unknown)} unknown in all)")

@@ -1,5 +1,7 @@
 """Clusters cut out of FITS mosaics: the right pixels, in nanomaggies, and no data where there is none."""
 
+import pickle
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -61,6 +63,14 @@ def test_the_cluster_is_in_the_middle_of_its_cutout_in_nanomaggies(folder):
     np.testing.assert_allclose(cutouts.image[:, :, 64, 64], 5.0, rtol=1e-6)
     np.testing.assert_allclose(cutouts.noise, [list(SIGMA.values())] * 2, rtol=1e-5)
     assert cutouts.pixel_scale_arcsec == pytest.approx(SCALE, rel=1e-6)
+
+
+def test_pixels_do_not_travel_to_a_worker_which_reads_them_itself(folder):
+    survey = ClusterMosaic(folder, options(minimum_valid_fraction=0.3))
+    cutouts = survey.cutouts(["9"])
+    packed = pickle.dumps(survey)
+    assert len(packed) < 1e5 < sum(one.image.nbytes for band in survey.mosaics.values() for one in band)
+    np.testing.assert_array_equal(pickle.loads(packed).cutouts(["9"]).image, cutouts.image)
 
 
 def test_what_lies_beyond_the_mosaic_is_nan_and_counted_not_zero(folder):

@@ -81,10 +81,14 @@ def fit_systems(
         source_fingerprint(*_MODELLED_BY), *(dataclasses.asdict(one) for one in (lens, sampler, free_form)),
         options.emcee_steps, options.curve_cells,
     )  # fmt: skip
+    by_name = [dict(iter(table.groupby("cluster_id"))) for table in (images, members)]
     shards = []
     for row in systems[systems["verdict"] == "modelled"].to_dict("records"):
         name, z_lens = str(row["cluster_id"]), float(row["redshift"])
-        mine, galaxies = (table[table["cluster_id"] == name].reset_index(drop=True) for table in (images, members))
+        mine, galaxies = (
+            held.get(name, table.iloc[:0]).reset_index(drop=True)
+            for held, table in zip(by_name, (images, members), strict=True)
+        )
         file = f"{file_name_of(name)}-{fingerprint(key, z_lens, name, mine, galaxies)}.json"
         shards.append(SystemShard(Path(options.folder) / file, name, z_lens, mine, galaxies))
     for shard in shards:

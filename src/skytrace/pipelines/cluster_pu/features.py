@@ -52,12 +52,14 @@ def measure_features(
     """
     from skytrace.clusters.catalogue import catalogue_features
 
-    pixels = [Path(path) for path in fields["shard"].drop_duplicates()]
     measured_by = dataclasses.asdict(options)
     shifted = split.loc[split["split"] == "test", "cluster_id"]
     key = fingerprint(source_fingerprint(*_FEATURES_BY), measured_by, fields, sorted(shifted))
     folder = Path(shards.folder) / f"features-{key}"
-    todo = [FeatureShard(folder / f"{path.stem}.parquet", path, frozenset(shifted)) for path in pixels]
+    todo = [
+        FeatureShard(folder / f"{Path(path).stem}.parquet", Path(path), frozenset(mine[mine.isin(shifted)]))
+        for path, mine in fields.groupby("shard", sort=False)["cluster_id"]
+    ]
     for shard in todo:
         if shard.path.exists() and not is_whole(shard.path):
             shard.path.unlink()

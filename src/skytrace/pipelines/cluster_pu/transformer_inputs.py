@@ -56,15 +56,18 @@ def prepare_inputs(
 ) -> Table:
     """One row a field and condition: cluster_id, condition, shard (the file of its inputs), row (in the file)."""
     by_split = {name: set(split.loc[split["split"] == name, "cluster_id"]) for name in ("train", "test")}
-    pixels = [Path(path) for path in fields["shard"].drop_duplicates()]
     shifts = [dataclasses.asdict(shift) for shift in features.shifts]
     key = fingerprint(
         source_fingerprint(*_INPUTS_BY), dataclasses.asdict(track.inputs), shifts, features.seed, fields,
         sorted(by_split["train"]), sorted(by_split["test"]),
     )  # fmt: skip
     folder = Path(shards.folder) / f"inputs-{key}"
-    learnt, judged = frozenset(by_split["train"]), frozenset(by_split["test"])
-    todo = [InputShard(folder / path.name, path, learnt, judged) for path in pixels]
+    todo = [
+        InputShard(
+            folder / Path(path).name, Path(path), *(frozenset(by_split[name].intersection(mine)) for name in by_split)
+        )
+        for path, mine in fields.groupby("shard", sort=False)["cluster_id"]
+    ]
     for shard in todo:
         if shard.path.exists() and not _is_whole(shard.path):
             shard.path.unlink()

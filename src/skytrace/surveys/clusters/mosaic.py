@@ -141,6 +141,10 @@ class ClusterMosaic:
             )
         return found
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Without the pixels: a worker reads the files."""
+        return {name: value for name, value in self.__dict__.items() if name != "mosaics"}
+
     def clusters(self) -> pd.DataFrame:
         """CLUSTER_COLUMNS plus padded_fraction and missing_fraction (the worst band's): clusters of the catalogue of
         whose cutout at least ``minimum_valid_fraction`` carries data in every band.

@@ -161,7 +161,7 @@ class LegacySurvey:
         self._look_up(galaxy_ids)
         known = self._indexed if self.catalogue is None else self._found
         assert known is not None  # _look_up has set it
-        unknown = ids[~ids.isin(known.index)]
+        unknown = ids[known.index.get_indexer(ids) < 0]  # isin would hash the whole catalogue each time
         if len(unknown):
             raise SurveyError(f"legacy_survey has no galaxy {unknown[0]!r} ({len(unknown)} unknown in all)")
         return known.loc[ids].rename_axis("galaxy_id").reset_index()
@@ -179,7 +179,7 @@ class LegacySurvey:
         if self.catalogue is None:
             return
         ids = pd.Index(np.asarray(galaxy_ids, dtype=str).astype(object)).unique()
-        new = ids if self._found is None else ids[~ids.isin(self._found.index)]
+        new = ids if self._found is None else ids[self._found.index.get_indexer(ids) < 0]
         if len(new) or self._found is None:
             rows = _with_bricks(self.catalogue.rows_of(new.tolist())).set_index("galaxy_id")
             self._found = rows if self._found is None else pd.concat([self._found, rows])

@@ -62,6 +62,7 @@ class MockSurvey:
         self.folder = Path(folder)
         self.options = options or MockSurveyOptions()
         self._tables: dict[str, pd.DataFrame] = {}
+        self._place: pd.Index | None = None
         self._shards: OrderedDict[int, dict[str, NDArray]] = OrderedDict()
         self._lock = threading.RLock()
 
@@ -113,6 +114,7 @@ class MockSurvey:
             shutil.rmtree(self.folder / "shards", ignore_errors=True)
             self._tables.clear()
             self._shards.clear()
+            self._place = None
             with single_threaded():
                 self._write(draw_sky(self.options))
         return self.folder
@@ -190,7 +192,10 @@ class MockSurvey:
     def _rows(self, ids: NDArray[np.str_]) -> NDArray[np.int64]:
         import pandas as pd
 
-        rows = pd.Index(self._table("galaxies")["galaxy_id"].to_numpy()).get_indexer(ids)
+        with self._lock:
+            if self._place is None:  # hashed once, not for every cutout
+                self._place = pd.Index(self._table("galaxies")["galaxy_id"].to_numpy())
+        rows = self._place.get_indexer(pd.Index(ids))
         if (rows < 0).any():
             raise SurveyError(f"mock survey {self.folder} has no galaxy {ids[rows < 0][0]!r}")
         return rows
