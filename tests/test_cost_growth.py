@@ -43,8 +43,9 @@ def test_three_sizes_are_too_few():
 
 def test_a_step_that_grows_too_fast_or_gains_too_little_is_named():
     steps = {
-        "scanning": {"growth": {"exponent": 1.6}},
-        "flat": {"growth": {"exponent": 1.02}, "pair": {"speed_up_without_start": 1.9}},
+        "scanning": {"growth": {"exponent": 1.6, "low_95": 1.5}},
+        "noisy": {"growth": {"exponent": 1.2, "low_95": 0.8}},
+        "flat": {"growth": {"exponent": 1.02, "low_95": 1.0}, "pair": {"speed_up_without_start": 1.9}},
         "waiting": {"pair": {"speed_up_without_start": 1.2}},
     }  # fmt: skip
     assert broken(steps) == [
@@ -75,4 +76,5 @@ def test_the_page_shows_the_measured_figures(steps):
     for name, one in steps.items():
         counts, seconds = ([point[key] for point in one["points"]] for key in ("objects", "cpu_s"))
         assert counts[-1] >= 1000 * counts[0], name
+        assert one["growth"]["low_95"] <= 1.05, f"{name} grows faster than its input"
         assert fit_growth(counts, seconds).exponent == pytest.approx(one["growth"]["exponent"], abs=1e-6), name

@@ -203,7 +203,9 @@ def _lens_problems(lenses: pd.DataFrame) -> tuple[list[str], list[str]]:
 
 def with_labels(galaxies: pd.DataFrame, lenses: pd.DataFrame) -> pd.DataFrame:
     """The galaxies with label, tier, lens_id and is_anchor; of two lenses at one galaxy the better tier counts."""
-    named = lenses[lenses["galaxy_id"].astype(str) != ""].copy()
+    # only of these galaxies: a part of the sky does not compare its rows with the lenses of every other part
+    here = lenses["galaxy_id"].isin(galaxies["galaxy_id"]) & (lenses["galaxy_id"].astype(str) != "")
+    named = lenses[here].copy()
     named["rank"] = named["tier"].astype(str).map({tier: rank for rank, tier in enumerate(TIERS)})
     named["is_anchor"] = named.groupby("galaxy_id")["is_anchor"].transform("any").astype(bool)
     best = named.sort_values(["rank", "lens_id"], kind="stable").drop_duplicates("galaxy_id").set_index("galaxy_id")

@@ -147,7 +147,7 @@ def select_shard(
     """Read a partition with its margin, select, and write both files of the shard."""
     galaxies = catalogue.read(shard.partition)
     sample, ledger = select_partition(galaxies, catalogue.read_margin(shard.partition), lenses, options=options)
-    present = galaxies["galaxy_id"][galaxies["galaxy_id"].isin(lenses["galaxy_id"])].tolist()
+    present = lenses["galaxy_id"][lenses["galaxy_id"].isin(galaxies["galaxy_id"])].unique().tolist()
     with atomic_path(shard.ledger) as path:
         path.write_text(json.dumps({"ledger": ledger.to_dict("list"), "lens_galaxies": present}), encoding="utf-8")
     save_shard(sample, shard.path)
