@@ -181,9 +181,11 @@ def test_results_name_the_newest_version_or_the_release(tmp_path, monkeypatch, r
         "lens_finder.detector": {"filepath": "d.safetensors", "versioned": True},
     }
     nothing = find_results(catalog, tmp_path)
-    assert nothing.lines(tmp_path) == ["no results yet: kedro run --pipelines injection_recovery"]
+    assert nothing.lines(tmp_path) == [
+        "no results yet: kedro run --pipelines injection_recovery, or any of `kedro registry list`"
+    ]
     assert nothing.lines(tmp_path, env="decam_fields") == [
-        "no results yet: kedro run --env decam_fields --pipelines injection_recovery"
+        "no results yet: kedro run --env decam_fields --pipelines injection_recovery, or any of `kedro registry list`"
     ]
     (tmp_path / "report.json").write_text('{"verdict": "NO-GO"}')
     auc = '{"ranking": {"auc": {"value": 0.97, "low_68": 0.965, "low_95": 0.96, "high_95": 0.98}}}'

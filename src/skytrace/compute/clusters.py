@@ -64,7 +64,14 @@ def open_client(options: ClusterOptions) -> Iterator[Any]:
     level = str(dask.config.get("logging.distributed", "warning"))
     logging.getLogger("distributed").setLevel(level.upper())
     if options.cluster.startswith(("tcp://", "tls://")):
-        with Client(options.cluster, timeout="30s") as client:
+        try:
+            client = Client(options.cluster, timeout="30s")
+        except OSError as error:
+            raise OptionError(
+                f"cluster = {options.cluster!r}: no Dask scheduler answered there within 30 s ({error}); start one "
+                "with `dask scheduler`, or choose inline, local or slurm"
+            ) from error
+        with client:
             yield client
         return
     # distributed sets this, and more, in our own environment too when it spawns a worker, and leaves it there

@@ -91,7 +91,11 @@ def _run_inline(
         # a short queue: after an error, or Ctrl-C, nothing more is started than what is already running
         running = {pool.submit(_error_of, fn, shard): shard for shard in islice(queue, options.workers)}
         while running:
-            finished, _ = wait(running, return_when=FIRST_COMPLETED)
+            try:
+                finished, _ = wait(running, return_when=FIRST_COMPLETED)
+            except KeyboardInterrupt:
+                logger.warning("stopping: %d shards that are running are finished first, and kept", len(running))
+                raise
             for future in finished:
                 shard = running.pop(future)
                 yield shard, future.result()

@@ -123,7 +123,10 @@ class Results:
         """The results in words, one line each, paths relative to ``project``. env: Kedro's, for what to run."""
         if not self.paths:
             asked = f" --env {env}" if env else ""
-            return [f"no results yet: kedro run{asked} --pipelines injection_recovery", *self.notes]
+            return [
+                f"no results yet: kedro run{asked} --pipelines injection_recovery, or any of `kedro registry list`",
+                *self.notes,
+            ]
         files = self.files(project)
         width = max(len(path) for path, _ in files)
         return [*self.findings(), *(f"{path:<{width}}  {words}" for path, words in files), *self.notes]

@@ -14,6 +14,7 @@ import pandas as pd
 from skytrace.errors import OptionError, check_between
 from skytrace.imaging.photometry import mag_ab
 from skytrace.sky.crossmatch import pairs_within
+from skytrace.sky.identifiers import is_among
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -115,4 +116,4 @@ def _has_comparable_neighbour(
     merging[pairs[comparable].ravel()] = True
     if neighbours is galaxies:
         return merging
-    return galaxies["galaxy_id"].isin(neighbours["galaxy_id"].to_numpy()[merging]).to_numpy()
+    return is_among(galaxies["galaxy_id"], neighbours["galaxy_id"][merging])

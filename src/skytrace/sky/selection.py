@@ -15,6 +15,7 @@ from skytrace.errors import CatalogueError, OptionError, check_between, check_ch
 from skytrace.imaging.photometry import mag_ab
 from skytrace.sky.confusers import ConfuserOptions, confuser_categories
 from skytrace.sky.crossmatch import crossmatch
+from skytrace.sky.identifiers import is_among
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -204,7 +205,7 @@ def _lens_problems(lenses: pd.DataFrame) -> tuple[list[str], list[str]]:
 def with_labels(galaxies: pd.DataFrame, lenses: pd.DataFrame) -> pd.DataFrame:
     """The galaxies with label, tier, lens_id and is_anchor; of two lenses at one galaxy the better tier counts."""
     # only of these galaxies: a part of the sky does not compare its rows with the lenses of every other part
-    here = lenses["galaxy_id"].isin(galaxies["galaxy_id"]) & (lenses["galaxy_id"].astype(str) != "")
+    here = is_among(lenses["galaxy_id"], galaxies["galaxy_id"]) & (lenses["galaxy_id"].astype(str) != "")
     named = lenses[here].copy()
     named["rank"] = named["tier"].astype(str).map({tier: rank for rank, tier in enumerate(TIERS)})
     named["is_anchor"] = named.groupby("galaxy_id")["is_anchor"].transform("any").astype(bool)

@@ -17,6 +17,7 @@ import pandas as pd
 from skytrace.compute.parquet import read_parquet
 from skytrace.errors import CatalogueError, OptionError, SurveyError
 from skytrace.sky.crossmatch import crossmatch
+from skytrace.sky.identifiers import is_among
 from skytrace.sky.split import healpix_cell
 from skytrace.surveys.interface import BANDS, GALAXY_COLUMNS
 from skytrace.surveys.legacy_survey.sweeps import within_limits
@@ -115,7 +116,7 @@ class HatsCatalogue:
         for partition in self.partitions:
             if not wanted:
                 break
-            here = self.read(partition, ("galaxy_id", "ra", "dec"))["galaxy_id"].isin(wanted).to_numpy()
+            here = is_among(self.read(partition, ("galaxy_id", "ra", "dec"))["galaxy_id"], wanted)
             if here.any():
                 found.append(self.read(partition)[here])
                 wanted -= set(found[-1]["galaxy_id"])

@@ -23,6 +23,7 @@ from skytrace.compute import ClusterOptions, atomic_path, fingerprint, map_shard
 from skytrace.compute.fingerprint import source_fingerprint
 from skytrace.compute.table_shards import is_whole, read_shard, save_shard
 from skytrace.errors import CatalogueError, OptionError, SurveyError
+from skytrace.sky.identifiers import is_among
 from skytrace.sky.partitions import join_ledgers, join_selections, margin_needed_arcsec, select_partition
 from skytrace.sky.selection import SelectionOptions, check_lenses, select_galaxies
 from skytrace.surveys.hats_catalogue import HatsCatalogue, Partition
@@ -67,7 +68,7 @@ def galaxies_of(survey: ImagingSurvey, galaxy_ids: Sequence[str]) -> pd.DataFram
     if catalogue is not None:
         return catalogue.rows_of(galaxy_ids)
     galaxies = survey.galaxies()
-    return galaxies[galaxies["galaxy_id"].isin(galaxy_ids)]
+    return galaxies[is_among(galaxies["galaxy_id"], galaxy_ids)]
 
 
 @dataclass(frozen=True)
@@ -147,7 +148,7 @@ def select_shard(
     """Read a partition with its margin, select, and write both files of the shard."""
     galaxies = catalogue.read(shard.partition)
     sample, ledger = select_partition(galaxies, catalogue.read_margin(shard.partition), lenses, options=options)
-    present = lenses["galaxy_id"][lenses["galaxy_id"].isin(galaxies["galaxy_id"])].unique().tolist()
+    present = lenses["galaxy_id"][is_among(lenses["galaxy_id"], galaxies["galaxy_id"])].unique().tolist()
     with atomic_path(shard.ledger) as path:
         path.write_text(json.dumps({"ledger": ledger.to_dict("list"), "lens_galaxies": present}), encoding="utf-8")
     save_shard(sample, shard.path)
