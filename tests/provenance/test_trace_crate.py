@@ -5,7 +5,9 @@ https://w3id.org/ro/wfrun/provenance/0.5 and the profiles that it stands on; rul
 
 import hashlib
 import json
+import shutil
 import zipfile
+from pathlib import Path
 
 import pytest
 
@@ -141,6 +143,80 @@ def test_a_file_beyond_the_limit_is_named_and_not_copied(project, tmp_path):
     assert not (tmp_path / "small/data").exists()
     value = next(each for each in graph.of_type("PropertyValue") if each["name"] == "toy.galaxies")
     assert json.loads(value["value"])["path"] == GALAXIES and len(value["sha256"]) == 64
+
+
+def _files(folder: Path) -> dict[str, bytes]:
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def _recorded_as(project, path: str) -> None:
+    """A manifest that says of toy.fluxes, card and all, that it lies at ``path``; there it does."""
+    place = project.folder / path
+    place.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copy(project.folder / "data/04_feature/toy/fluxes.csv", place)
+    manifest = project.folder / f"data/08_reporting/toy/manifests/{RUNS[0]}.json"
+    facts = json.loads(manifest.read_text())
+    record = facts["datasets"]["toy.fluxes"]
+    record["path"] = path
+    record["card"] = {"path": path, "sha256": record["sha256"]}
+    manifest.write_text(json.dumps(facts))
+
+
+LEADING_OUT = ("../escaped.txt", "data/../../escaped.txt", "..\\escaped.txt", "C:\\escaped.txt", "lineage.json",
+               "Ro-Crate-Metadata.json")  # fmt: skip
+
+
+def test_a_path_that_leads_out_of_the_project_is_named_and_nothing_is_written_there(project, tmp_path):
+    facts = project.trace("toy.evaluation")
+    fluxes = next(each for each in facts["datasets"] if each["name"] == "toy.fluxes")
+    for number, path in enumerate((*LEADING_OUT, str(tmp_path / "elsewhere/escaped.txt"))):
+        _recorded_as(project, path)
+        fluxes["path"] = path
+        if number == 0:
+            facts = project.trace("toy.evaluation")
+            fluxes = next(each for each in facts["datasets"] if each["name"] == "toy.fluxes")
+            assert (fluxes["path"], fluxes["state"]) == (path, "as recorded")
+        out = tmp_path / f"out{number}"
+        crate = write_crate(facts, project.folder, out / "deep/deeper/crate")
+        with zipfile.ZipFile(write_crate(facts, project.folder, out / "deep/deeper/crate.zip")) as archive:
+            names = archive.namelist()
+        assert sorted(names) == sorted([EVALUATION, GALAXIES, "lineage.json", "ro-crate-metadata.json"]), path
+        inside = "deep/deeper/crate"
+        assert sorted(_files(out)) == sorted([*(f"{inside}/{name}" for name in names), f"{inside}.zip"]), path
+        assert json.loads((crate / "lineage.json").read_text())["format"] == "skytrace.trace/1"
+        graph = Graph((crate / "ro-crate-metadata.json").read_text())
+        (named,) = [each for each in graph.of_type("PropertyValue") if each["name"] == "toy.fluxes"]
+        assert json.loads(named["value"])["path"] == path and len(named["sha256"]) == 64
+        assert named["description"].startswith("Not copied: its path leads out of the project, or to a file of the")
+
+
+def test_only_the_path_decides_whether_weights_and_card_are_copied(project, tmp_path):
+    _recorded_as(project, "%2e%2e/escaped.txt")
+    facts = project.trace("toy.evaluation")
+    place = write_crate(facts, project.folder, tmp_path / "out/crate")
+    assert "%2e%2e/escaped.txt" in _files(place) and not (tmp_path / "out/escaped.txt").exists()
+    fluxes = next(each for each in facts["datasets"] if each["name"] == "toy.fluxes")
+    fluxes["path"], fluxes["card"]["path"] = "data/04_feature/toy/fluxes.csv", "../escaped.txt"
+    place = write_crate(facts, project.folder, tmp_path / "out/second")
+    assert "data/04_feature/toy/fluxes.csv" in _files(place) and not (tmp_path / "out/escaped.txt").exists()
+    graph = Graph((place / "ro-crate-metadata.json").read_text())
+    (card,) = [each for each in graph.of_type("PropertyValue") if each["name"] == "Card of toy.fluxes"]
+    assert (card["value"], card["sha256"]) == ("../escaped.txt", fluxes["sha256"])
+
+
+def test_a_crate_that_fails_half_way_leaves_nothing_behind(project, tmp_path, monkeypatch):
+    from rocrate.model.metadata import Metadata
+
+    def fail(*_, **__):
+        raise RuntimeError
+
+    facts = project.trace("toy.evaluation")
+    for way in ("write", "stream"):
+        monkeypatch.setattr(Metadata, way, fail)  # the last to be written, after the files
+    for name in ("crate", "crate.zip"):
+        with pytest.raises(RuntimeError):
+            write_crate(facts, project.folder, tmp_path / "out" / name)
+    assert list((tmp_path / "out").iterdir()) == []
 
 
 def test_a_zip_holds_the_same(project, tmp_path, folder):
