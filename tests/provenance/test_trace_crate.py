@@ -240,6 +240,50 @@ def test_runs_of_different_days_are_actions_of_their_own(project, tmp_path):
     }  # fmt: skip
 
 
+FAILED, COMPLETED = "http://schema.org/FailedActionStatus", "http://schema.org/CompletedActionStatus"
+
+
+def _endings(project, folder, **changed) -> tuple[dict, dict, dict]:
+    """The actions of the run, of toy.measure and of toy.select where the manifest is changed so."""
+    manifest = project.folder / f"data/08_reporting/toy/manifests/{RUNS[0]}.json"
+    facts = json.loads(manifest.read_text())
+    facts["nodes"]["toy.measure"]["status"] = changed.pop("measure")
+    manifest.write_text(json.dumps(facts | changed))
+    place = write_crate(project.trace("toy.fluxes"), project.folder, folder)
+    actions = Graph((place / "ro-crate-metadata.json").read_text()).of_type("CreateAction")
+    starts = ("Kedro run", "toy.measure@", "toy.select@")
+    run, measure, select = (next(each for each in actions if each["name"].startswith(start)) for start in starts)
+    return run, measure, select
+
+
+def test_a_run_that_is_not_done_is_a_failed_action_that_says_why(project, tmp_path):
+    here = project.manifest(RUNS[0])["process"]
+    run, measure, select = _endings(project, tmp_path / "done", measure="done")
+    assert [each["actionStatus"] for each in (run, measure, select)] == [COMPLETED] * 3
+    assert not any("error" in each for each in (run, measure, select)) and "endTime" in run
+
+    run, measure, select = _endings(project, tmp_path / "failed", status="failed", error="KeyError: 'x'",
+                                    measure="failed")  # fmt: skip
+    words = f"run {RUNS[0]} failed in toy.measure: KeyError: 'x'"
+    assert [each["actionStatus"] for each in (run, measure, select)] == [FAILED, FAILED, COMPLETED]
+    assert (run["error"], measure["error"]) == (words, words)
+    assert "error" not in select and "endTime" in run
+
+    killed = here | {"pid": 2**30}
+    run, measure, select = _endings(project, tmp_path / "killed", status="running", error=None, process=killed,
+                                    measure="running")  # fmt: skip
+    assert [each["actionStatus"] for each in (run, measure, select)] == [FAILED, FAILED, COMPLETED]
+    assert (run["error"], measure["error"]) == (f"run {RUNS[0]} was killed in toy.measure",) * 2
+    assert "endTime" not in run, "of a killed run nobody knows when it ended"
+
+    run, measure, _ = _endings(project, tmp_path / "interrupted", status="interrupted", measure="interrupted")
+    assert (run["actionStatus"], run["error"]) == (FAILED, f"run {RUNS[0]} was interrupted in toy.measure")
+
+    run, measure, select = _endings(project, tmp_path / "on", status="running", process=here, measure="running")
+    assert not any({"actionStatus", "error", "endTime"} & set(each) for each in (run, measure))
+    assert select["actionStatus"] == COMPLETED
+
+
 def test_a_result_that_is_not_as_its_run_left_it_is_no_crate(project, tmp_path):
     (tmp_path / "there").mkdir()
     with pytest.raises(SkytraceError, match="there already"):

@@ -69,7 +69,7 @@ class _Crate:
 
         self.crate = ROCrate(version="1.1")
         self._facts, self._project, self._largest = facts, project, largest_bytes
-        self._commits = {run["run_id"]: run["commit"] for run in facts["runs"]}
+        self._runs = {run["run_id"]: run for run in facts["runs"]}
         self._describe_root()
         self._workflow = self._add_workflow(lineage)
         self._datasets = {each["number"]: self._add_dataset(each) for each in facts["datasets"]}
@@ -165,12 +165,12 @@ class _Crate:
         name = f"{node['name']}@{node['run_id']}"
         tool = self._context(f"#tool-{node['number']}", "SoftwareApplication", name=node["function"] or node["name"],
                              description=f"The function of the node {node['name']}",
-                             softwareVersion=self._commits.get(node["run_id"]) or "unknown")  # fmt: skip
+                             softwareVersion=self._runs[node["run_id"]]["commit"] or "unknown")  # fmt: skip
         step = self._context(f"#step-{node['number']}", "HowToStep", name=node["name"])
         step["workExample"] = tool
         self._workflow.append_to("hasPart", tool)
         self._workflow.append_to("step", step)
-        action = self._context(f"#action-{node['number']}", "CreateAction", name=name, actionStatus=_DONE)
+        action = self._context(f"#action-{node['number']}", "CreateAction", name=name, **self._ending(node))
         action["instrument"] = tool
         action["object"] = [
             *(self._datasets[number] for number in node["inputs"]),
@@ -181,6 +181,12 @@ class _Crate:
         control = self._context(f"#control-{node['number']}", "ControlAction", name=f"control of {name}")
         control["instrument"], control["object"] = step, action
         return node, action, control
+
+    def _ending(self, node: Mapping[str, Any]) -> dict[str, str]:
+        run = self._runs[node["run_id"]]
+        if node["status"] == "running":  # it went on when the run was last heard of
+            return _ending(run["state"], run["error"])
+        return _ending(node["status"] or run["state"], run["error"] or f"{node['name']} {node['status']}")
 
     def _parameter(self, run_id: str, group: str, values: Any) -> Any:
         if (run_id, group) not in self._values:
@@ -219,7 +225,7 @@ class _Crate:
         read = {number for node, *_ in steps for number in node["inputs"]} - made
         action = self._context(f"#run-{run['run_id']}", "CreateAction", name=f"Kedro run {run['run_id']}",
                                description=run_sentence(run), startTime=run["started"],
-                               endTime=_end(run), actionStatus=_DONE)  # fmt: skip
+                               **_ending(run["state"], run["error"]), **_end(run))  # fmt: skip
         action["instrument"] = self._workflow
         action["object"] = [
             *(self._datasets[number] for number in sorted(read)),
@@ -238,13 +244,21 @@ class _Crate:
         self.crate.root_dataset.append_to("mentions", action)
 
 
-_DONE = "http://schema.org/CompletedActionStatus"
+def _ending(state: str, error: str | None) -> dict[str, str]:
+    """How an action ended, by the Process Run Crate; nothing of one that goes on, or of which nobody here can say."""
+    if state == "done":
+        return {"actionStatus": "http://schema.org/CompletedActionStatus"}
+    if state in ("running", "unfinished"):
+        return {}
+    return {"actionStatus": "http://schema.org/FailedActionStatus", "error": error or state}
 
 
-def _end(run: Mapping[str, Any]) -> str:
-    return (datetime.fromisoformat(run["started"]) + timedelta(seconds=run["seconds"] or 0)).isoformat(
-        timespec="seconds"
-    )
+def _end(run: Mapping[str, Any]) -> dict[str, str]:
+    """When it ended: nobody wrote that down of a run that was killed."""
+    if run["state"] not in ("done", "failed", "interrupted") or run["seconds"] is None:
+        return {}
+    end = datetime.fromisoformat(run["started"]) + timedelta(seconds=run["seconds"])
+    return {"endTime": end.isoformat(timespec="seconds")}
 
 
 def _stays_inside(path: str) -> bool:
