@@ -19,6 +19,7 @@ __all__ = ["KINDS", "Break", "Dataset", "Lineage", "Step", "short_hash", "trace_
 #: What can be broken, with the words for it.
 KINDS = {
     "edited": "a file has other bytes than the run that it comes from recorded",
+    "rewritten": "an input was written again while the run that read it went on",
     "missing": "a file is gone",
     "missing-version": "a version of a dataset is gone",
     "stale": "an input was made again after what was made from it",
