@@ -4,10 +4,12 @@ import copy
 import json
 import shutil
 
+import pandas as pd
 import pytest
 from kedro.framework.hooks import hook_impl
 
 from skytrace.errors import SkytraceError
+from skytrace.provenance.report_values import read_value
 from tests.provenance.toy_project import RUNS
 
 EVALUATION = "data/08_reporting/toy/evaluation.json"
@@ -43,6 +45,34 @@ def test_a_number_is_read_and_its_chain_is_whole(project):
 )
 def test_a_value_is_named_by_dots_or_by_row_and_column(project, key, value):
     assert project.trace(key)["target"]["value"] == value
+
+
+def test_of_a_parquet_table_the_asked_and_the_choosing_columns_are_read_alone(tmp_path, monkeypatch):
+    columns = {"name": ["a", "b", "a"], "x.y": [1.5, 2.5, 3.5], "band": ["g", "g", "r"], "when": [0, 1, 2]}
+    frame = pd.DataFrame({**columns, "never": [[1], [2], [3]]}, index=pd.Index([7, 8, 9], name="id"))
+    frame.to_parquet(tmp_path / "table.parquet")
+    asked, read_parquet = [], pd.read_parquet
+
+    def read(path, columns=None, **options):
+        asked.append(list(columns))
+        return read_parquet(path, columns=columns, **options)
+
+    monkeypatch.setattr(pd, "read_parquet", read)
+    path = tmp_path / "table.parquet"
+    assert read_value(path, "b/x.y") == 2.5 and asked.pop() == ["name", "x.y"]
+    assert read_value(path, "#3/when") == 2 and asked.pop() == ["name", "when"]
+    assert isinstance(read_value(path, "#3/when"), int) and asked.pop()
+    assert read_value(path, "name=a,band=r/x.y") == 3.5 and asked.pop() == ["name", "x.y", "band"]
+    assert read_value(path, "b/name") == "b" and asked.pop() == ["name"]
+    with pytest.raises(SkytraceError, match=r"has 2 rows 'a', of 3: ROW is a value of 'name'"):
+        read_value(path, "a/when")
+    with pytest.raises(SkytraceError, match=r"no column 'bund'; did you mean band"):
+        read_value(path, "bund=r/when")
+    asked.clear()
+    for column in ("id", "whem"):
+        with pytest.raises(SkytraceError, match=f"no column '{column}'"):
+            read_value(path, f"a/{column}")
+    assert asked == [], "nothing is read for a column that is not there"
 
 
 @pytest.mark.parametrize(
