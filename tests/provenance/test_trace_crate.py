@@ -35,7 +35,7 @@ class Graph:
 
 
 def _list(value) -> list:
-    return value if isinstance(value, list) else [value]
+    return [value] if isinstance(value, dict | str) or hasattr(value, "id") else list(value)
 
 
 @pytest.fixture
@@ -226,6 +226,43 @@ def test_a_zip_holds_the_same(project, tmp_path, folder):
             path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()
         }
         assert archive.read(EVALUATION) == (folder / EVALUATION).read_bytes()
+
+
+def _ids(entities) -> list[str]:
+    return sorted(each.id for each in _list(entities))
+
+
+def test_the_community_s_own_reader_finds_the_root_the_workflow_and_the_actions(project, tmp_path):
+    from rocrate.rocrate import ROCrate
+
+    facts = project.trace("toy.evaluation:auc.value")
+    functions = {node["name"]: node["function"] for node in facts["nodes"]}
+    for name in ("crate", "crate.zip"):
+        crate = ROCrate(write_crate(facts, project.folder, tmp_path / "out" / name))
+        assert crate.version == "1.1" and crate.metadata.root is crate.root_dataset
+        assert crate.name == "Lineage of toy.evaluation:auc.value"
+        assert _ids(crate.root_dataset["conformsTo"]) == sorted(PROFILES)
+        workflow = crate.mainEntity
+        assert (workflow.id, workflow["programmingLanguage"]["name"]) == ("lineage.json", "Kedro")
+        files = {each.id: each for each in crate.data_entities}
+        assert set(files) == {"lineage.json", EVALUATION, GALAXIES, "data/04_feature/toy/fluxes.csv"}
+        for each in files.values():
+            content = Path(each.source).read_bytes()
+            assert each.get("sha256") in (hashlib.sha256(content).hexdigest(), None if each is workflow else "")
+
+        actions = {each["name"]: each for each in crate.get_by_type("CreateAction")}
+        run = actions.pop(f"Kedro run {RUNS[0]}")
+        assert _list(crate.root_dataset["mentions"]) == [run] and run["instrument"] is workflow
+        assert {each.partition("@")[0]: action["instrument"]["name"] for each, action in actions.items()} == functions
+        assert _ids(action["instrument"] for action in actions.values()) == _ids(workflow["hasPart"])
+        evaluate = actions[f"toy.evaluate@{RUNS[0]}"]
+        assert [each.id for each in _list(evaluate["result"])] == [EVALUATION]
+        assert {each["name"] for each in evaluate["object"]} == {
+            "toy.fluxes", "toy.galaxies", "toy.truth", "toy.measure",
+        }  # fmt: skip
+        (organize,) = crate.get_by_type("OrganizeAction")
+        assert organize["result"] is run
+        assert _ids(each["object"] for each in organize["object"]) == _ids(actions.values())
 
 
 def test_runs_of_different_days_are_actions_of_their_own(project, tmp_path):

@@ -19,10 +19,10 @@ __all__ = ["KINDS", "Break", "Dataset", "Lineage", "Step", "short_hash", "trace_
 #: What can be broken, with the words for it.
 KINDS = {
     "edited": "a file has other bytes than the run that it comes from recorded",
-    "rewritten": "an input was written again while the run that read it went on",
     "missing": "a file is gone",
     "missing-version": "a version of a dataset is gone",
     "stale": "an input was made again after what was made from it",
+    "rewritten": "an input was written again while the run that read it went on",
     "no-run": "no run is recorded that made it, or not what it was made from",
     "dirty": "made by code that no commit holds",
     "parameters": "a parameter has another value now",
