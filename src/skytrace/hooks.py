@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from kedro.framework.hooks import hook_impl
-from kedro.io import MemoryDataset
+from kedro.io import DatasetError, MemoryDataset
 from kedro.runner import SequentialRunner
 
 from skytrace.errors import ShardError
@@ -108,9 +108,10 @@ class RunManifestHook:
         self._renew()
 
     @hook_impl
-    def before_dataset_loaded(self, node: Any) -> None:
-        """A node begins with its first load."""
+    def before_dataset_loaded(self, dataset_name: str, node: Any) -> None:
+        """A node begins with its first load; what is read must be the same when it is hashed."""
         self._node_begins(node)
+        self._watch(dataset_name)
 
     @hook_impl
     def before_node_run(self, node: Any) -> None:
@@ -160,6 +161,17 @@ class RunManifestHook:
             _short(node), function=_function_of(node), reads=list(node.inputs), writes=list(node.outputs)
         ):
             self._renew()
+
+    def _watch(self, name: str) -> None:
+        dataset = None if self._manifest is None or name.startswith("params:") else self._catalog.get(name)
+        if self._manifest is None or dataset is None or isinstance(dataset, MemoryDataset):
+            return
+        try:
+            path = _path_of(dataset, _version_of(dataset, "input"))
+        except DatasetError:  # no version is there: loading says so
+            return
+        if path is not None and (path.is_file() or not hasattr(dataset, "source_path")):  # not all sky of a survey
+            self._manifest.dataset_is_read(name, path)
 
     def _record(self, name: str, data: Any, node: Any, *, role: str) -> None:
         if self._manifest is None or name == "parameters" or name.startswith("params:"):

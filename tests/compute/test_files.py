@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 
 from skytrace.compute import ClusterOptions, atomic_path, fingerprint, load_npz, progress, save_npz
+from skytrace.compute.files import atomic_folder, remove_abandoned
 from skytrace.compute.fingerprint import source_fingerprint
 from skytrace.errors import ShardError
 
@@ -25,6 +26,43 @@ def test_an_error_leaves_the_older_file_as_it_was(tmp_path):
         raise RuntimeError
     assert target.read_text() == "old"
     assert [path.name for path in target.parent.iterdir()] == ["table.csv"]
+
+
+def test_a_folder_is_there_whole_or_not_at_all(tmp_path):
+    target = tmp_path / "deep" / "crate"
+    with pytest.raises(RuntimeError), atomic_folder(target) as partial:
+        (partial / "inner").mkdir()
+        (partial / "inner/a.txt").write_text("half")
+        assert partial.parent == target.parent and partial.name.startswith(".")
+        raise RuntimeError
+    assert list(target.parent.iterdir()) == []
+    with atomic_folder(target) as partial:
+        (partial / "a.txt").write_text("whole")
+        assert not target.exists()
+    assert [path.name for path in target.parent.iterdir()] == ["crate"]
+    with pytest.raises(OSError, match="crate"), atomic_folder(target) as partial:
+        (partial / "a.txt").write_text("another")
+    assert (target / "a.txt").read_text() == "whole"
+    assert [path.name for path in target.parent.iterdir()] == ["crate"]
+
+
+_KILLED = """
+import os, pathlib, sys
+from skytrace.compute.files import atomic_folder
+with atomic_folder(pathlib.Path(sys.argv[1]) / "crate") as partial:
+    (partial / "a.txt").write_text("half")
+    os.kill(os.getpid(), 9)
+"""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="no SIGKILL")
+def test_a_folder_of_a_killed_process_is_no_folder_and_is_swept(tmp_path):
+    subprocess.run([sys.executable, "-c", _KILLED, str(tmp_path)], check=False)
+    (left,) = tmp_path.iterdir()
+    assert left.name.startswith(".crate.") and (left / "a.txt").read_text() == "half"
+    (tmp_path / "kept").mkdir()
+    remove_abandoned(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["kept"]
 
 
 def test_npz_bytes_do_not_depend_on_the_clock(tmp_path):

@@ -4,9 +4,12 @@ import copy
 import json
 import shutil
 
+import pandas as pd
 import pytest
+from kedro.framework.hooks import hook_impl
 
 from skytrace.errors import SkytraceError
+from skytrace.provenance.report_values import read_value
 from tests.provenance.toy_project import RUNS
 
 EVALUATION = "data/08_reporting/toy/evaluation.json"
@@ -42,6 +45,34 @@ def test_a_number_is_read_and_its_chain_is_whole(project):
 )
 def test_a_value_is_named_by_dots_or_by_row_and_column(project, key, value):
     assert project.trace(key)["target"]["value"] == value
+
+
+def test_of_a_parquet_table_the_asked_and_the_choosing_columns_are_read_alone(tmp_path, monkeypatch):
+    columns = {"name": ["a", "b", "a"], "x.y": [1.5, 2.5, 3.5], "band": ["g", "g", "r"], "when": [0, 1, 2]}
+    frame = pd.DataFrame({**columns, "never": [[1], [2], [3]]}, index=pd.Index([7, 8, 9], name="id"))
+    frame.to_parquet(tmp_path / "table.parquet")
+    asked, read_parquet = [], pd.read_parquet
+
+    def read(path, columns=None, **options):
+        asked.append(list(columns))
+        return read_parquet(path, columns=columns, **options)
+
+    monkeypatch.setattr(pd, "read_parquet", read)
+    path = tmp_path / "table.parquet"
+    assert read_value(path, "b/x.y") == 2.5 and asked.pop() == ["name", "x.y"]
+    assert read_value(path, "#3/when") == 2 and asked.pop() == ["name", "when"]
+    assert isinstance(read_value(path, "#3/when"), int) and asked.pop()
+    assert read_value(path, "name=a,band=r/x.y") == 3.5 and asked.pop() == ["name", "x.y", "band"]
+    assert read_value(path, "b/name") == "b" and asked.pop() == ["name"]
+    with pytest.raises(SkytraceError, match=r"has 2 rows 'a', of 3: ROW is a value of 'name'"):
+        read_value(path, "a/when")
+    with pytest.raises(SkytraceError, match=r"no column 'bund'; did you mean band"):
+        read_value(path, "bund=r/when")
+    asked.clear()
+    for column in ("id", "whem"):
+        with pytest.raises(SkytraceError, match=f"no column '{column}'"):
+            read_value(path, f"a/{column}")
+    assert asked == [], "nothing is read for a column that is not there"
 
 
 @pytest.mark.parametrize(
@@ -264,6 +295,56 @@ def test_bytes_that_were_changed_between_two_runs(project, tmp_path):
     assert _breaks(facts) == [("edited", ["toy.fluxes"])]
     assert f"run {RUNS[0]}, the last to write it until then, had left" in _words(facts)
     assert {each["name"] for each in facts["datasets"]} >= {"toy.galaxies", "sky"}, "the chain ends at the edit"
+
+
+class _AnotherRun:
+    """Writes toy.fluxes again in the midst of a run: when it was read (loaded), or when its hash was taken (saved)."""
+
+    def __init__(self, path, *, when: str, text: str) -> None:
+        self.path, self.when, self.text = path, when, text
+
+    def _write(self) -> None:
+        new = self.path.with_name("new.csv")
+        new.write_text(self.text)
+        new.replace(self.path)
+
+    @hook_impl
+    def after_dataset_loaded(self, dataset_name: str) -> None:
+        if (dataset_name, self.when) == ("toy.fluxes", "loaded"):
+            self._write()
+
+    @hook_impl(trylast=True)
+    def after_dataset_saved(self, dataset_name: str) -> None:
+        if (dataset_name, self.when) == ("toy.evaluation", "saved"):
+            self._write()
+
+
+def test_an_input_that_is_rewritten_between_its_reading_and_its_hashing_is_named(project, tmp_path):
+    path = tmp_path / "data/04_feature/toy/fluxes.csv"
+    text = path.read_text()
+    swapped = text.replace("g1", "g9")
+    assert len(swapped) == len(text) and swapped != text
+    manifest = project.run(RUNS[1], "toy.evaluate", "toy.read_truth",
+                           hooks=(_AnotherRun(path, when="loaded", text=swapped),))  # fmt: skip
+    record = manifest["datasets"]["toy.fluxes"]
+    assert record["changed_while_read"] is True and "sha256" not in record
+    facts = project.trace("toy.evaluation")
+    assert _breaks(facts) == [("rewritten", ["toy.fluxes"])]
+    assert _words(facts) == (
+        f"data/04_feature/toy/fluxes.csv was changed after run {RUNS[1]} had begun to read it, before its hash was "
+        "taken: which bytes it read is not known"
+    )
+    assert {each["name"] for each in facts["datasets"]} >= {"toy.galaxies", "sky"}, "the chain goes on"
+
+
+def test_an_input_that_is_rewritten_after_its_hashing_keeps_the_hash_of_what_was_read(project, tmp_path):
+    path = tmp_path / "data/04_feature/toy/fluxes.csv"
+    read = project.manifest(RUNS[0])["datasets"]["toy.fluxes"]["sha256"]
+    manifest = project.run(RUNS[1], "toy.evaluate", "toy.read_truth",
+                           hooks=(_AnotherRun(path, when="saved", text="name,flux\n"),))  # fmt: skip
+    record = manifest["datasets"]["toy.fluxes"]
+    assert record["sha256"] == read and "changed_while_read" not in record
+    assert _breaks(project.trace("toy.evaluation")) == [("edited", ["toy.fluxes"])]
 
 
 def test_files_of_no_recorded_run(project, tmp_path):

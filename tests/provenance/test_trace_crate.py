@@ -5,7 +5,9 @@ https://w3id.org/ro/wfrun/provenance/0.5 and the profiles that it stands on; rul
 
 import hashlib
 import json
+import shutil
 import zipfile
+from pathlib import Path
 
 import pytest
 
@@ -33,7 +35,7 @@ class Graph:
 
 
 def _list(value) -> list:
-    return value if isinstance(value, list) else [value]
+    return [value] if isinstance(value, dict | str) or hasattr(value, "id") else list(value)
 
 
 @pytest.fixture
@@ -143,6 +145,80 @@ def test_a_file_beyond_the_limit_is_named_and_not_copied(project, tmp_path):
     assert json.loads(value["value"])["path"] == GALAXIES and len(value["sha256"]) == 64
 
 
+def _files(folder: Path) -> dict[str, bytes]:
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def _recorded_as(project, path: str) -> None:
+    """A manifest that says of toy.fluxes, card and all, that it lies at ``path``; there it does."""
+    place = project.folder / path
+    place.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copy(project.folder / "data/04_feature/toy/fluxes.csv", place)
+    manifest = project.folder / f"data/08_reporting/toy/manifests/{RUNS[0]}.json"
+    facts = json.loads(manifest.read_text())
+    record = facts["datasets"]["toy.fluxes"]
+    record["path"] = path
+    record["card"] = {"path": path, "sha256": record["sha256"]}
+    manifest.write_text(json.dumps(facts))
+
+
+LEADING_OUT = ("../escaped.txt", "data/../../escaped.txt", "..\\escaped.txt", "C:\\escaped.txt", "lineage.json",
+               "Ro-Crate-Metadata.json")  # fmt: skip
+
+
+def test_a_path_that_leads_out_of_the_project_is_named_and_nothing_is_written_there(project, tmp_path):
+    facts = project.trace("toy.evaluation")
+    fluxes = next(each for each in facts["datasets"] if each["name"] == "toy.fluxes")
+    for number, path in enumerate((*LEADING_OUT, str(tmp_path / "elsewhere/escaped.txt"))):
+        _recorded_as(project, path)
+        fluxes["path"] = path
+        if number == 0:
+            facts = project.trace("toy.evaluation")
+            fluxes = next(each for each in facts["datasets"] if each["name"] == "toy.fluxes")
+            assert (fluxes["path"], fluxes["state"]) == (path, "as recorded")
+        out = tmp_path / f"out{number}"
+        crate = write_crate(facts, project.folder, out / "deep/deeper/crate")
+        with zipfile.ZipFile(write_crate(facts, project.folder, out / "deep/deeper/crate.zip")) as archive:
+            names = archive.namelist()
+        assert sorted(names) == sorted([EVALUATION, GALAXIES, "lineage.json", "ro-crate-metadata.json"]), path
+        inside = "deep/deeper/crate"
+        assert sorted(_files(out)) == sorted([*(f"{inside}/{name}" for name in names), f"{inside}.zip"]), path
+        assert json.loads((crate / "lineage.json").read_text())["format"] == "skytrace.trace/1"
+        graph = Graph((crate / "ro-crate-metadata.json").read_text())
+        (named,) = [each for each in graph.of_type("PropertyValue") if each["name"] == "toy.fluxes"]
+        assert json.loads(named["value"])["path"] == path and len(named["sha256"]) == 64
+        assert named["description"].startswith("Not copied: its path leads out of the project, or to a file of the")
+
+
+def test_only_the_path_decides_whether_weights_and_card_are_copied(project, tmp_path):
+    _recorded_as(project, "%2e%2e/escaped.txt")
+    facts = project.trace("toy.evaluation")
+    place = write_crate(facts, project.folder, tmp_path / "out/crate")
+    assert "%2e%2e/escaped.txt" in _files(place) and not (tmp_path / "out/escaped.txt").exists()
+    fluxes = next(each for each in facts["datasets"] if each["name"] == "toy.fluxes")
+    fluxes["path"], fluxes["card"]["path"] = "data/04_feature/toy/fluxes.csv", "../escaped.txt"
+    place = write_crate(facts, project.folder, tmp_path / "out/second")
+    assert "data/04_feature/toy/fluxes.csv" in _files(place) and not (tmp_path / "out/escaped.txt").exists()
+    graph = Graph((place / "ro-crate-metadata.json").read_text())
+    (card,) = [each for each in graph.of_type("PropertyValue") if each["name"] == "Card of toy.fluxes"]
+    assert (card["value"], card["sha256"]) == ("../escaped.txt", fluxes["sha256"])
+
+
+def test_a_crate_that_fails_half_way_leaves_nothing_behind(project, tmp_path, monkeypatch):
+    from rocrate.model.metadata import Metadata
+
+    def fail(*_, **__):
+        raise RuntimeError
+
+    facts = project.trace("toy.evaluation")
+    for way in ("write", "stream"):
+        monkeypatch.setattr(Metadata, way, fail)  # the last to be written, after the files
+    for name in ("crate", "crate.zip"):
+        with pytest.raises(RuntimeError):
+            write_crate(facts, project.folder, tmp_path / "out" / name)
+    assert list((tmp_path / "out").iterdir()) == []
+
+
 def test_a_zip_holds_the_same(project, tmp_path, folder):
     place = write_crate(project.trace("toy.evaluation:auc.value"), project.folder, tmp_path / "crate.zip")
     with zipfile.ZipFile(place) as archive:
@@ -150,6 +226,43 @@ def test_a_zip_holds_the_same(project, tmp_path, folder):
             path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()
         }
         assert archive.read(EVALUATION) == (folder / EVALUATION).read_bytes()
+
+
+def _ids(entities) -> list[str]:
+    return sorted(each.id for each in _list(entities))
+
+
+def test_the_community_s_own_reader_finds_the_root_the_workflow_and_the_actions(project, tmp_path):
+    from rocrate.rocrate import ROCrate
+
+    facts = project.trace("toy.evaluation:auc.value")
+    functions = {node["name"]: node["function"] for node in facts["nodes"]}
+    for name in ("crate", "crate.zip"):
+        crate = ROCrate(write_crate(facts, project.folder, tmp_path / "out" / name))
+        assert crate.version == "1.1" and crate.metadata.root is crate.root_dataset
+        assert crate.name == "Lineage of toy.evaluation:auc.value"
+        assert _ids(crate.root_dataset["conformsTo"]) == sorted(PROFILES)
+        workflow = crate.mainEntity
+        assert (workflow.id, workflow["programmingLanguage"]["name"]) == ("lineage.json", "Kedro")
+        files = {each.id: each for each in crate.data_entities}
+        assert set(files) == {"lineage.json", EVALUATION, GALAXIES, "data/04_feature/toy/fluxes.csv"}
+        for each in files.values():
+            content = Path(each.source).read_bytes()
+            assert each.get("sha256") in (hashlib.sha256(content).hexdigest(), None if each is workflow else "")
+
+        actions = {each["name"]: each for each in crate.get_by_type("CreateAction")}
+        run = actions.pop(f"Kedro run {RUNS[0]}")
+        assert _list(crate.root_dataset["mentions"]) == [run] and run["instrument"] is workflow
+        assert {each.partition("@")[0]: action["instrument"]["name"] for each, action in actions.items()} == functions
+        assert _ids(action["instrument"] for action in actions.values()) == _ids(workflow["hasPart"])
+        evaluate = actions[f"toy.evaluate@{RUNS[0]}"]
+        assert [each.id for each in _list(evaluate["result"])] == [EVALUATION]
+        assert {each["name"] for each in evaluate["object"]} == {
+            "toy.fluxes", "toy.galaxies", "toy.truth", "toy.measure",
+        }  # fmt: skip
+        (organize,) = crate.get_by_type("OrganizeAction")
+        assert organize["result"] is run
+        assert _ids(each["object"] for each in organize["object"]) == _ids(actions.values())
 
 
 def test_runs_of_different_days_are_actions_of_their_own(project, tmp_path):
@@ -162,6 +275,50 @@ def test_runs_of_different_days_are_actions_of_their_own(project, tmp_path):
     assert made == {
         f"#run-{RUNS[0]}": {"toy.galaxies", "toy.fluxes"}, f"#run-{RUNS[1]}": {"toy.evaluation", "toy.truth"},
     }  # fmt: skip
+
+
+FAILED, COMPLETED = "http://schema.org/FailedActionStatus", "http://schema.org/CompletedActionStatus"
+
+
+def _endings(project, folder, **changed) -> tuple[dict, dict, dict]:
+    """The actions of the run, of toy.measure and of toy.select where the manifest is changed so."""
+    manifest = project.folder / f"data/08_reporting/toy/manifests/{RUNS[0]}.json"
+    facts = json.loads(manifest.read_text())
+    facts["nodes"]["toy.measure"]["status"] = changed.pop("measure")
+    manifest.write_text(json.dumps(facts | changed))
+    place = write_crate(project.trace("toy.fluxes"), project.folder, folder)
+    actions = Graph((place / "ro-crate-metadata.json").read_text()).of_type("CreateAction")
+    starts = ("Kedro run", "toy.measure@", "toy.select@")
+    run, measure, select = (next(each for each in actions if each["name"].startswith(start)) for start in starts)
+    return run, measure, select
+
+
+def test_a_run_that_is_not_done_is_a_failed_action_that_says_why(project, tmp_path):
+    here = project.manifest(RUNS[0])["process"]
+    run, measure, select = _endings(project, tmp_path / "done", measure="done")
+    assert [each["actionStatus"] for each in (run, measure, select)] == [COMPLETED] * 3
+    assert not any("error" in each for each in (run, measure, select)) and "endTime" in run
+
+    run, measure, select = _endings(project, tmp_path / "failed", status="failed", error="KeyError: 'x'",
+                                    measure="failed")  # fmt: skip
+    words = f"run {RUNS[0]} failed in toy.measure: KeyError: 'x'"
+    assert [each["actionStatus"] for each in (run, measure, select)] == [FAILED, FAILED, COMPLETED]
+    assert (run["error"], measure["error"]) == (words, words)
+    assert "error" not in select and "endTime" in run
+
+    killed = here | {"pid": 2**30}
+    run, measure, select = _endings(project, tmp_path / "killed", status="running", error=None, process=killed,
+                                    measure="running")  # fmt: skip
+    assert [each["actionStatus"] for each in (run, measure, select)] == [FAILED, FAILED, COMPLETED]
+    assert (run["error"], measure["error"]) == (f"run {RUNS[0]} was killed in toy.measure",) * 2
+    assert "endTime" not in run, "of a killed run nobody knows when it ended"
+
+    run, measure, _ = _endings(project, tmp_path / "interrupted", status="interrupted", measure="interrupted")
+    assert (run["actionStatus"], run["error"]) == (FAILED, f"run {RUNS[0]} was interrupted in toy.measure")
+
+    run, measure, select = _endings(project, tmp_path / "on", status="running", process=here, measure="running")
+    assert not any({"actionStatus", "error", "endTime"} & set(each) for each in (run, measure))
+    assert select["actionStatus"] == COMPLETED
 
 
 def test_a_result_that_is_not_as_its_run_left_it_is_no_crate(project, tmp_path):

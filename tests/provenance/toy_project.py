@@ -139,8 +139,10 @@ class ToyProject:
         self.git("add", ".")
         self.git("commit", "-m", words)
 
-    def run(self, run_id: str, *nodes: str, load_versions: dict[str, str] | None = None) -> dict[str, Any]:
-        """Run all nodes, or these, as KedroSession does; the manifest."""
+    def run(
+        self, run_id: str, *nodes: str, load_versions: dict[str, str] | None = None, hooks: tuple[Any, ...] = ()
+    ) -> dict[str, Any]:
+        """Run all nodes, or these, as KedroSession does, with more ``hooks``; the manifest."""
         code = importlib.import_module("toysky.nodes")
         pipeline = Pipeline(
             [
@@ -155,7 +157,7 @@ class ToyProject:
         )  # fmt: skip
         pipeline = pipeline.only_nodes(*nodes) if nodes else pipeline
         manager = _create_hook_manager()
-        _register_hooks(manager, (RunManifestHook(),))
+        _register_hooks(manager, (RunManifestHook(), *hooks))
         catalog = ReleaseCatalog.from_config(self.entries, load_versions=load_versions, save_version=run_id)
         catalog["params:toy.limit"] = self.values["toy"]["limit"]
         catalog["params:toy.measure"] = self.values["toy"]["measure"]

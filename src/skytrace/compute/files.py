@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all: written under a hidden name beside the target, synced, then renamed."""
+"""Files and folders that appear whole or not at all: written under a hidden name beside them, synced, then renamed."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import contextlib
 import errno
 import os
 import re
+import shutil
 import socket
 import threading
 from pathlib import Path
@@ -16,7 +17,7 @@ from skytrace.errors import AccessError, ShardError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["atomic_path", "file_name_of", "is_disk_full", "is_temporary", "remove_abandoned"]
+__all__ = ["atomic_folder", "atomic_path", "file_name_of", "is_disk_full", "is_temporary", "remove_abandoned"]
 
 _PARTIAL = ".partial"
 
@@ -30,22 +31,58 @@ def atomic_path(path: str | os.PathLike) -> Iterator[Path]:
     not be written to AccessError, both naming ``path``.
     """
     path = Path(path)
+    partial = _partial_of(path)
+    with _refusals(path, partial):
+        try:
+            yield partial
+            _sync(partial)
+            partial.replace(path)
+        except BaseException:
+            with contextlib.suppress(PermissionError):  # of the error itself, which is the one to see
+                partial.unlink(missing_ok=True)
+            raise
+
+
+@contextlib.contextmanager
+def atomic_folder(path: str | os.PathLike) -> Iterator[Path]:
+    """Yield a new, empty temporary folder beside ``path``; rename it to ``path``, which is not there yet, on success.
+
+    On any error it is removed with what is in it. Raises as ``atomic_path``; OSError where ``path`` holds something.
+    """
+    path = Path(path)
+    partial = _partial_of(path)
+    with _refusals(path, partial):
+        try:
+            partial.mkdir()
+            yield partial
+            for file in partial.rglob("*"):
+                if file.is_file():
+                    _sync(file)
+            partial.rename(path)
+        except BaseException:
+            shutil.rmtree(partial, ignore_errors=True)
+            raise
+
+
+def _partial_of(path: Path) -> Path:
+    """The temporary name beside ``path``, whose folder is made if missing."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except PermissionError as error:
         raise _no_access(path) from error
     owner = f"{socket.gethostname()}-{os.getpid()}-{threading.get_ident()}"
-    partial = path.with_name(f".{path.name}.{owner}{_PARTIAL}{path.suffix}")
+    return path.with_name(f".{path.name}.{owner}{_PARTIAL}{path.suffix}")
+
+
+@contextlib.contextmanager
+def _refusals(path: Path, partial: Path) -> Iterator[None]:
+    """A full disk and a missing right as errors of ours that name ``path``."""
     try:
-        yield partial
-        _sync(partial)
-        partial.replace(path)
-    except BaseException as error:
-        with contextlib.suppress(PermissionError):  # of the error itself, which is the one to see
-            partial.unlink(missing_ok=True)
+        yield
+    except Exception as error:
         if isinstance(error, PermissionError) and error.filename in (str(partial), str(path)):
             raise _no_access(path) from error
-        if isinstance(error, Exception) and is_disk_full(error) and not isinstance(error, ShardError):
+        if is_disk_full(error) and not isinstance(error, ShardError):
             raise ShardError(
                 f"no space left on the disk while writing {path}; nothing of it was kept. "
                 "Free some space and run again."
@@ -84,13 +121,16 @@ def is_disk_full(error: BaseException) -> bool:
 
 
 def remove_abandoned(folder: str | os.PathLike) -> None:
-    """Remove what ``atomic_path`` left in ``folder`` when a process of this machine was killed while writing."""
+    """Remove what ``atomic_path`` and ``atomic_folder`` left in ``folder`` when a process of this machine died."""
     name = re.compile(rf"\..+\.{re.escape(socket.gethostname())}-(\d+)-\d+{re.escape(_PARTIAL)}(\.[^.]*)?")
     with contextlib.suppress(FileNotFoundError):
         for path in Path(folder).iterdir():
             partial = name.fullmatch(path.name)
             if partial and not _is_alive(int(partial[1])):
-                path.unlink(missing_ok=True)
+                if path.is_dir() and not path.is_symlink():
+                    shutil.rmtree(path, ignore_errors=True)
+                else:
+                    path.unlink(missing_ok=True)
 
 
 def is_temporary(path: Path) -> bool:

@@ -22,6 +22,7 @@ KINDS = {
     "missing": "a file is gone",
     "missing-version": "a version of a dataset is gone",
     "stale": "an input was made again after what was made from it",
+    "rewritten": "an input was written again while the run that read it went on",
     "no-run": "no run is recorded that made it, or not what it was made from",
     "dirty": "made by code that no commit holds",
     "parameters": "a parameter has another value now",
@@ -66,7 +67,10 @@ class Dataset:
 
 @dataclass(eq=False)
 class Step:
-    """What one node did in one run. parameters: group -> its values as the run had them. known: inputs are recorded."""
+    """What one node did in one run. parameters: group -> its values as the run had them. known: inputs are recorded.
+
+    status: as the manifest has it (done, failed, interrupted, running); "" where it does not say.
+    """
 
     number: int
     node: str
@@ -75,6 +79,7 @@ class Step:
     seconds: float | None
     parameters: dict[str, Any]
     known: bool
+    status: str = ""
     inputs: list[Dataset] = field(default_factory=list)
 
 
@@ -193,6 +198,7 @@ class _Builder:
             seconds=told.get("seconds"),
             parameters={name: value_at(facts.get("parameters"), name) for name in told.get("parameters", ())},
             known="inputs" in told,
+            status=str(told.get("status") or ""),
         )
         self.steps.append(step)
         if not step.known:

@@ -63,6 +63,7 @@ class RunManifest:
         self._nodes: dict[str, dict[str, Any]] = {}
         self._datasets: dict[str, dict[str, Any]] = {}
         self._described: dict[str, tuple[Any, dict[str, Any]]] = {}
+        self._at_load: dict[str, list[_State]] = {}
         self._listings: dict[str, str] = {}
         self._lock = threading.RLock()  # nodes may run in threads
         self._memory = PeakMemory()
@@ -105,6 +106,16 @@ class RunManifest:
         node["status"] = status
         node["seconds"] = round(time.perf_counter() - node["began"], 3)
         node["peak_memory_bytes"] = self._memory.read()
+
+    def dataset_is_read(self, name: str, path: Path) -> None:
+        """The file or folder ``path`` is about to be read: it is hashed later in this very state, or not at all.
+
+        One that is not there yet, because its loader makes it, is not watched. No byte is read here.
+        """
+        state = _states(path)
+        with self._lock:
+            if state and self._at_load.setdefault(name, state) != state:  # another node has read other bytes
+                self._at_load[name] = []
 
     def add_dataset(
         self,
@@ -206,13 +217,21 @@ class RunManifest:
         return described
 
     def _content(self, name: str, path: Path) -> dict[str, Any]:
-        """``describe_path``, read again only where a file is another than at the last look."""
-        state = [_state(file) for file in (sorted(path.rglob("*")) if path.is_dir() else [path]) if file.is_file()]
-        known = self._described.get(name)
-        if known is None or known[0] != state:
-            described = self._listed(visible_files(path), path) if path.is_dir() else describe_path(path)
-            self._described[name] = known = (state, described)
-        return known[1]
+        """``describe_path``, read again only where a file is another than at the last look.
+
+        An input is hashed as it was when it was read, and stays so; ``changed_while_read`` where that is gone.
+        """
+        state, known = _states(path), self._described.get(name)
+        read = self._at_load.get(name, state) if self._datasets[name]["role"] == "input" else state
+        if known is not None and known[0] in (state, read):
+            return known[1]
+        described: dict[str, Any] = {"changed_while_read": True}
+        if state == read:
+            hashed = self._listed(visible_files(path), path) if path.is_dir() else describe_path(path)
+            if name not in self._at_load or _states(path) == read:
+                described = hashed
+        self._described[name] = (state, described)
+        return described
 
     def _listed(self, files: Sequence[Path], folder: Path) -> dict[str, Any]:
         """``describe_files``, whose list of files is kept."""
@@ -222,9 +241,14 @@ class RunManifest:
         return described
 
 
-def _state(path: Path) -> tuple[str, int, int, int]:
-    found = path.stat()
-    return str(path), found.st_ino, found.st_size, found.st_mtime_ns
+_State = tuple[str, int, int, int]  # path, inode, bytes, time of the last change in ns
+
+
+def _states(path: Path) -> list[_State]:
+    """Of a file, or of all files of a folder; none where there is nothing."""
+    files = [file for file in (sorted(path.rglob("*")) if path.is_dir() else [path]) if file.is_file()]
+    found = [(str(file), file.stat()) for file in files]
+    return [(name, stat.st_ino, stat.st_size, stat.st_mtime_ns) for name, stat in found]
 
 
 def plain(value: Any) -> Any:

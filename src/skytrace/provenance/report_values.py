@@ -70,18 +70,36 @@ def _in_csv(path: Path, key: str) -> Any:
 
 
 def _in_parquet(path: Path, key: str) -> Any:
-    import pandas as pd
+    """The asked column and those that choose the row are read, and no other."""
+    from pyarrow.parquet import read_schema
 
-    table = pd.read_parquet(path)
-    return _in_table(path.name, [str(name) for name in table.columns], table.to_numpy(dtype=object).tolist(), key)
+    from skytrace.compute.parquet import read_parquet
+
+    schema = read_schema(path)
+    index = (schema.pandas_metadata or {}).get("index_columns", [])
+    columns = [name for name in schema.names if name not in index]
+    asked, column = _asked(path.name, columns, key)
+    chosen = [part.partition("=")[0] for part in asked.split(",")] if "=" in asked else []
+    read = [name for name in columns if name in (columns[0], column, *chosen)]
+    table = read_parquet(path, columns=read, error=SkytraceError)
+    return _in_table(path.name, columns, table.to_numpy(dtype=object).tolist(), key, read=read)
 
 
-def _in_table(file: str, columns: list[str], rows: list[list[Any]], key: str) -> Any:
+def _asked(file: str, columns: list[str], key: str) -> tuple[str, str]:
+    """(ROW, COLUMN) of ``key``."""
     asked, _, column = key.rpartition("/")
     if not asked:
         raise SkytraceError(f"{file}:{key} is not ROW/COLUMN; the columns are {', '.join(columns)}")
     if column not in columns:
         raise SkytraceError(unknown_name(f"{file} has no column {column!r}", column, columns))
+    return asked, column
+
+
+def _in_table(file: str, columns: list[str], rows: list[list[Any]], key: str, *, read: list[str] | None = None) -> Any:
+    """The value at ``key``. read: the columns that ``rows`` hold, the first of all among them; None: all."""
+    asked, column = _asked(file, columns, key)
+    held = columns if read is None else read
+    place = {name: held.index(name) for name in held}
     found = [row for row in rows if str(row[0]) == asked]
     if asked[0] == "#" and asked[1:].isdecimal():
         found = rows[int(asked[1:]) - 1 : int(asked[1:])] if int(asked[1:]) else []
@@ -90,8 +108,8 @@ def _in_table(file: str, columns: list[str], rows: list[list[Any]], key: str) ->
         for name, _ in wanted:
             if name not in columns:
                 raise SkytraceError(unknown_name(f"{file} has no column {name!r}", name, columns))
-        found = [row for row in rows if all(str(row[columns.index(name)]) == value for name, value in wanted)]
+        found = [row for row in rows if all(str(row[place[name]]) == value for name, value in wanted)]
     if len(found) != 1:
         words = f"{file} has {len(found)} rows {asked!r}, of {len(rows)}"
         raise SkytraceError(f"{words}: ROW is a value of {columns[0]!r}, a number from #1 on, or column=value")
-    return found[0][columns.index(column)]
+    return found[0][place[column]]

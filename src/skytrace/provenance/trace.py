@@ -13,7 +13,7 @@ from skytrace.provenance.lineage import Lineage, trace_dataset
 from skytrace.provenance.manifest import plain
 from skytrace.provenance.report_values import read_value
 from skytrace.provenance.run_index import RunIndex, writing_node
-from skytrace.provenance.runs import command_line, run_state
+from skytrace.provenance.runs import command_line, run_state, run_words
 from skytrace.provenance.trace_checks import check_lineage
 
 if TYPE_CHECKING:
@@ -159,15 +159,19 @@ def _dataset_facts(dataset: Dataset) -> dict[str, Any]:
 def _step_facts(step: Step) -> dict[str, Any]:
     return {
         "number": step.number, "name": step.node, "run_id": step.run_id, "function": step.function,
-        "seconds": step.seconds, "parameters": step.parameters, "inputs": [needed.number for needed in step.inputs],
+        "status": step.status, "seconds": step.seconds, "parameters": step.parameters,
+        "inputs": [needed.number for needed in step.inputs],
     }  # fmt: skip
 
 
 def _run_facts(facts: dict[str, Any]) -> dict[str, Any]:
     git, command = facts.get("git") or {}, facts.get("command") or {}
+    state = run_state(facts)
+    words = [run_words(facts), *([str(facts["error"])] if facts.get("error") else [])]
     kept = {key: facts.get(key) for key in ("run_id", "started", "seconds", "environment", "requirements_lock_sha256")}
     return {
-        **kept, "state": run_state(facts), "pipelines": command.get("pipeline_names") or ["__default__"],
+        **kept, "state": state, "error": None if state == "done" else ": ".join(words),
+        "pipelines": command.get("pipeline_names") or ["__default__"],
         "command": command_line(facts.get("environment"), command), "commit": git.get("commit"),
         "branch": git.get("branch"), "dirty": git.get("dirty"), "diff_sha256": git.get("diff_sha256"),
         "seeds": facts.get("seeds"), "packages": facts.get("packages"),

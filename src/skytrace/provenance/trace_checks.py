@@ -66,6 +66,10 @@ class _FileCheck:
             dataset.state = "in memory" if dataset.place == "memory" else "computed" if record.get("sky") else "unknown"
             return []
         place = self._project / dataset.path
+        if record.get("changed_while_read"):
+            words = f"{dataset.path} was changed after run {min(dataset.readers)} had begun to read it, before its hash"
+            words += " was taken: which bytes it read is not known"
+            return [self._break("changed while it was read", "rewritten", words)]
         if record.get("sha256") is None:
             return [self._break("unknown", "unknown", f"no run recorded a hash of {dataset.path}")]
         if not place.exists():

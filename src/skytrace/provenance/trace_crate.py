@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import json
 from datetime import datetime, timedelta
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-from skytrace.compute.files import atomic_path
+from skytrace.compute.files import atomic_folder, atomic_path, remove_abandoned
 from skytrace.errors import SkytraceError
 from skytrace.provenance.trace_text import run_sentence, verdict
 
@@ -35,8 +35,10 @@ _LARGEST = 100_000_000
 def write_crate(facts: Mapping[str, Any], project: Path, place: Path, *, largest_bytes: int = _LARGEST) -> Path:
     """Write the crate of the facts of ``trace`` to ``place``, a folder or a ``.zip``.
 
-    largest_bytes: files beyond are named, not copied. Raises SkytraceError where ``place`` is there already and no zip,
-    and where the target's file is not as its run recorded it, so that there is no result to hand on.
+    It appears whole or not at all. largest_bytes: files beyond are named, not copied, and so are files whose recorded
+    path does not stay in the project: nothing is written outside ``place``, whatever a manifest says.
+    Raises SkytraceError where ``place`` is there already and no zip, and where the target's file is not as its run
+    recorded it, so that there is no result to hand on.
     """
     target = next(each for each in facts["datasets"] if each["number"] == facts["target"]["dataset"])
     if target["state"] != "as recorded" or not (project / target["path"]).is_file():
@@ -49,13 +51,13 @@ def write_crate(facts: Mapping[str, Any], project: Path, place: Path, *, largest
         lineage = Path(folder) / "lineage.json"
         lineage.write_text(json.dumps(facts, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
         crate = _Crate(facts, project, lineage, largest_bytes).crate
-        if place.suffix != ".zip":
-            crate.write(place)
-            return place
-        with atomic_path(place) as partial:
-            archive = Path(folder) / "crate.zip"
-            crate.write_zip(archive)
-            partial.write_bytes(archive.read_bytes())
+        remove_abandoned(place.parent)
+        if place.suffix == ".zip":
+            with atomic_path(place) as partial:
+                crate.write_zip(partial)  # a piece of a file at a time
+        else:
+            with atomic_folder(place) as partial:
+                crate.write(partial)
     return place
 
 
@@ -67,7 +69,7 @@ class _Crate:
 
         self.crate = ROCrate(version="1.1")
         self._facts, self._project, self._largest = facts, project, largest_bytes
-        self._commits = {run["run_id"]: run["commit"] for run in facts["runs"]}
+        self._runs = {run["run_id"]: run for run in facts["runs"]}
         self._describe_root()
         self._workflow = self._add_workflow(lineage)
         self._datasets = {each["number"]: self._add_dataset(each) for each in facts["datasets"]}
@@ -121,34 +123,54 @@ class _Crate:
         return workflow
 
     def _add_dataset(self, dataset: Mapping[str, Any]) -> Any:
-        path = self._project / dataset["path"] if dataset["path"] else None
         known = {"name": dataset["name"], **({"sha256": dataset["sha256"]} if dataset["sha256"] else {})}
-        copied = (
-            dataset["place"] == "made" and dataset["state"] == "as recorded" and path is not None and path.is_file()
-        )
-        if copied and path is not None and path.stat().st_size <= self._largest:
+        reason = self._why_not_copied(dataset)
+        if reason is None:
+            path = self._project / dataset["path"]
             if dataset["card"]:
-                card = {"name": f"Card of {dataset['name']}", "sha256": dataset["card"]["sha256"]}
-                place = dataset["card"]["path"]
-                self.crate.add_file(
-                    self._project / place, place, properties={**card, "encodingFormat": "application/json"}
-                )
+                self._add_card(dataset)
             text = {"contentSize": str(dataset["bytes"]), "encodingFormat": _media_type(path)}
-            return self.crate.add_file(path, f"{dataset['path']}".lstrip("/"), properties={**known, **text})
+            return self.crate.add_file(path, dataset["path"], properties={**known, **text})
         told = {key: dataset[key] for key in ("place", "type", "path", "version", "files", "bytes", "sky", "state")}
         value = json.dumps({key: item for key, item in told.items() if item is not None}, ensure_ascii=False)
-        return self._context(f"#dataset-{dataset['number']}", "PropertyValue", **known, value=value)
+        return self._context(
+            f"#dataset-{dataset['number']}", "PropertyValue", **known, value=value, description=f"Not copied: {reason}"
+        )
+
+    def _why_not_copied(self, dataset: Mapping[str, Any]) -> str | None:
+        """None where its file goes into the crate."""
+        if dataset["place"] != "made":
+            return "raw sky" if dataset["place"] == "raw" else "in memory, never written"
+        if dataset["path"] is None or dataset["state"] != "as recorded":
+            return f"its file is {dataset['state'] or 'unknown'}"
+        if not _stays_inside(dataset["path"]):
+            return "its path leads out of the project, or to a file of the crate itself"
+        path = self._project / dataset["path"]
+        if not path.is_file():
+            return "a folder"
+        return f"more than {self._largest:,} bytes" if path.stat().st_size > self._largest else None
+
+    def _add_card(self, dataset: Mapping[str, Any]) -> None:
+        name, place = f"Card of {dataset['name']}", dataset["card"]["path"]
+        known = {"name": name, "sha256": dataset["card"]["sha256"]}
+        if _stays_inside(place):
+            self.crate.add_file(
+                self._project / place, place, properties={**known, "encodingFormat": "application/json"}
+            )
+        else:
+            reason = "Not copied: its path leads out of the project, or to a file of the crate itself"
+            self._context(f"#card-{dataset['number']}", "PropertyValue", **known, value=place, description=reason)
 
     def _add_step(self, node: Mapping[str, Any]) -> tuple[Mapping[str, Any], Any, Any]:
         name = f"{node['name']}@{node['run_id']}"
         tool = self._context(f"#tool-{node['number']}", "SoftwareApplication", name=node["function"] or node["name"],
                              description=f"The function of the node {node['name']}",
-                             softwareVersion=self._commits.get(node["run_id"]) or "unknown")  # fmt: skip
+                             softwareVersion=self._runs[node["run_id"]]["commit"] or "unknown")  # fmt: skip
         step = self._context(f"#step-{node['number']}", "HowToStep", name=node["name"])
         step["workExample"] = tool
         self._workflow.append_to("hasPart", tool)
         self._workflow.append_to("step", step)
-        action = self._context(f"#action-{node['number']}", "CreateAction", name=name, actionStatus=_DONE)
+        action = self._context(f"#action-{node['number']}", "CreateAction", name=name, **self._ending(node))
         action["instrument"] = tool
         action["object"] = [
             *(self._datasets[number] for number in node["inputs"]),
@@ -159,6 +181,12 @@ class _Crate:
         control = self._context(f"#control-{node['number']}", "ControlAction", name=f"control of {name}")
         control["instrument"], control["object"] = step, action
         return node, action, control
+
+    def _ending(self, node: Mapping[str, Any]) -> dict[str, str]:
+        run = self._runs[node["run_id"]]
+        if node["status"] == "running":  # it went on when the run was last heard of
+            return _ending(run["state"], run["error"])
+        return _ending(node["status"] or run["state"], run["error"] or f"{node['name']} {node['status']}")
 
     def _parameter(self, run_id: str, group: str, values: Any) -> Any:
         if (run_id, group) not in self._values:
@@ -197,7 +225,7 @@ class _Crate:
         read = {number for node, *_ in steps for number in node["inputs"]} - made
         action = self._context(f"#run-{run['run_id']}", "CreateAction", name=f"Kedro run {run['run_id']}",
                                description=run_sentence(run), startTime=run["started"],
-                               endTime=_end(run), actionStatus=_DONE)  # fmt: skip
+                               **_ending(run["state"], run["error"]), **_end(run))  # fmt: skip
         action["instrument"] = self._workflow
         action["object"] = [
             *(self._datasets[number] for number in sorted(read)),
@@ -216,12 +244,30 @@ class _Crate:
         self.crate.root_dataset.append_to("mentions", action)
 
 
-_DONE = "http://schema.org/CompletedActionStatus"
+def _ending(state: str, error: str | None) -> dict[str, str]:
+    """How an action ended, by the Process Run Crate; nothing of one that goes on, or of which nobody here can say."""
+    if state == "done":
+        return {"actionStatus": "http://schema.org/CompletedActionStatus"}
+    if state in ("running", "unfinished"):
+        return {}
+    return {"actionStatus": "http://schema.org/FailedActionStatus", "error": error or state}
 
 
-def _end(run: Mapping[str, Any]) -> str:
-    return (datetime.fromisoformat(run["started"]) + timedelta(seconds=run["seconds"] or 0)).isoformat(
-        timespec="seconds"
+def _end(run: Mapping[str, Any]) -> dict[str, str]:
+    """When it ended: nobody wrote that down of a run that was killed."""
+    if run["state"] not in ("done", "failed", "interrupted") or run["seconds"] is None:
+        return {}
+    end = datetime.fromisoformat(run["started"]) + timedelta(seconds=run["seconds"])
+    return {"endTime": end.isoformat(timespec="seconds")}
+
+
+def _stays_inside(path: str) -> bool:
+    """Whether a crate may name a file so: it stays in the crate's folder on any system, and is none of its own."""
+    parts = PureWindowsPath(path)  # both kinds of slashes part, and a drive counts
+    return (
+        not parts.anchor
+        and ".." not in parts.parts
+        and parts.as_posix().lower() not in (".", "lineage.json", "ro-crate-metadata.json", "ro-crate-preview.html")
     )
 
 
