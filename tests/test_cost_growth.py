@@ -41,11 +41,19 @@ def test_three_sizes_are_too_few():
         fit_growth([1, 10, 100], [1, 2, 3])
 
 
+def _points(before, last):
+    return [{"objects": 10, "cpu_s": before}, {"objects": 100, "cpu_s": last}]
+
+
 def test_a_step_that_grows_too_fast_or_gains_too_little_is_named():
     steps = {
-        "scanning": {"growth": {"exponent": 1.6, "low_95": 1.5}},
-        "noisy": {"growth": {"exponent": 1.2, "low_95": 0.8}},
-        "flat": {"growth": {"exponent": 1.02, "low_95": 1.0}, "pair": {"speed_up_without_start": 1.9}},
+        "scanning": {"growth": {"exponent": 1.6, "low_95": 1.5}, "points": _points(1.0, 40.0)},
+        "filling": {"growth": {"exponent": 1.2, "low_95": 1.1}, "points": _points(1.0, 10.5)},
+        "noisy": {"growth": {"exponent": 1.2, "low_95": 0.8}, "points": _points(1.0, 15.0)},
+        "flat": {
+            "growth": {"exponent": 1.02, "low_95": 1.01}, "points": _points(1.0, 10.0),
+            "pair": {"speed_up_without_start": 1.9},
+        },
         "waiting": {"pair": {"speed_up_without_start": 1.2}},
     }  # fmt: skip
     assert broken(steps) == [
@@ -71,10 +79,10 @@ def _maps_shards(module, node):
 
 def test_the_page_shows_the_measured_figures(steps):
     assert list(steps) == list(STEPS)
+    assert [words for words in broken(steps) if "grows" in words] == []
     assert MEASURED.with_suffix(".md").read_text(encoding="utf-8") == table(steps)
     assert "```{include} results/cost_growth.md" in (ROOT / "docs" / "scale.md").read_text(encoding="utf-8")
     for name, one in steps.items():
         counts, seconds = ([point[key] for point in one["points"]] for key in ("objects", "cpu_s"))
         assert counts[-1] >= 1000 * counts[0], name
-        assert one["growth"]["low_95"] <= 1.05, f"{name} grows faster than its input"
         assert fit_growth(counts, seconds).exponent == pytest.approx(one["growth"]["exponent"], abs=1e-6), name
