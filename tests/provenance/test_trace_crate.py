@@ -63,6 +63,10 @@ def test_the_root_names_its_profiles_its_workflow_and_what_an_ro_crate_must_have
     assert {"File", "SoftwareSourceCode", "ComputationalWorkflow", "HowTo"} <= set(workflow["@type"])
     assert [each["name"] for each in graph.linked(workflow, "programmingLanguage")] == ["Kedro"]
     assert workflow in graph.linked(root, "hasPart")
+    assert workflow["conformsTo"]["@id"].startswith("https://bioschemas.org/profiles/ComputationalWorkflow/")
+    values = [value for each in graph.entities.values() for key, value in each.items() if key[0] != "@"]
+    assert any(isinstance(value, list) for value in values), "of several values there is a list"
+    assert not any(isinstance(value, list) and len(value) == 1 for value in values), "RO-Crate 1.1: none of one"
 
 
 def test_the_workflow_names_its_tools_and_steps_and_each_has_its_actions(graph):

@@ -79,6 +79,10 @@ class _Crate:
         self._add_slots()
         for run in facts["runs"]:
             self._add_run(run)
+        for entity in self.crate.get_entities():  # RO-Crate 1.1: one value stands alone, not as a list of one
+            for key, value in entity.properties().items():
+                if key[0] != "@" and isinstance(value, list) and len(value) == 1:
+                    entity.properties()[key] = value[0]
 
     def _context(self, name_of: str, kind: str | list[str], /, **properties: Any) -> Any:
         from rocrate.model.contextentity import ContextEntity
@@ -119,6 +123,7 @@ class _Crate:
             },
         )
         workflow["programmingLanguage"] = kedro
+        workflow["conformsTo"] = {"@id": "https://bioschemas.org/profiles/ComputationalWorkflow/1.0-RELEASE"}
         self.crate.root_dataset["mainEntity"] = workflow
         return workflow
 
@@ -234,7 +239,11 @@ class _Crate:
         action["result"] = [self._datasets[number] for number in sorted(made)]
         version = (run["packages"] or {}).get("kedro")
         engine = self._context(
-            f"#engine-{run['run_id']}", "SoftwareApplication", name="Kedro", softwareVersion=version or ""
+            f"#engine-{run['run_id']}",
+            "SoftwareApplication",
+            name="Kedro",
+            softwareVersion=version or "",
+            url={"@id": "https://kedro.org"},
         )
         organize = self._context(
             f"#organize-{run['run_id']}", "OrganizeAction", name=f"Kedro's part in run {run['run_id']}"
