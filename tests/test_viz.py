@@ -15,6 +15,8 @@ from types import SimpleNamespace
 import pytest
 import yaml
 
+from skytrace.pipeline_registry import LINEAGES
+
 LAYERS_OF_LINEAGE = {"raw", "primary", "model_input", "models", "model_output", "reporting"}
 
 
@@ -242,16 +244,19 @@ def address(built):
 
 
 @pytest.mark.browser
-def test_a_browser_reads_the_built_page_without_network_or_errors(browser, address):
+@pytest.mark.parametrize("pipeline", list(LINEAGES))
+def test_a_browser_reads_every_pipeline_of_the_built_page_without_network_or_errors(browser, address, pipeline):
     page = browser.new_page(viewport={"width": 1600, "height": 1200})
     errors, outside = [], []
     page.on("pageerror", lambda error: errors.append(str(error)))
     page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
     page.on("request", lambda request: outside.append(request.url) if not local(request.url, address) else None)
-    page.goto(f"{address}/?pid=injection_recovery&expandAllPipelines=false")
+    page.goto(f"{address}/?pid={pipeline}&expandAllPipelines=false")
     page.wait_for_selector(".pipeline-node", timeout=60_000)
-    text = page.inner_text("body")
-    assert "Lens Finder" in text or "lens_finder" in text
+    drawn = {node.text_content() for node in page.query_selector_all(".pipeline-node")}
+    layers = [name.text_content() for name in page.query_selector_all(".pipeline-layer-name")]
+    assert pipeline in drawn  # one box, that opens on a click
+    assert (layers[0], layers[-1]) == ("raw", "reporting")
     assert not errors
     assert not outside
     page.close()
