@@ -197,7 +197,7 @@ class DecamFieldsSurvey:
         table = self._indexed
         unknown = [name for name in ids if name not in table.index]
         if unknown:
-            raise SurveyError(f"decam_fields has no galaxy {unknown[0]!r} ({len(unknown)} unknown in all)")
+            raise SurveyError(f"decam_fields has no galaxy {str(unknown[0])!r} ({len(unknown)} unknown in all)")
         rows = table.loc[ids]
         image = np.zeros((len(ids), len(BANDS), size, size), dtype=np.float32)
         invvar = np.zeros_like(image)

@@ -197,7 +197,7 @@ class MockSurvey:
                 self._place = pd.Index(self._table("galaxies")["galaxy_id"].to_numpy())
         rows = self._place.get_indexer(pd.Index(ids))
         if (rows < 0).any():
-            raise SurveyError(f"mock survey {self.folder} has no galaxy {ids[rows < 0][0]!r}")
+            raise SurveyError(f"mock survey {self.folder} has no galaxy {str(ids[rows < 0][0])!r}")
         return rows
 
     def _fwhm(self) -> NDArray[np.float64]:
