@@ -12,7 +12,7 @@ SCIENCE = (
 FOUNDATION = ("statistics", "compute", "errors")
 FRAME = (
     "settings", "hooks", "pipeline_registry", "cli", "catalog", "parameters", "provenance", "run_request", "session",
-    "__main__",
+    "__main__", "load_versions",
 )  # fmt: skip
 
 ALLOWED = {

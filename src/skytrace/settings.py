@@ -13,11 +13,13 @@ from omegaconf.resolvers import oc
 
 from skytrace.catalog import ReleaseCatalog
 from skytrace.hooks import ProgressHook, ResultsHook, RunLockHook, RunManifestHook
+from skytrace.load_versions import LoadVersionsHook
 from skytrace.parameters import TypedContext
 from skytrace.session import SkytraceSession
 
-# the last one listed is called first: the lock before anything is written, progress before the manifest, results last
-HOOKS = (ResultsHook(), RunManifestHook(), ProgressHook(), RunLockHook())
+# the last one listed is called first: what was asked for, then the lock before anything is written, progress before the
+# manifest, results last
+HOOKS = (ResultsHook(), RunManifestHook(), ProgressHook(), RunLockHook(), LoadVersionsHook())
 
 CONTEXT_CLASS = TypedContext
 SESSION_CLASS = SkytraceSession
