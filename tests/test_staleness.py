@@ -17,8 +17,10 @@ from skytrace.pipeline_registry import LINEAGES
 from skytrace.pipelines.injection_recovery.shards import _COMPUTED_BY
 from tests.test_import_law import SOURCE, _imported
 
-#: Sources that word messages and record facts: no number of a result passes through them.
-REPORTING_ONLY = ("skytrace", "skytrace.hooks", "skytrace.provenance", "skytrace.cli", "skytrace.session")
+#: Sources that word messages, refuse runs and record facts: no number of a result passes through them.
+REPORTING_ONLY = (
+    "skytrace", "skytrace.hooks", "skytrace.provenance", "skytrace.cli", "skytrace.session", "skytrace.load_versions",
+)  # fmt: skip
 #: Sources outside the pipelines that choose which nodes run, with which options, on which versions.
 FRAME = ("skytrace.settings", "skytrace.pipeline_registry", "skytrace.datasets")
 #: Classes of datasets that only the catalog of one pipeline names: they decide nothing in the stages of the others.
