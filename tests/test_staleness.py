@@ -20,6 +20,7 @@ from tests.test_import_law import SOURCE, _imported
 #: Sources that word messages, refuse runs and record facts: no number of a result passes through them.
 REPORTING_ONLY = (
     "skytrace", "skytrace.hooks", "skytrace.provenance", "skytrace.cli", "skytrace.session", "skytrace.load_versions",
+    "skytrace.run_request",
 )  # fmt: skip
 #: Sources outside the pipelines that choose which nodes run, with which options, on which versions.
 FRAME = ("skytrace.settings", "skytrace.pipeline_registry", "skytrace.datasets")
