@@ -175,13 +175,26 @@ def _sha256(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
+def _load_libraries(folder: Path) -> None:
+    """Everything that the checks import when they first compute, write, read and refuse."""
+    paths = map_shards(compute, shards_in(folder)[:4], workers=1)
+    assert is_whole_npz(paths[0]) and is_whole(paths[3]) and load_npz(paths[0]) and len(read_shard(paths[3]))
+    for path in paths:
+        path.write_bytes(path.read_bytes()[:-10])
+    assert not (is_whole_npz(paths[0]) or is_whole(paths[3]))
+    (folder / "in the way").touch()
+    with pytest.raises(OSError, match="in the way"), atomic_path(folder / "in the way" / "x.npz"):
+        pass
+    with pytest.raises(ShardError, match="belong to more than one shard"):
+        map_shards(compute, [*shards_in(folder)[:1]] * 2, workers=1)
+    shutil.rmtree(folder)
+
+
 def _as_nobody(check: Callable[..., None], *arguments: object) -> None:
     """Call check(folder, ...) in a process of a user whom modes bind; its error is this one's."""
     folder = Path(tempfile.mkdtemp())
     told, tell = multiprocessing.Pipe(duplex=False)
-    save_shard(pd.DataFrame({"n": [1]}), folder / "loaded.parquet")  # libraries, while they may be read
-    read_shard(folder / "loaded.parquet")
-    (folder / "loaded.parquet").unlink()
+    _load_libraries(folder / "loaded")  # while this process may read them: the other user sees none of our home
 
     def child() -> None:
         if os.geteuid() == 0:
