@@ -26,7 +26,7 @@ __all__ = [
 ]
 
 #: Names that an error lists whole, and of more, how many that are like the one that was asked for.
-_NAMES_SHOWN, _NAMES_LIKE_IT = 40, 8
+_NAMES_SHOWN, _NAMES_LIKE_IT = 100, 8
 
 
 class SkytraceError(Exception):
