@@ -5,6 +5,7 @@ allowed; else the test skips). Root may read and write everything, so a child pr
 Truncated files and a killed writer are in test_files.py, test_shards.py and tests/pipelines.
 """
 
+import logging
 import multiprocessing
 import os
 import shutil
@@ -18,6 +19,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from rich.emoji import Emoji
 
 from skytrace.compute import atomic_path, load_npz, map_shards, save_npz
 from skytrace.compute.arrays import is_whole_npz
@@ -188,6 +190,8 @@ def _load_libraries(folder: Path) -> None:
     with pytest.raises(ShardError, match="belong to more than one shard"):
         map_shards(compute, [*shards_in(folder)[:1]] * 2, workers=1)
     shutil.rmtree(folder)
+    Emoji.replace(":star:")  # what a line of the log needs, where a run has set up its handlers before
+    logging.getLogger("skytrace").warning("the libraries of the checks are loaded")
 
 
 def _as_nobody(check: Callable[..., None], *arguments: object) -> None:
