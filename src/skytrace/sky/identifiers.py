@@ -5,23 +5,22 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Set
+    from collections.abc import Iterable
 
     from numpy.typing import NDArray
 
 __all__ = ["is_among"]
 
 
-def is_among(names: Iterable[Any], known: Iterable[Any] | Set[Any]) -> NDArray[np.bool_]:
-    """Which of ``names`` (n,) are in ``known``. What ``Series.isin`` gives; but that takes 8 us for every known text
-    (pandas 3.1), 0.4 s of a cell of 50,000 galaxies, and a set takes 0.1 us.
+def is_among(names: Iterable[Any], known: Iterable[Any]) -> NDArray[np.bool_]:
+    """Which of the texts ``names`` (n,) are in ``known``: what ``Series.isin`` gives, but by Arrow's hash table and
+    without a Python object for each. pandas 3.1 takes 8 us for every known text: 0.4 s of a cell of 50,000 galaxies.
     """
-    own = known if isinstance(known, set | frozenset) else set(_plain(known))
-    return np.fromiter((name in own for name in _plain(names)), dtype=bool)
+    import pyarrow as pa
+    import pyarrow.compute as pc
 
-
-def _plain(names: Iterable[Any]) -> Iterable[Any]:
-    return names.to_numpy(dtype=object) if isinstance(names, pd.Series | pd.Index) else names
+    kind = pa.large_string()
+    asked, held = (pa.array(list(one) if isinstance(one, set) else one, type=kind) for one in (names, known))
+    return np.asarray(pc.is_in(asked, value_set=held), dtype=bool)
