@@ -184,29 +184,30 @@ def measured(name: str, folder: Path, *, largest: int, parts: Sequence[str]) -> 
 
 
 def table(steps: dict[str, dict[str, Any]]) -> str:
-    """The steps as Markdown, exponent and speed-up beside the largest size."""
-    lines = [
-        "| pipeline: function | sizes | exponent, 95 % | last decade | start, s | then | largest: CPU s, peak MB "
-        "| one process, two, s | ratio, without the start |\n|---|---|---|---|---|---|---|---|---|"
+    """Two tables as Markdown: the growth of every step, and the pairs that were measured."""
+    grown = [
+        "| pipeline: function | sizes | exponent, 95 % | last decade | start, s | then | largest: CPU s, peak MB |"
     ]
+    pairs = ["| pipeline: function | objects | one process, s | two, s | ratio | without the start |"]
+    grown, pairs = [*grown, "|---|---|---|---|---|---|---|"], [*pairs, "|---|---|---|---|---|---|"]
     for one in steps.values():
         growth, points, pair = one.get("growth"), one.get("points"), one.get("pair")
-        cells = ["-"] * 6
+        name = f"| {one['pipeline']}: `{one['function']}`"
         if growth and points:
             per = growth["each_s"] * 1e3 * points[-1]["objects"] ** (growth["exponent"] - 1.0)
-            cells = [
-                f"{points[0]['objects']:,} to {points[-1]['objects']:,} {one['objects']}",
-                f"**{growth['exponent']:.2f}** ({growth['low_95']:.2f} to {growth['high_95']:.2f})",
-                f"{last_decade(points):.2f}", f"{growth['start_s']:.2f}", f"{per:.3g} ms each",
-                f"{points[-1]['cpu_s']:.1f}, {points[-1]['peak_mb']:,.0f}",
-            ]  # fmt: skip
-        both = "- | -"
+            grown.append(
+                f"{name}{' (' + one['note'] + ')' if one['note'] else ''} "
+                f"| {points[0]['objects']:,} to {points[-1]['objects']:,} {one['objects']} "
+                f"| **{growth['exponent']:.2f}** ({growth['low_95']:.2f} to {growth['high_95']:.2f}) "
+                f"| {last_decade(points):.2f} | {growth['start_s']:.2f} | {per:.3g} ms each "
+                f"| {points[-1]['cpu_s']:.1f}, {points[-1]['peak_mb']:,.0f} |"
+            )
         if pair:
-            ratio = f"{pair['speed_up']:.2f}, **{pair['speed_up_without_start']:.2f}**"
-            both = f"{pair['objects']:,}: {pair['one_s']:.1f}, {pair['two_s']:.1f} | {ratio}"
-        note = f" ({one['note']})" if one["note"] else ""
-        lines.append(f"| {one['pipeline']}: `{one['function']}`{note} | {' | '.join(cells)} | {both} |")
-    return "\n".join(lines) + "\n"
+            pairs.append(
+                f"{name} | {pair['objects']:,} | {pair['one_s']:.1f} | {pair['two_s']:.1f} | {pair['speed_up']:.2f} "
+                f"| **{pair['speed_up_without_start']:.2f}** |"
+            )
+    return "\n".join([*grown, "", *pairs]) + "\n"
 
 
 def draw(steps: dict[str, dict[str, Any]]) -> Figure:
