@@ -249,7 +249,8 @@ def keep(path: Path, steps: dict[str, dict[str, Any]]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps({"device": processor_name(), "steps": ordered}, indent=1) + "\n", encoding="utf-8")
     path.with_suffix(".md").write_text(table(ordered), encoding="utf-8")
-    path.with_suffix(".png").write_bytes(figure_png(draw(ordered)))
+    if any(one.get("growth") for one in ordered.values()):
+        path.with_suffix(".png").write_bytes(figure_png(draw(ordered)))
 
 
 def broken(steps: dict[str, dict[str, Any]]) -> list[str]:

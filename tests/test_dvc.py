@@ -152,7 +152,9 @@ def test_results_are_made_once_repeat_their_hashes_and_reach_a_second_clone(firs
     first("dvc", "push")
     first("git", "add", ".")
     first("git", "commit", "-qm", "results")
-    assert "manifests" not in first("git", "ls-files", "data")
+    carried = [name for name in first("git", "ls-files", "data").splitlines() if "/manifests/" in name]
+    assert {Path(name).name for name in carried if name.endswith(".json")} == {f"0001-{name}.json" for name in LINEAGES}
+    assert {Path(name).parent.name for name in carried} <= {"releases", "listings"}
 
     second = Clone(first.folder.parent / "second")
     first("git", "clone", "-q", str(first.folder), str(second.folder))
@@ -162,6 +164,7 @@ def test_results_are_made_once_repeat_their_hashes_and_reach_a_second_clone(firs
     assert "Data and pipelines are up to date" in second("dvc", "repro")
     assert second("git", "status", "--short") == ""
     assert second("kedro", "results", "--env", "smoke").startswith("verdict: ")
+    _check_lineage(second)
 
     _check_experiment(second)
 

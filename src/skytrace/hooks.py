@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import re
 import time
 from pathlib import Path
@@ -12,8 +13,10 @@ from kedro.framework.hooks import hook_impl
 from kedro.io import DatasetError, MemoryDataset
 from kedro.runner import SequentialRunner
 
+from skytrace.catalog import RELEASE_VARIABLE
 from skytrace.errors import ShardError
 from skytrace.provenance.manifest import RunManifest, count_rows
+from skytrace.provenance.release_runs import keep_release_manifest
 from skytrace.provenance.results import find_results
 from skytrace.provenance.run_lock import RunLock, places_written
 from skytrace.provenance.runs import command_line
@@ -67,8 +70,9 @@ class ProgressHook:
 
 class RunManifestHook:
     """Writes data/08_reporting/<sky>/manifests/<run id>.json when the run begins, renews it as nodes begin and save,
-    and closes it when the run ends or fails: a run that is killed has left one with status "running". The sky is the
-    globals' <pipeline>_sky where all nodes are of that pipeline and it has one (supernova), else their ``sky``.
+    and closes it when the run ends or fails: a run that is killed has left one with status "running". A copy of a whole
+    release's is for git (``provenance.release_runs``). The sky is the globals' <pipeline>_sky where all nodes are of
+    that pipeline and it has one (supernova), else their ``sky``.
     """
 
     def __init__(self) -> None:
@@ -218,6 +222,13 @@ class RunManifestHook:
             logger.warning("the run manifest %s could not be written: %s: %s", path, type(hidden).__name__, hidden)
             return
         logger.info("run manifest: %s", path.relative_to(self._project))
+        try:
+            kept = keep_release_manifest(path, os.environ.get(RELEASE_VARIABLE))
+        except (OSError, ShardError) as hidden:
+            logger.warning("%s could not be kept with the release: %s: %s", path, type(hidden).__name__, hidden)
+            return
+        if kept is not None:
+            logger.info("kept for git, with the release: %s", kept.relative_to(self._project))
 
 
 class RunLockHook:

@@ -11,6 +11,7 @@ def project(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path / "src")
     monkeypatch.delenv("KEDRO_RELEASE", raising=False)
+    monkeypatch.setenv("SKYTRACE_DATA", str(tmp_path))
     monkeypatch.setattr("sys.dont_write_bytecode", True)
     forget_modules()
     toy = ToyProject(tmp_path)

@@ -369,3 +369,15 @@ def test_a_manifest_of_the_first_form_ends_the_chain_and_says_so(project, tmp_pa
     facts = project.trace("toy.evaluation:n")
     assert facts["target"]["value"] == 2
     assert _breaks(facts) == [("no-run", ["toy.evaluate"])]
+
+
+def test_other_packages_are_told_and_break_nothing(project, tmp_path):
+    path = tmp_path / f"data/08_reporting/toy/manifests/{RUNS[0]}.json"
+    manifest = json.loads(path.read_text())
+    now = manifest["packages"]["numpy"]
+    manifest["packages"] |= {"numpy": "1.0.0", "gone": "2.0"}
+    path.write_text(json.dumps(manifest))
+    facts = project.trace("toy.evaluation:n")
+    assert facts["breaks"] == []
+    words = f"run {RUNS[0]} had other packages: numpy 1.0.0 then, {now} now, gone 2.0 then, absent now"
+    assert facts["notes"] == [words]

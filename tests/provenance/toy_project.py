@@ -23,6 +23,7 @@ from skytrace.catalog import ReleaseCatalog
 from skytrace.datasets.survey import SurveyDataset
 from skytrace.hooks import RunManifestHook
 from skytrace.provenance.trace import trace
+from skytrace.surveys.data_root import under_data_root
 
 RUNS = tuple(f"2026-01-0{day}T00.00.00.000Z" for day in range(1, 8))
 SOURCES = {
@@ -73,8 +74,8 @@ class SkyFolder(SurveyDataset):
         return pd.concat([pd.read_csv(path) for path in paths], ignore_index=True)
 
     def source_path(self) -> Path:
-        """The folder."""
-        return Path(self._folder).absolute()
+        """The folder under $SKYTRACE_DATA."""
+        return under_data_root(self._folder).absolute()
 
     def _describe(self) -> dict[str, Any]:
         return {"folder": self._folder, **super()._describe()}
@@ -168,7 +169,10 @@ class ToyProject:
             catalog=catalog, conf_catalog={}, conf_creds={}, parameters={"parameters": self.values},
             save_version=run_id, load_versions=load_versions or {},
         )  # fmt: skip
-        command = {"run_id": run_id, "env": "toy", "pipeline_names": ["toy"], "load_versions": load_versions or {}}
+        command = {
+            "run_id": run_id, "env": "toy", "pipeline_names": ["toy"], "load_versions": load_versions or {},
+            "node_names": list(nodes), "project_path": str(self.folder),
+        }  # fmt: skip
         hook.before_pipeline_run(run_params=command, pipeline=pipeline, catalog=catalog)
         result = SequentialRunner().run(pipeline, catalog, hook_manager=manager, run_id=run_id)
         hook.after_pipeline_run(run_params=command, run_result=result, pipeline=pipeline, catalog=catalog)

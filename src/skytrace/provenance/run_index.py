@@ -6,6 +6,7 @@ from collections import defaultdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from skytrace.provenance.release_runs import FOLDER as RELEASES
 from skytrace.provenance.runs import read_manifests
 
 if TYPE_CHECKING:
@@ -28,11 +29,11 @@ class RunIndex:
 
     @classmethod
     def of_project(cls, project: Path) -> RunIndex:
-        """The manifests in every ``data/08_reporting/<sky>/manifests`` of ``project``."""
+        """The manifests in every ``data/08_reporting/<sky>/manifests`` of ``project``, and in its ``releases``."""
         folders = sorted((project / "data/08_reporting").glob("*/manifests"))
         return cls(
             [facts for folder in folders for facts in read_manifests(folder)],
-            [folder / "listings" for folder in folders],
+            [place / "listings" for folder in folders for place in (folder, folder / RELEASES)],
         )
 
     def writer(self, path: str, sha256: str | None, *, until: str | None = None) -> tuple[str, dict[str, Any]] | None:

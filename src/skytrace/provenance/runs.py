@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from skytrace.compute.files import is_temporary
 from skytrace.compute.json_values import leaves
+from skytrace.provenance.release_runs import FOLDER as RELEASES
+from skytrace.provenance.release_runs import here
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -60,9 +62,16 @@ def run_words(facts: Mapping[str, Any]) -> str:
 
 
 def read_manifests(folder: Path) -> list[dict[str, Any]]:
-    """The run manifests of ``folder``, the newest first; none where there is no such folder. One that is damaged is
-    left out, with a warning that names it.
+    """The run manifests of ``folder`` and those kept with a release, the newest first; none where there is no such
+    folder. One that is damaged is left out, with a warning that names it.
     """
+    found = _read_folder(folder)
+    known = {facts.get("run_id") for facts in found}
+    kept = [here(facts) for facts in _read_folder(folder / RELEASES) if facts.get("run_id") not in known]
+    return sorted([*found, *kept], key=lambda facts: str(facts.get("run_id")), reverse=True)
+
+
+def _read_folder(folder: Path) -> list[dict[str, Any]]:
     found = []
     for path in sorted(folder.glob("*.json"), reverse=True):
         if is_temporary(path):

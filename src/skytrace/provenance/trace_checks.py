@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from skytrace.provenance.hashing import describe_path, file_sha256, relative_name
 from skytrace.provenance.lineage import Break, short_hash, value_at
+from skytrace.provenance.machine import package_versions
 from skytrace.provenance.repository import changed_since, repository_state
 from skytrace.provenance.runs import run_state, run_words
 from skytrace.provenance.sources import SourceTree
@@ -165,10 +166,15 @@ class _FileCheck:
 
 
 def _check_runs(lineage: Lineage, project: Path, sources: SourceTree) -> tuple[list[Break], list[str]]:
-    """Commits and code of the runs that made something; how those ended that did not end well."""
-    breaks, notes, state = [], [], repository_state(project)
+    """Commits and code of the runs that made something; how those ended that did not end well, and whose packages are
+    others now.
+    """
+    breaks, notes, state, installed = [], [], repository_state(project), package_versions()
     for run_id in sorted({step.run_id for step in lineage.steps}):
         facts = lineage.runs[run_id]
+        if moved := _differences("", facts.get("packages") or installed, installed):
+            told = [f"{name.removeprefix('.')} {then} then, {now} now" for name, then, now in moved]
+            notes.append(f"run {run_id} had other packages: {_some(told)}")
         git = facts.get("git") or {}
         commit = git.get("commit")
         if run_state(facts) != "done":
