@@ -22,9 +22,9 @@ ALLOWED = {
     "datasets": {"datasets", "surveys", *SCIENCE, *FOUNDATION},
     "pipelines": {"pipelines", "datasets", "surveys", *SCIENCE, *FOUNDATION},
     **{name: {*FRAME, "pipelines", "datasets", *FOUNDATION} for name in FRAME},
-    # raw sky lies elsewhere on another machine; a command that fetches files is a survey's downloader, and the page of a
-    # trace is written by one, by name
+    # raw sky lies elsewhere on another machine
     "provenance": {*FRAME, "pipelines", "datasets", *FOUNDATION, "surveys.data_root"},
+    # a command that fetches files is a survey's downloader, and the page of a trace is written by one, by name
     "cli": {*FRAME, "pipelines", "datasets", *FOUNDATION}
     | {"surveys.data_root", "surveys.supernovae.download", "reporting.trace_page"},
 }

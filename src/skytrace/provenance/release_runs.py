@@ -1,8 +1,8 @@
 """Manifests that travel with a release: DVC carries a release's files and git its manifests, so that ``kedro trace``
 knows on another machine which run made them.
 
-A run of whole pipelines under KEDRO_RELEASE that is done leaves manifests/releases/<release>-<pipelines>.json beside its
-own manifest, which stays on its machine. The newest run of a release has the place.
+A run of whole pipelines under KEDRO_RELEASE that is done leaves manifests/releases/<release>-<pipelines>.json beside
+its own manifest, which stays on its machine. The newest run of a release has the place.
 """
 
 from __future__ import annotations
