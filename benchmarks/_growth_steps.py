@@ -77,7 +77,7 @@ def injections(n: int, _: Path) -> Work:
 
 
 def studied_injections(n: int, _: Path) -> Work:
-    """The injections of a study, of two conditions: a shard each."""
+    """The injections of a study, of two conditions."""
     from skytrace.pipelines.injection_recovery.shards import stage
     from skytrace.pipelines.injection_studies.shards import run_study
     from tests.selection.fake_sky import FakeSky, random_detector

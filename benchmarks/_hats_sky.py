@@ -16,6 +16,8 @@ __all__ = ["CELL_ROWS", "MARGIN_ARCSEC", "write_sky"]
 
 ORDER, CELL_ROWS, MARGIN_ARCSEC = 3, 50_000, 10.0
 _SEED, _LENSES_PER_CELL = 20261122, 50
+#: Only the first cells have known lenses: a larger survey has more sky, and as many lenses.
+_LENS_CELLS = 20
 #: Distance from a cell's border, in cells, beyond which no row is in a margin (1 is some 7 deg).
 _NEAR = 0.003
 
@@ -31,7 +33,8 @@ def write_sky(folder: Path, rows: int) -> pd.DataFrame:
         table = _cell(int(cell), n, block)
         for other, part in _margins(table, int(cell), set(cells.tolist())):
             beyond.setdefault(other, []).append(part)
-        lenses.append(table[["galaxy_id", "ra", "dec"]].iloc[:: max(n // _LENSES_PER_CELL, 1)][:_LENSES_PER_CELL])
+        if cell < _LENS_CELLS:
+            lenses.append(table[["galaxy_id", "ra", "dec"]].iloc[:: max(n // _LENSES_PER_CELL, 1)][:_LENSES_PER_CELL])
         sizes.append(n)
         _write(table, folder / "galaxies", int(cell))
     if not beyond:  # one cell alone has a margin without a row

@@ -6,7 +6,7 @@ a rerun goes on where the last one stopped and never takes old results for new o
 
 import json
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from pathlib import Path
@@ -88,27 +88,40 @@ def run_campaign(
         import skytrace.learning.scoring  # noqa: F401  torch must be loaded before threads limit it
 
         load_inputs(staged)
-    for shard in shards:
-        if shard.path.exists() and not is_whole(shard.path):
-            logging.getLogger(__name__).warning("%s is damaged and is computed again", shard.path)
-            shard.path.unlink()
+    forget_damaged(shards)
     paths = map_shards(partial(compute_shard, campaign=campaign), shards, cluster=cluster, description="injections")
     load_inputs.cache_clear()
     return join_shards(paths, by="injection_id")
 
 
-def shards_of(campaign: Campaign, staged: Path) -> list[Shard]:
-    """The campaign in shards of about ``shard_injections``: whole batches, so that the results are the same for any."""
+def shards_of(campaign: Campaign, folder: Path, *, first: int | None = None) -> list[Shard]:
+    """The campaign in shards of about ``shard_injections``: whole batches, so that the results are the same for any.
+
+    first: only so many injections of every cell.
+    """
     batch = campaign.injection.batch_size
     step = -(-campaign.injection.shard_injections // batch) * batch
     n_theta = len(campaign.grid.theta_e_arcsec)
     shards = []
     for condition, n in campaign.conditions[["condition", "n_per_cell"]].astype(int).itertuples(index=False):
-        for start in range(0, n * n_theta, step):
-            stop = min(start + step, n * n_theta)
+        size = _per_cell(n, first) * n_theta
+        for start in range(0, size, step):
+            stop = min(start + step, size)
             name = f"condition-{condition:04d}-{start:08d}-{stop:08d}.parquet"
-            shards.append(Shard(staged / name, condition, start, stop))
+            shards.append(Shard(folder / name, condition, start, stop))
     return shards
+
+
+def forget_damaged(shards: Iterable[Shard]) -> None:
+    """Delete the files of shards that are there and not whole: they are computed again."""
+    for shard in shards:
+        if shard.path.exists() and not is_whole(shard.path):
+            logging.getLogger(__name__).warning("%s is damaged and is computed again", shard.path)
+            shard.path.unlink()
+
+
+def _per_cell(n: int, first: int | None) -> int:
+    return n if first is None else min(n, first)
 
 
 def stage(campaign: Campaign, detector: Any, survey: Any, *, folder: Path) -> Path:
@@ -160,7 +173,7 @@ def compute_shard(shard: Shard, *, campaign: Campaign) -> Path:
     batch, detector = load_inputs(shard.path.parent)
     score = partial(score_stamps, detector, batch_size=campaign.injection.score_batch, threads=1)
     with single_threaded():
-        hosts, plan = hosts_and_plan(campaign, batch, shard.condition, rows=slice(shard.start, shard.stop))
+        hosts, plan = hosts_and_plan(campaign, batch, shard)
         host_score, zero_score = score_hosts(hosts, plan, campaign, score)
         parts = []
         for start in range(0, len(plan), campaign.injection.batch_size):
@@ -193,18 +206,21 @@ def condition_hosts(campaign: Campaign, batch: CutoutBatch, condition: int) -> H
     )  # fmt: skip
 
 
-def condition_plan(campaign: Campaign, condition: int, n_hosts: int, *, rows: slice = slice(None)) -> pd.DataFrame:
+def condition_plan(
+    campaign: Campaign, condition: int, n_hosts: int, *, rows: slice = slice(None), first: int | None = None
+) -> pd.DataFrame:
     """One row an injection of the condition: ids, cell, host. Hosts take turns, starting elsewhere in every cell.
 
-    rows: those of the plan that are wanted.
+    first: only so many injections of every cell, as they are among all. rows: those of the plan that are wanted.
     """
     cell = campaign.conditions[campaign.conditions["condition"] == condition].iloc[0]
     cells = SelectionGrid(campaign.grid).cells()
     cells = cells[(cells["psf_index"] == cell["psf_index"]) & (cells["depth_index"] == cell["depth_index"])]
     n = int(cell["n_per_cell"])
-    index = np.arange(n * len(cells))[rows]
-    number = index % max(n, 1)
-    plan = cells.iloc[index // max(n, 1)].reset_index(drop=True)
+    each = _per_cell(n, first)
+    index = np.arange(each * len(cells))[rows]
+    number = index % max(each, 1)
+    plan = cells.iloc[index // max(each, 1)].reset_index(drop=True)
     plan.insert(0, "injection_id", plan["cell"].to_numpy() * IDS_PER_CELL + number)
     plan["mode"] = str(cell["mode"])
     plan["host_row"] = (number + n * plan["theta_index"].to_numpy()) % n_hosts
@@ -216,11 +232,12 @@ def condition_plan(campaign: Campaign, condition: int, n_hosts: int, *, rows: sl
 
 
 def hosts_and_plan(
-    campaign: Campaign, batch: CutoutBatch, condition: int, *, rows: slice = slice(None)
+    campaign: Campaign, batch: CutoutBatch, shard: Shard, *, first: int | None = None
 ) -> tuple[HostStamps, pd.DataFrame]:
-    """Some rows of a condition's plan, and the hosts that they use: no other is degraded for nothing."""
+    """The rows of a shard, and the hosts that they use: no other is degraded for nothing. first: as ``shards_of``."""
+    condition, rows = shard.condition, slice(shard.start, shard.stop)
     listed = campaign.hosts[campaign.hosts["condition"] == condition].sort_values("rank", ignore_index=True)
-    plan = condition_plan(campaign, condition, len(listed), rows=rows)
+    plan = condition_plan(campaign, condition, len(listed), rows=rows, first=first)
     used, place = np.unique(plan["host_row"], return_inverse=True)
     hosts = condition_hosts(replace(campaign, hosts=listed.iloc[used]), batch, condition)
     return hosts, plan.assign(host_row=place)

@@ -6,40 +6,29 @@ on where the last one stopped.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from skytrace.compute import ClusterOptions, fingerprint, map_shards, single_threaded
 from skytrace.compute.fingerprint import source_fingerprint
-from skytrace.compute.table_shards import is_whole, join_shards, save_shard
+from skytrace.compute.table_shards import join_shards, save_shard
 from skytrace.errors import CatalogueError, OptionError
 from skytrace.imaging.preprocessing import preprocessing_checksum
 from skytrace.pipelines.injection_recovery.shards import (
-    IDS_PER_CELL,
     Campaign,
-    condition_hosts,
-    condition_plan,
+    Shard,
+    forget_damaged,
+    hosts_and_plan,
     inject_rows,
     load_inputs,
+    shards_of,
 )
-from skytrace.selection.injection import HostStamps
-from skytrace.surveys.interface import CutoutBatch
 
-__all__ = ["StudyShard", "run_study", "stage_detectors"]
-
-
-@dataclass(frozen=True)
-class StudyShard:
-    """One condition, the file of its injections, and the folder of its hosts' pixels and the detector."""
-
-    path: Path
-    condition: int
-    staged: Path
+__all__ = ["run_study", "stage_detectors"]
 
 
 def run_study(
@@ -57,19 +46,15 @@ def run_study(
     """
     others = dict(others or {})
     key = fingerprint(
-        source_fingerprint(__name__), campaign.grid, campaign.population, campaign.injection, campaign.preprocessing,
-        campaign.hosts, campaign.conditions, injections_per_cell, {name: path.name for name, path in others.items()},
+        source_fingerprint(__name__), campaign.grid, campaign.population,
+        replace(campaign.injection, shard_injections=1),  # the block is in a shard's name
+        campaign.preprocessing, campaign.hosts, campaign.conditions, injections_per_cell,
+        {name: path.name for name, path in others.items()},
     )  # fmt: skip
-    used = campaign.conditions["condition"][campaign.conditions["n_per_cell"] > 0]
-    shards = [
-        StudyShard(staged / f"study-{key}" / f"condition-{condition:04d}.parquet", int(condition), staged)
-        for condition in used
-    ]
+    shards = shards_of(campaign, staged / f"study-{key}", first=injections_per_cell)
     if not shards:
         raise CatalogueError("no (PSF, depth) condition of the study has a host")
-    for shard in shards:
-        if shard.path.exists() and not is_whole(shard.path):
-            shard.path.unlink()
+    forget_damaged(shards)
     if cluster.cluster == "inline":
         import skytrace.learning.scoring  # noqa: F401  torch must be loaded before threads limit it
 
@@ -77,7 +62,7 @@ def run_study(
     compute = partial(
         compute_study_shard, campaign=campaign, injections_per_cell=injections_per_cell, others=tuple(others.items())
     )
-    paths = map_shards(compute, shards, cluster=cluster, description="conditions")
+    paths = map_shards(compute, shards, cluster=cluster, description="injections")
     return join_shards(paths, by="injection_id")
 
 
@@ -114,16 +99,16 @@ def load_detector(folder: Path) -> Any:
 
 
 def compute_study_shard(
-    shard: StudyShard, *, campaign: Campaign, injections_per_cell: int, others: tuple[tuple[str, Path], ...]
+    shard: Shard, *, campaign: Campaign, injections_per_cell: int, others: tuple[tuple[str, Path], ...]
 ) -> Path:
-    """Inject and score the first injections of all cells of one condition."""
+    """Inject and score one shard of the first injections of all cells; its folder lies in that of ``stage``."""
     from skytrace.learning.scoring import score_stamps
 
-    batch, detector = load_inputs(shard.staged)
+    batch, detector = load_inputs(shard.path.parents[1])
     detectors = {"score": detector, **{f"score_{name}": load_detector(folder) for name, folder in others}}
     parts = []
     with single_threaded():
-        hosts, plan = _hosts_and_plan(campaign, batch, shard.condition, injections_per_cell)
+        hosts, plan = hosts_and_plan(campaign, batch, shard, first=injections_per_cell)
         for start in range(0, len(plan), campaign.injection.batch_size):
             rows = plan.iloc[start : start + campaign.injection.batch_size].reset_index(drop=True)
             injected, draw = inject_rows(hosts, rows, campaign)
@@ -136,16 +121,3 @@ def compute_study_shard(
             parts.append(table.assign(**scores))
     save_shard(pd.concat(parts, ignore_index=True), shard.path)
     return shard.path
-
-
-def _hosts_and_plan(
-    campaign: Campaign, batch: CutoutBatch, condition: int, injections_per_cell: int
-) -> tuple[HostStamps, pd.DataFrame]:
-    """The first injections of a condition, and the hosts that they use; no other host is degraded for nothing."""
-    listed = campaign.hosts[campaign.hosts["condition"] == condition].sort_values("rank", ignore_index=True)
-    # the plan of the whole campaign: its hosts take turns over all injections, not over the first ones alone
-    plan = condition_plan(campaign, condition, len(listed))
-    plan = plan[plan["injection_id"] % IDS_PER_CELL < injections_per_cell].reset_index(drop=True)
-    used, place = np.unique(plan["host_row"], return_inverse=True)
-    hosts = condition_hosts(replace(campaign, hosts=listed.iloc[used]), batch, condition)
-    return hosts, plan.assign(host_row=place)
