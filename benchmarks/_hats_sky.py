@@ -17,7 +17,7 @@ __all__ = ["CELL_ROWS", "MARGIN_ARCSEC", "write_sky"]
 ORDER, CELL_ROWS, MARGIN_ARCSEC = 3, 50_000, 10.0
 _SEED, _LENSES_PER_CELL = 20261122, 50
 #: Only the first cells have known lenses: a larger survey has more sky, and as many lenses.
-_LENS_CELLS = 20
+_LENS_CELLS = 5
 #: Distance from a cell's border, in cells, beyond which no row is in a margin (1 is some 7 deg).
 _NEAR = 0.003
 

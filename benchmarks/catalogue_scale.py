@@ -3,8 +3,7 @@
 For each size a made-up catalogue is written; two workers of a LocalCluster select its partitions, and one process draws
 the strata from what they leave; then a process of its own does the same with the whole table in memory. Rows, values
 and ledgers must be the same, or the benchmark fails. Peak memory is that of the largest worker and of either main
-process. --quick: 2.5e5 and 1e6 rows instead of 1e6 and 1e7 (the smaller has fewer lenses). --rows: one size. --check
-fails outside BOUNDS.
+process. --quick: 2.5e5 and 1e6 rows instead of 1e6 and 1e7. --rows: one size. --check fails outside BOUNDS.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ if (source := str(Path(__file__).resolve().parents[1] / "src")) not in sys.path:
 
 SIZES, QUICK_SIZES = (1_000_000, 10_000_000), (250_000, 1_000_000)
 #: What --check asks: the largest worker's megabytes, and the growth of it and of the main process from the smallest
-#: catalogue to the largest, which have the same lenses from 1e6 rows on.
+#: catalogue to the largest: from 2.5e5 rows on all have the same lenses, and as many galaxies are chosen.
 BOUNDS = {"worker_peak_mb": (0.0, 1200.0), "worker_growth": (0.0, 1.15), "main_growth": (0.0, 1.15)}
 
 
