@@ -170,7 +170,8 @@ def measured(name: str, folder: Path, *, largest: int, parts: Sequence[str]) -> 
     if "pair" in parts:
         measure.note(f"{name}: {step.pair:,} {step.objects} by one process and by two")
         few = max(step.smallest, _FIRST)
-        ask("--workers", "1", "--largest", str(few))  # programs are compiled
+        for workers in (1, 2):  # programs are compiled, for a worker of a cluster another one
+            ask("--workers", str(workers), "--largest", str(few))
         one_few, two_few, one, two = (
             ask("--workers", str(workers), "--largest", str(objects))
             for objects in (few, step.pair) for workers in (1, 2)
