@@ -365,7 +365,7 @@ def lens_models(n: int, _: Path) -> Work:
 STEPS = {
     "partitions": Step("lens_finder", "rows of a HATS catalogue", "select_in_partitions", 10_000, 10_000_000,
                        10_000_000, partitions),
-    "stamps": Step("lens_finder", "galaxies", "cut", 20, 20_000, 20_000, stamps),
+    "stamps": Step("lens_finder", "galaxies", "cut", 20, 20_000, 60_000, stamps),
     "injections": Step("injection_recovery", "injections", "run_campaign", 22, 22_000, 41_000, injections,
                        "one condition, untrained network"),
     "studied_injections": Step("injection_studies", "injections", "run_study", 22, 22_000, 41_000, studied_injections,
@@ -377,7 +377,7 @@ STEPS = {
     "mocks": Step("spectral_emulator", "mock spectra", "coverage_in_shards", 1, 1000, 200, mocks,
                   "two chains of 20 + 20, untrained network"),
     "fields": Step("cluster_pu", "clusters", "cut_fields", 3, 3000, 600, fields),
-    "field_features": Step("cluster_pu", "clusters", "measure_features", 3, 3000, 3000, field_features),
+    "field_features": Step("cluster_pu", "clusters", "measure_features", 3, 3000, 9000, field_features),
     "network_inputs": Step("cluster_pu", "clusters", "prepare_inputs", 3, 3000, 2000, network_inputs),
     "lens_models": Step("cluster_modelling", "clusters", "fit_systems", 1, 1000, 120, lens_models,
                         "two chains of 10 + 20, 2 free-form maps"),
