@@ -88,6 +88,7 @@ def test_of_a_parquet_table_the_asked_and_the_choosing_columns_are_read_alone(tm
         ("toy.evaluatoin", "'toy.evaluatoin' is neither a dataset nor a file; did you mean toy.evaluation"),
         ("data/08_reporting/toy/other.json:n", "no manifest is of a run that wrote it"),
         ("toy.truth:n", "toy.truth is not there"),
+        ("toy.evaluation:", "'toy.evaluation:' ends with a colon: name a value after it"),
     ],
 )
 def test_what_is_not_there_is_an_error_that_says_what_is(project, asked, message):

@@ -79,6 +79,8 @@ def find_target(asked: str, catalog: dict[str, Any], index: RunIndex, project: P
     for end in ends:
         found = _dataset_or_file(asked[:end], catalog, index, project)
         if found is not None:
+            if end == len(asked) - 1:
+                raise SkytraceError(f"{asked!r} ends with a colon: name a value after it, or leave it away")
             return Target(*found, key=asked[end + 1 :])
     first = asked.partition(":")[0]
     if Path(first).suffix and "/" in first:
