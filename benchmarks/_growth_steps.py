@@ -371,7 +371,7 @@ STEPS = {
     "studied_injections": Step("injection_studies", "injections", "run_study", 22, 22_000, 41_000, studied_injections,
                                "two conditions, untrained network"),
     "light_curves": Step("supernova", "supernovae", "fit_in_shards", 100, 300_000, 100_000, light_curves),
-    "cross_validated": Step("supernova", "supernovae", "score_in_shards", 100, 100_000, 100_000, cross_validated,
+    "cross_validated": Step("supernova", "supernovae", "score_in_shards", 100, 100_000, 30_000, cross_validated,
                             "two of four laws"),
     "models": Step("spectral_emulator", "models", "simulate_in_shards", 1, 1000, 600, models),
     "mocks": Step("spectral_emulator", "mock spectra", "coverage_in_shards", 1, 1000, 200, mocks,
@@ -379,6 +379,6 @@ STEPS = {
     "fields": Step("cluster_pu", "clusters", "cut_fields", 3, 3000, 600, fields),
     "field_features": Step("cluster_pu", "clusters", "measure_features", 3, 3000, 3000, field_features),
     "network_inputs": Step("cluster_pu", "clusters", "prepare_inputs", 3, 3000, 2000, network_inputs),
-    "lens_models": Step("cluster_modelling", "clusters", "fit_systems", 1, 1000, 120, lens_models,
+    "lens_models": Step("cluster_modelling", "clusters", "fit_systems", 1, 1000, 80, lens_models,
                         "two chains of 10 + 20, 2 free-form maps"),
 }  # fmt: skip

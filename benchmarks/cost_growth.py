@@ -4,8 +4,9 @@ is worth.
 Growth: CPU seconds of one worker at sizes two to a decade (``_growth_steps``), a process a step, after a run of ten
 objects or more that is not counted: JAX keeps what it compiles. Sizes below 40 CPU s are the best of two or three.
 t0 + c n^a is fitted with relative errors, t0 and c not negative; the interval of a is that of its profile (95 %, F).
-Pair: wall seconds of one size with one worker in a process (``inline``) and with two on a LocalCluster, each in a fresh
-process, programs of JAX compiled before; and of ten objects, which is the start: the ratio is told with it and without.
+Pair: wall seconds of one size with one worker in a process (``inline``) held to one core, and with two on a
+LocalCluster, each in a fresh process, programs of JAX compiled before; and of ten objects, which is the start: the
+ratio is told with it and without.
 --check fails where an exponent and that of the last decade are above 1.1, the interval above 1, or where two processes
 are less than 1.7 times as fast without the start.
 
@@ -136,9 +137,13 @@ def run_first(step: Step, folder: Path) -> None:
 
 
 def wall_seconds(step: Step, folder: Path, objects: int, workers: int) -> float:
-    """Wall seconds of so many objects in this process, which has computed nothing yet."""
+    """Wall seconds of so many objects in this process, which has computed nothing yet. One worker has one core: XLA
+    would share its matrices among all.
+    """
     from skytrace.compute import ClusterOptions
 
+    if workers == 1 and hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
     work = step.prepare(objects, folder)
     cluster = ClusterOptions(cluster="inline" if workers == 1 else "local", workers=workers)
     with tempfile.TemporaryDirectory(dir=folder) as name:
