@@ -224,7 +224,7 @@ class RunManifestHook:
         logger.info("run manifest: %s", path.relative_to(self._project))
         try:
             kept = keep_release_manifest(path, os.environ.get(RELEASE_VARIABLE))
-        except (OSError, ShardError) as hidden:
+        except (OSError, ValueError, RuntimeError, ShardError) as hidden:
             logger.warning("%s could not be kept with the release: %s: %s", path, type(hidden).__name__, hidden)
             return
         if kept is not None:

@@ -30,7 +30,7 @@ from tests.chaos import chaos_work
 
 #: A busy machine with two cores is slow; a run that waits longer hangs.
 LIMIT_S = 900.0
-#: Of eight kills: whose, in turn. The first three are the short form.
+#: Of eight kills: whose, in turn. The first four are the short form.
 TURNS = ("main", "worker", "scheduler", "kedro main", "worker", "main", "scheduler", "kedro worker")
 _KEDRO = (
     "run", "--env", "smoke", "--pipelines", "cluster_pu", "--to-nodes", "cluster_pu.cut_fields",

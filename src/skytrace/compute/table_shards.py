@@ -117,12 +117,14 @@ def _content(table: pa.Table) -> bytes:
 
     digest = hashlib.sha256((table.schema.metadata or {}).get(b"pandas", b""))
     for name, column in zip(table.column_names, table.columns, strict=True):
+        if pa.types.is_dictionary(column.type):
+            column = column.cast(column.type.value_type)
         kind = column.type
         text = pa.types.is_string(kind) or pa.types.is_large_string(kind)
         if not (text or pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind)):
             digest.update(f"{name}:{fingerprint(column.to_pandas().to_numpy(), length=64)};".encode())
             continue
-        digest.update(f"{name}:{kind}:{len(column)}:{column.null_count};".encode())
+        digest.update(f"{name}:{'text' if text else kind}:{len(column)}:{column.null_count};".encode())
         if column.null_count:
             digest.update(np.packbits(column.is_valid().to_numpy()).tobytes())
             column = pc.fill_null(column, "" if text else False if pa.types.is_boolean(kind) else 0)

@@ -142,6 +142,8 @@ class RunManifest:
             )
             if sky is not None:
                 record["sky"] = plain(sky)
+                if isinstance(sky.get("filepath"), str):  # of a sky that is made: in the project
+                    record["sky"]["filepath"] = relative_name(Path(sky["filepath"]), self.project)
             if role == "output":
                 record["role"] = role
             record["nodes"].append(node)

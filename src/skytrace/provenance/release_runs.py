@@ -1,8 +1,10 @@
 """Manifests that travel with a release: DVC carries a release's files and git its manifests, so that ``kedro trace``
 knows on another machine which run made them.
 
-A run of whole pipelines under KEDRO_RELEASE that is done leaves manifests/releases/<release>-<pipelines>.json beside
-its own manifest, which stays on its machine. The newest run of a release has the place.
+A run of whole pipelines, or of those nodes of them that a DVC stage runs, leaves under KEDRO_RELEASE, when it is done,
+manifests/releases/<release>-<pipelines>-<hash>.json beside its own manifest, which stays on its machine. The hash is of
+what it made: DVC may bring results of an earlier run back, and that run's manifest is still there. The newest run of
+the same results has the place.
 """
 
 from __future__ import annotations
@@ -13,7 +15,8 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from skytrace.compute.files import atomic_path, file_name_of
+from skytrace.compute.files import atomic_path, file_name_of, remove_abandoned
+from skytrace.compute.fingerprint import fingerprint
 from skytrace.surveys.data_root import data_root
 
 if TYPE_CHECKING:
@@ -39,13 +42,14 @@ _FILTERS = (
 
 def keep_release_manifest(manifest: Path, release: str | None) -> Path | None:
     """Copy the closed ``manifest`` to where git keeps it, with its lists of files; None where the run is no whole one
-    of a release, or is not done. Process and folders of this machine stay behind.
+    of a release, or is not done. The process, and where project and raw sky lie on this machine, stay behind.
     """
     facts = json.loads(manifest.read_text(encoding="utf-8"))
     name = _name(facts, release)
     if name is None:
         return None
     folder = manifest.parent / FOLDER
+    remove_abandoned(folder)
     _keep_listings(facts, manifest.parent / "listings", folder / "listings")
     path = folder / f"{name}.json"
     with atomic_path(path) as partial:
@@ -65,20 +69,32 @@ def here(facts: Mapping[str, Any]) -> dict[str, Any]:
 
 def _name(facts: Mapping[str, Any], release: str | None) -> str | None:
     command = facts.get("command") or {}
-    pipelines = command.get("pipeline_names") or ["__default__"]
-    part = any(command.get(key) for key in _FILTERS) or not set(command.get("tags") or ()) <= set(pipelines)
-    if not release or facts.get("status") != "done" or part:
+    pipelines = sorted(command.get("pipeline_names") or ["__default__"])
+    tags = sorted(command.get("tags") or [])  # of a DVC stage: the pipeline without those before it
+    if not release or facts.get("status") != "done" or any(command.get(key) for key in _FILTERS):
         return None
-    return file_name_of(f"{release}-{'+'.join(pipelines)}")
+    if tags and tags != pipelines:
+        return None
+    made = {
+        name: record.get("sha256")
+        for name, record in (facts.get("datasets") or {}).items()
+        if record.get("role") == "output"
+    }
+    words = file_name_of(f"{release}-{'+'.join(pipelines)}")
+    return f"{words}-{fingerprint(release, pipelines, tags, made, length=8)}"
 
 
 def _portable(facts: dict[str, Any]) -> dict[str, Any]:
+    """The facts without the process; raw sky by its place under $SKYTRACE_DATA, unless only the project's is there."""
     kept = copy.deepcopy({key: value for key, value in facts.items() if key != "process"})
-    kept.get("command", {}).pop("project_path", None)
-    root = data_root().absolute()
+    project = Path((kept.get("command") or {}).pop("project_path", None) or Path.cwd())
+    root = (project / data_root()).absolute()
     for record in (kept.get("datasets") or {}).values():
-        path = Path(record["path"]).absolute() if record.get("path") and "sky" in record else None
-        if path is not None and path.is_relative_to(root):
+        if "sky" not in record or not record.get("path"):
+            continue
+        path = project / record["path"]
+        ours = path.is_relative_to(project) and not root.is_relative_to(project)
+        if path.is_relative_to(root) and not ours:
             record["path"] = _ROOT + path.relative_to(root).as_posix()
     return kept
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import subprocess
 from typing import TYPE_CHECKING, Any
 
@@ -45,10 +46,13 @@ def repository_state(folder: Path) -> dict[str, Any]:
 
 
 def changed_since(folder: Path, commit: str, *, committed_only: bool = False) -> frozenset[str] | None:
-    """Tracked files, relative to ``folder``, that are not as in ``commit``; None where the repository has no such one.
+    """Tracked files, relative to ``folder``, that are not as in ``commit``; None where the repository has no such
+    one, or it is no hash.
 
     committed_only: by later commits, whatever lies in the working tree.
     """
+    if re.fullmatch(r"[0-9a-f]{7,64}", str(commit)) is None:  # a manifest may say anything; git would take an option
+        return None
     others = [commit, "HEAD"] if committed_only else [commit]
     found = _git(folder, "diff", "--relative", "--name-only", "--no-renames", "-z", *others, "--")
     if found is None:

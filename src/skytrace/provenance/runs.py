@@ -21,6 +21,13 @@ __all__ = ["command_line", "is_running", "read_manifests", "run_state", "run_wor
 
 logger = logging.getLogger(__name__)
 
+#: Entries of a manifest that are tables, where they are there, and what entries of its datasets and nodes are.
+_TABLES = ("datasets", "nodes", "git", "command", "packages", "process", "device")
+_KINDS = {
+    "path": str, "sha256": str, "version": str, "role": str, "function": str, "status": str, "nodes": list,
+    "inputs": list, "outputs": list, "parameters": list, "sky": dict, "card": dict,
+}  # fmt: skip
+
 
 def this_process() -> dict[str, Any]:
     """host, pid and the second at which this process began (a pid is used again after a while)."""
@@ -66,9 +73,12 @@ def read_manifests(folder: Path) -> list[dict[str, Any]]:
     folder. One that is damaged is left out, with a warning that names it.
     """
     found = _read_folder(folder)
-    known = {facts.get("run_id") for facts in found}
-    kept = [here(facts) for facts in _read_folder(folder / RELEASES) if facts.get("run_id") not in known]
-    return sorted([*found, *kept], key=lambda facts: str(facts.get("run_id")), reverse=True)
+    known = {facts["run_id"] for facts in found}
+    kept = [facts for facts in _read_folder(folder / RELEASES) if facts.get("status") == "done"]
+    return sorted(
+        [*found, *(here(facts) for facts in kept if facts["run_id"] not in known)],
+        key=lambda facts: facts["run_id"], reverse=True,
+    )  # fmt: skip
 
 
 def _read_folder(folder: Path) -> list[dict[str, Any]]:
@@ -83,9 +93,29 @@ def _read_folder(folder: Path) -> list[dict[str, Any]]:
         except (OSError, ValueError) as error:
             logger.warning("the run manifest %s cannot be read (%s) and is left out; delete it", path, error)
             continue
-        if isinstance(facts, dict):
-            found.append(facts)
+        if wrong := _misshapen(facts):
+            logger.warning("the run manifest %s is none (%s) and is left out; delete it", path, wrong)
+            continue
+        found.append(facts)
     return found
+
+
+def _misshapen(facts: Any) -> str:
+    """What of a manifest is not as a run writes it, so that its readers need not look; "" where all is."""
+    if not isinstance(facts, dict):
+        return "no table of facts"
+    tables = [name for name in _TABLES if not isinstance(facts.get(name) or {}, dict)]
+    if tables or not isinstance(facts.get("run_id"), str):
+        return f"{tables[0] if tables else 'run_id'} is a {type(facts.get(tables[0] if tables else 'run_id')).__name__}"
+    for table in ("datasets", "nodes"):
+        for name, entry in (facts.get(table) or {}).items():
+            if not isinstance(entry, dict):
+                return f"{table}.{name} is a {type(entry).__name__}"
+            wrong = [key for key, kind in _KINDS.items() if not isinstance(entry.get(key), kind | None)]
+            if wrong:
+                return f"{table}.{name}.{wrong[0]} is a {type(entry[wrong[0]]).__name__}"
+    pid = (facts.get("process") or {}).get("pid")
+    return "" if isinstance(pid, int | None) else f"process.pid is a {type(pid).__name__}"
 
 
 def command_line(environment: str | None, command: dict[str, Any]) -> str:

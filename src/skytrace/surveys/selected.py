@@ -34,7 +34,10 @@ if TYPE_CHECKING:
 
 __all__ = ["SelectedPartitions", "galaxies_of", "select_in_partitions", "selected_galaxies"]
 
-_COMPUTED_BY = (__name__, "skytrace.sky", "skytrace.surveys.hats_catalogue", "skytrace.imaging.photometry")
+_COMPUTED_BY = (
+    __name__, "skytrace.sky", "skytrace.surveys.hats_catalogue", "skytrace.imaging.photometry",
+    "skytrace.compute.table_shards",
+)  # fmt: skip
 
 
 def selected_galaxies(

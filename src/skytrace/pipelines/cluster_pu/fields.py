@@ -66,9 +66,11 @@ def cut_fields(survey: ClusterSurvey, clusters: Table, options: FieldOptions, cl
 
 
 def read_fields(path: str | Path) -> ClusterCutouts:
-    """The cutouts of one shard. Raises ShardError where the file is damaged."""
+    """The cutouts of one shard. Raises ShardError where the file is damaged, or gone."""
     from skytrace.imaging.psf import MoffatPsf
 
+    if not Path(path).exists():
+        raise ShardError(f"shard {path} is gone: run cluster_pu again from its node cluster_pu.cut_fields on")
     held = load_npz(path)
     try:
         psf = MoffatPsf(held["fwhm_arcsec"], float(held["psf_beta"]))
