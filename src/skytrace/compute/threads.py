@@ -19,6 +19,7 @@ SINGLE_THREAD_ENVIRONMENT = {
     "OPENBLAS_NUM_THREADS": "1",
     "NUMEXPR_NUM_THREADS": "1",
     "NUMBA_NUM_THREADS": "1",
+    "NPROC": "1",  # of XLA, as in skytrace/__init__.py
 }
 
 _lock = threading.Lock()
