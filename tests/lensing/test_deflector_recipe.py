@@ -1,4 +1,4 @@
-"""The deflector that docs/how_to/deflector.md writes: its own check holds, and so do the limits that the page asks for."""
+"""The deflector of docs/how_to/deflector.md: its own check holds, and so do the limits that the page asks for."""
 
 import numpy as np
 import pytest
