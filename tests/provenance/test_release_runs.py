@@ -95,6 +95,21 @@ def test_results_that_dvc_brings_back_find_their_run_again(released, tmp_path):
     assert found["breaks"] == [] and [run["run_id"] for run in found["runs"]] == [RUNS[0]]
 
 
+def test_a_later_run_that_wrote_the_same_bytes_stands_for_one_whose_manifest_is_gone(released, tmp_path):
+    released.run(RUNS[1], "toy.evaluate", "toy.read_truth")
+    shutil.rmtree("data/03_primary")
+    released.run(RUNS[2], "toy.select", "toy.measure")
+    (tmp_path / MANIFESTS / f"{RUNS[0]}.json").unlink()
+    _kept().unlink()
+    found = released.trace("toy.evaluation:auc.value")
+    assert found["breaks"] == [] and [run["run_id"] for run in found["runs"]] == list(RUNS[1:3])
+    shutil.rmtree("data/03_primary")
+    released.values["toy"]["limit"] = 22.5
+    released.run(RUNS[3], "toy.select")  # other bytes do not stand for them
+    (tmp_path / MANIFESTS / f"{RUNS[2]}.json").unlink()
+    assert "no-run" in [each["kind"] for each in released.trace("toy.evaluation")["breaks"]]
+
+
 def test_a_folder_of_the_project_is_not_raw_sky_elsewhere(released, tmp_path):
     """$SKYTRACE_DATA may hold the project too: what is made in it stays where it is in the project."""
     own = released.manifest(RUNS[0])

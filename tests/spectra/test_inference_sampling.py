@@ -29,7 +29,7 @@ from tests.spectra.linear_spectra import NAMES, exact_posterior, linear_model, o
 
 OPTIONS = LikelihoodOptions(excluded={}, inadequacy=False)
 SAMPLER = SpectrumSamplerOptions(
-    n_prior_draws=256, n_starts=4, emcee_warmup=200, emcee_steps=600, nuts_warmup=200, nuts_draws=500, live=150,
+    n_prior_draws=256, n_starts=4, emcee_warmup=200, emcee_steps=600, nuts_warmup=200, nuts_draws=500, live=400,
     dlogz=0.05, r_hat_max=1.1,
 )  # fmt: skip
 

@@ -157,9 +157,13 @@ class _Builder:
         return self._made_before(name, record, reader)
 
     def _made_before(self, name: str, record: dict[str, Any], reader: dict[str, Any]) -> Dataset:
-        """A file that ``reader`` found there: made by the newest run until then that wrote these bytes."""
-        path, run_id = record["path"], reader["run_id"]
-        writer = self._index.writer(path, record.get("sha256"), until=run_id)
+        """A file that ``reader`` found there: made by the newest run until then that wrote these bytes; where none is
+        known, by a later one that wrote them again.
+        """
+        path, run_id, sha256 = record["path"], reader["run_id"], record.get("sha256")
+        writer = self._index.writer(path, sha256, until=run_id)
+        if writer is None and sha256 is not None:
+            writer = self._index.writer(path, sha256)
         last = writer or self._index.writer(path, None, until=run_id)
         found = self.add(name, "made", record, last[1]["run_id"] if last else run_id)
         if last is None:

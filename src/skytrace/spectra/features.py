@@ -30,6 +30,8 @@ __all__ = ["line_velocity_km_s", "measure_features"]
 
 #: Of the window's pixels, masked ones that are taken from the smoothed flux.
 _MOST_MASKED = 0.3
+#: A minimum no deeper than this, of the continuum, is one of the rounding of a spectrum without that line.
+_ROUNDING = 1e-9
 #: A fitted minimum nearer to the end of the fitted range than this share of its half width is none.
 _INNER = 0.95
 
@@ -151,7 +153,7 @@ def _measure(batch: _Batch, window: FeatureWindow, options: FeatureOptions, *, e
     speed = line_velocity_km_s(at, window.rest_angstrom)
     speed_error = SPEED_OF_LIGHT_KM_S * (1.0 - (speed / SPEED_OF_LIGHT_KM_S) ** 2) * spread
     width, width_error = _pseudo_equivalent_width(batch, line, between)
-    fine = found & (lowest < 1.0) & (speed >= window.velocity_km_s[0]) & (speed <= window.velocity_km_s[1])
+    fine = found & (1.0 - lowest > _ROUNDING) & (speed >= window.velocity_km_s[0]) & (speed <= window.velocity_km_s[1])
     masked = (batch.mask & between).sum(axis=1) > _MOST_MASKED * between.sum(axis=1)
     status = np.select(
         [masked, ~positive.all(axis=1), ~fine], ["not covered", "no continuum", "no minimum"], "ok"
