@@ -27,6 +27,8 @@ NOBS_Z_BINS = ("1-2", "3-5", "6-10", "11+")
 _NOBS_Z_EDGES = (3, 6, 11)
 _HASH_CHUNK = 250_000
 _CHUNK_ROWS = 500_000
+#: Rows that wait to be cut, beyond twice those wanted: the sooner the bars are set, the fewer rows are ever held.
+_WAITING_ROWS = 50_000
 
 
 @dataclass(frozen=True)
@@ -191,7 +193,7 @@ def _first_by_hash(
         positives.append(piece[positive].assign(_hash=galaxy_hash(piece.loc[positive, "galaxy_id"], seed=options.seed)))
         kept.append(piece.iloc[wanted[near]].assign(_hash=hashed[near], _place=place[wanted[near]]))
         waiting += len(kept[-1])
-        if waiting > 2 * quota.sum() + _CHUNK_ROWS:
+        if waiting > 2 * quota.sum() + min(_WAITING_ROWS, _CHUNK_ROWS):
             kept = [_cut(kept, quota, bar)]
             waiting = len(kept[0])
     chosen = _cut(kept, quota, bar)
