@@ -377,7 +377,7 @@ STEPS = {
     "mocks": Step("spectral_emulator", "mock spectra", "coverage_in_shards", 1, 1000, 600, mocks,
                   "two chains of 20 + 20, untrained network"),
     "fields": Step("cluster_pu", "clusters", "cut_fields", 3, 3000, 600, fields),
-    "field_features": Step("cluster_pu", "clusters", "measure_features", 3, 3000, 3000, field_features),
+    "field_features": Step("cluster_pu", "clusters", "measure_features", 3, 3000, 6000, field_features),
     "network_inputs": Step("cluster_pu", "clusters", "prepare_inputs", 3, 3000, 2000, network_inputs),
     "lens_models": Step("cluster_modelling", "clusters", "fit_systems", 1, 1000, 160, lens_models,
                         "two chains of 10 + 20, 2 free-form maps"),
