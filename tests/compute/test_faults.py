@@ -112,7 +112,7 @@ def test_no_flipped_bit_of_a_table_shard_is_read_as_another_table(tmp_path):
 
 def test_a_folder_that_may_not_be_written_to_is_named_and_the_rest_is_computed_once_it_may(tmp_path):
     undisturbed = {path.name: path.read_bytes() for path in map_shards(compute, shards_in(tmp_path / "whole")[:4])}
-    _as_nobody(_write_to_a_locked_folder, undisturbed)
+    assert _said_by_nobody(_write_to_a_locked_folder, undisturbed) == ""
 
 
 def _write_to_a_locked_folder(folder: Path, undisturbed: dict[str, bytes]) -> None:
@@ -131,7 +131,7 @@ def _write_to_a_locked_folder(folder: Path, undisturbed: dict[str, bytes]) -> No
 
 
 def test_a_shard_that_may_not_be_read_is_no_damaged_one_and_is_not_computed_again():
-    _as_nobody(_read_a_locked_file)
+    assert _said_by_nobody(_read_a_locked_file) == ""
 
 
 def _read_a_locked_file(folder: Path) -> None:
@@ -194,8 +194,8 @@ def _load_libraries(folder: Path) -> None:
     logging.getLogger("skytrace").warning("the libraries of the checks are loaded")
 
 
-def _as_nobody(check: Callable[..., None], *arguments: object) -> None:
-    """Call check(folder, ...) in a process of a user whom modes bind; its error is this one's."""
+def _said_by_nobody(check: Callable[..., None], *arguments: object) -> str:
+    """Call check(folder, ...) in a process of a user whom modes bind; its error in words, "" where it has none."""
     folder = Path(tempfile.mkdtemp())
     told, tell = multiprocessing.Pipe(duplex=False)
     _load_libraries(folder / "loaded")  # while this process may read them: the other user sees none of our home
@@ -215,7 +215,7 @@ def _as_nobody(check: Callable[..., None], *arguments: object) -> None:
     process.start()
     try:
         assert told.poll(120), "the other user's process says nothing"
-        assert told.recv() == ""
+        return told.recv()
     finally:
         process.join()
         shutil.rmtree(folder, ignore_errors=True)

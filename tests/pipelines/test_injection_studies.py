@@ -20,7 +20,7 @@ from skytrace.learning.metrics import choose_threshold
 from skytrace.learning.samples import split_certificate
 from skytrace.lensing.population import PopulationOptions
 from skytrace.pipelines.injection_recovery.nodes import choose_hosts
-from skytrace.pipelines.injection_recovery.shards import IDS_PER_CELL, Campaign, recompute, run_campaign, stage
+from skytrace.pipelines.injection_recovery.shards import IDS_PER_CELL, Campaign, recompute, run_campaign
 from skytrace.pipelines.injection_studies.alternatives import (
     CampaignOptions,
     allowed_overrides,
@@ -37,7 +37,6 @@ from skytrace.pipelines.injection_studies.nodes import (
 )
 from skytrace.pipelines.injection_studies.operating_points import bare_host_rate
 from skytrace.pipelines.injection_studies.options import MaskingOptions, StudyOptions
-from skytrace.pipelines.injection_studies.shards import run_study
 from skytrace.pipelines.injection_studies.study_page import write_studies_page
 from skytrace.selection.completeness import CompletenessOptions
 from skytrace.selection.grid import GridOptions
@@ -133,23 +132,6 @@ def test_the_base_is_the_first_injections_of_every_published_cell(frozen, studie
     # the same weights on the same pixels; only the company in a batch is another
     np.testing.assert_allclose(base["score"], first["score"], rtol=0, atol=1e-6)
     assert reference_difference(base, injections) <= 1e-6
-
-
-def test_a_study_in_blocks_is_the_same_and_gives_work_to_more_workers(frozen, tmp_path):
-    campaign, _, detector = frozen
-    inline, batch = ClusterOptions(workers=1), 4
-    tables, names = [], []
-    for block in (10**6, batch):
-        one = replace(campaign, injection=replace(INJECTION, batch_size=batch, shard_injections=block))
-        folder = tmp_path / str(block)
-        staged = stage(one, detector, FakeSky(), folder=folder)
-        tables.append(run_study(one, staged=staged, injections_per_cell=PER_CELL, cluster=inline))
-        names.append(sorted(path.name for path in folder.rglob("study-*/condition-*.parquet")))
-    pd.testing.assert_frame_equal(*tables, check_exact=True)
-    n_conditions = len(campaign.conditions)
-    assert len(names[0]) == n_conditions
-    per_condition = len(tables[0]) // n_conditions
-    assert len(names[1]) == n_conditions * -(-per_condition // batch) > n_conditions
 
 
 def test_an_alternative_that_changes_nothing_has_no_discordant_pair_and_no_shift(frozen, studied):

@@ -177,11 +177,10 @@ def test_the_choice_depends_on_neither_order_nor_partitions_nor_chunk_size(rando
     cuts = sorted(random.randrange(len(SAMPLE) + 1) for _ in range(n_parts - 1))  # partitions may be empty
     rows = SAMPLE.iloc[order]
     parts = [rows.iloc[low:high] for low, high in zip([0, *cuts], [*cuts, len(rows)], strict=True)]
-    before, strata_module._CHUNK_ROWS = strata_module._CHUNK_ROWS, chunk_rows
-    try:
+    with pytest.MonkeyPatch.context() as patched:
+        for name in ("_CHUNK_ROWS", "_WAITING_ROWS"):
+            patched.setattr(strata_module, name, chunk_rows)
         chosen, ledger = stratify_chunks(parts, options=SMALL)
-    finally:
-        strata_module._CHUNK_ROWS = before
     pd.testing.assert_frame_equal(chosen, CHOSEN[0])
     pd.testing.assert_frame_equal(ledger, CHOSEN[1])
 
@@ -203,7 +202,8 @@ def test_a_plain_sort_of_everything_gives_the_same_rows():
 
 def test_memory_holds_only_what_may_be_chosen(monkeypatch):
     sample = make_sample(40_000, 4).assign(type="SER", nobs_z=4)
-    monkeypatch.setattr(strata_module, "_CHUNK_ROWS", 1000)
+    for name in ("_CHUNK_ROWS", "_WAITING_ROWS"):
+        monkeypatch.setattr(strata_module, name, 1000)
     seen = []
     cut = strata_module._cut
     monkeypatch.setattr(strata_module, "_cut", lambda kept, *rest: seen.append(sum(map(len, kept))) or cut(kept, *rest))

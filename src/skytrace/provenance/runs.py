@@ -104,9 +104,10 @@ def _misshapen(facts: Any) -> str:
     """What of a manifest is not as a run writes it, so that its readers need not look; "" where all is."""
     if not isinstance(facts, dict):
         return "no table of facts"
-    tables = [name for name in _TABLES if not isinstance(facts.get(name) or {}, dict)]
-    if tables or not isinstance(facts.get("run_id"), str):
-        return f"{tables[0] if tables else 'run_id'} is a {type(facts.get(tables[0] if tables else 'run_id')).__name__}"
+    wrong = [name for name in _TABLES if not isinstance(facts.get(name) or {}, dict)]
+    wrong += [] if isinstance(facts.get("run_id"), str) else ["run_id"]
+    if wrong:
+        return f"{wrong[0]} is a {type(facts.get(wrong[0])).__name__}"
     for table in ("datasets", "nodes"):
         for name, entry in (facts.get(table) or {}).items():
             if not isinstance(entry, dict):

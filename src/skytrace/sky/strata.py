@@ -193,7 +193,7 @@ def _first_by_hash(
         positives.append(piece[positive].assign(_hash=galaxy_hash(piece.loc[positive, "galaxy_id"], seed=options.seed)))
         kept.append(piece.iloc[wanted[near]].assign(_hash=hashed[near], _place=place[wanted[near]]))
         waiting += len(kept[-1])
-        if waiting > 2 * quota.sum() + min(_WAITING_ROWS, _CHUNK_ROWS):
+        if waiting > 2 * quota.sum() + _WAITING_ROWS:
             kept = [_cut(kept, quota, bar)]
             waiting = len(kept[0])
     chosen = _cut(kept, quota, bar)
